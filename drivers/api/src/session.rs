@@ -1,0 +1,85 @@
+//! Links, sessions, and what can be asked of them.
+
+use async_trait::async_trait;
+use tidegate_model::Value;
+
+use crate::{ConnectFault, Cx, Lost, Readings};
+
+/// Which group of which device is polled. Indices are those of the configuration: `link.devices[device]`,
+/// `device.profile.groups[group]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Poll {
+    /// Index of the device in its link.
+    pub device: usize,
+    /// Index of the group in the device's profile.
+    pub group: usize,
+}
+
+/// The position inside of a poll. Every poll starts with [`Step::FIRST`]; its meaning is the driver's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step(pub usize);
+
+impl Step {
+    /// The first request of a poll.
+    pub const FIRST: Step = Step(0);
+}
+
+/// What follows a request of a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another request is needed; between the two the runtime may write.
+    Request(Step),
+    /// The poll is complete.
+    Done,
+}
+
+/// One connection or bus, compiled and ready. Owned by one task. What a driver learns about its devices (addresses that
+/// do not exist) it keeps here, so that it survives a reconnect.
+#[async_trait]
+pub trait Link: Send {
+    /// Opens a session. Repeatable; leaves nothing open when it fails.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectFault`], with what a person should look at.
+    async fn connect<'link>(&'link mut self, cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault>;
+}
+
+/// One open connection. Dropping it closes it.
+#[async_trait]
+pub trait Session: Send {
+    /// Sends one request of a poll, waits for its answer and notes what it says in `out`.
+    ///
+    /// A fault that concerns only some tags (an exception, an address that does not exist) is data in `out`.
+    /// When the call returns [`Next::Done`], every column that the driver reads is in `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] when the connection is over; what is already in `out` counts all the same.
+    async fn read(&mut self, cx: &Cx, poll: Poll, step: Step, out: &mut Readings) -> Result<Next, Lost>;
+
+    /// The ability to write, if the driver has it.
+    fn writer(&mut self) -> Option<&mut dyn Writer> {
+        None
+    }
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// The device has confirmed it.
+    Confirmed,
+    /// The device, or the driver before sending anything, refused it; the text says why, for a person.
+    Refused(String),
+}
+
+/// The ability of a session to write.
+#[async_trait]
+pub trait Writer: Send {
+    /// Writes the device's own number (scale and offset are already undone) to the tag in `column` of the group, at most once.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] when the connection is over. Whether the device has got the value is then unknown.
+    async fn write(&mut self, cx: &Cx, poll: Poll, column: usize, raw: &Value) -> Result<Written, Lost>;
+}
