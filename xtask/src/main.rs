@@ -1,1 +1,55 @@
-fn main() {}
+//! What a developer and the continuous integration run: `cargo xtask test`, `cargo xtask check`, `cargo xtask peers`.
+//!
+//! Each verb is one file; [`shell`] starts programs, [`workspace`] knows where things are. Nothing is kept outside of
+//! the workspace's `target/` but what the Debian package manager installs.
+
+mod check;
+mod deny;
+mod junit;
+mod packages;
+mod peers;
+mod shell;
+mod tally;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of the Tidegate workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// One chore.
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs everything: format, clippy, licences, every test with the foreign peers, the documentation's examples.
+    /// Installs what it needs.
+    Test,
+    /// Runs what needs no test: format, clippy, licences and advisories.
+    Check,
+    /// Installs the foreign peers of the tests (mosquitto, mbpoll, pymodbus) and says where they are.
+    Peers,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.verb {
+        Verb::Test => test::run(),
+        Verb::Check => check::run(),
+        Verb::Peers => peers::run(),
+    };
+    match done {
+        Ok(tally::Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(tally::Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

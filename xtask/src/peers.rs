@@ -1,0 +1,97 @@
+//! Installs the foreign peers of the tests: programs that others wrote, and that our own code has to agree with.
+//!
+//! Everything a test starts is reachable through `target/peers`: `bin/` holds links to the Debian programs, `venv/` the
+//! Python packages of `tests/peers/requirements.txt`.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+
+use crate::{
+    packages::{self, Program},
+    shell,
+    tally::Outcome,
+    workspace::Workspace,
+};
+
+/// The programs that tests start, from Debian 12.
+const PROGRAMS: [Program; 4] = [
+    Program { name: "mosquitto", package: "mosquitto", version: "2.0.11" },
+    Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11" },
+    Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11" },
+    Program { name: "mbpoll", package: "mbpoll", version: "1.4.11" },
+];
+
+/// `cargo xtask peers`.
+///
+/// # Errors
+///
+/// As [`install`].
+pub(crate) fn run() -> anyhow::Result<Outcome> {
+    let workspace = Workspace::find()?;
+    install(&workspace)?;
+    println!("\nfor `cargo test`: TIDEGATE_PEERS={}", workspace.peers().display());
+    Ok(Outcome::Passed)
+}
+
+/// Installs what is missing. Quick when nothing is.
+///
+/// # Errors
+///
+/// When something cannot be installed; the text says what a person can do.
+pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
+    println!("==> foreign peers");
+    packages::install(&PROGRAMS)?;
+    let bin = workspace.peers().join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("failed to make {}", bin.display()))?;
+    for program in &PROGRAMS {
+        let file = shell::find(program.name)
+            .with_context(|| format!("{} is not there although {} was installed", program.name, program.package))?;
+        shell::point(&bin.join(program.name), &file)?;
+    }
+    packages::describe(&PROGRAMS);
+    python(workspace)
+}
+
+/// Makes the virtual environment with exactly the packages of the requirements file, unless it is there already.
+fn python(workspace: &Workspace) -> anyhow::Result<()> {
+    let requirements = workspace.root.join("tests/peers/requirements.txt");
+    let wanted =
+        fs::read_to_string(&requirements).with_context(|| format!("failed to read {}", requirements.display()))?;
+    let venv = workspace.peers().join("venv");
+    let stamp = venv.join("requirements.txt");
+    let python = venv.join("bin/python");
+    // The stamp is written last: a virtual environment that was interrupted half-way has none. One whose Python has
+    // gone (an upgrade of the system) does not start any more.
+    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus"])).is_ok();
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && works() {
+        print_packages(&wanted);
+        return Ok(());
+    }
+    if venv.exists() {
+        fs::remove_dir_all(&venv).with_context(|| format!("failed to remove {}", venv.display()))?;
+    }
+    make_venv(&venv)?;
+    let file = requirements.to_string_lossy();
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"];
+    shell::must(shell::command(&python, pip).arg(file.as_ref()))?;
+    fs::write(&stamp, &wanted).with_context(|| format!("failed to write {}", stamp.display()))?;
+    print_packages(&wanted);
+    Ok(())
+}
+
+/// `python3 -m venv`; Debian keeps what it needs in a package of its own.
+fn make_venv(venv: &Path) -> anyhow::Result<()> {
+    let has_pip = shell::find("python3").is_some()
+        && shell::output(&mut shell::command("python3", ["-c", "import ensurepip, venv"])).is_ok();
+    if !has_pip {
+        packages::install(&[Program { name: "python3-venv", package: "python3-venv", version: "3.11.2" }])?;
+    }
+    shell::must(shell::command("python3", ["-m", "venv"]).arg(venv))
+}
+
+fn print_packages(requirements: &str) {
+    for package in requirements.split_whitespace().filter(|word| word.contains("==")) {
+        println!("    {}", package.replace("==", " "));
+    }
+}
