@@ -1,5 +1,7 @@
 //! A stream: the endless sequence of rows of one group of one device, and what its columns mean.
 
+use std::sync::Arc;
+
 use crate::{Name, TagName, ValueType};
 
 /// One column of a stream: a tag and what its values are.
@@ -25,12 +27,12 @@ pub struct Stream {
     id: StreamId,
     device: Name,
     group: Name,
-    columns: Box<[Column]>,
+    columns: Arc<[Column]>,
 }
 
 impl Stream {
-    /// A stream of `device`'s `group` with these columns, in the order of the row's slots.
-    pub fn new(id: StreamId, device: Name, group: Name, columns: Vec<Column>) -> Stream {
+    /// A stream of `device`'s `group` with these columns, in the order of the row's slots. Devices of one profile can share them.
+    pub fn new(id: StreamId, device: Name, group: Name, columns: impl Into<Arc<[Column]>>) -> Stream {
         Stream { id, device, group, columns: columns.into() }
     }
 
