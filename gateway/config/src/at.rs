@@ -5,7 +5,7 @@ use std::ops::Deref;
 use crate::Place;
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A stretch of a file.
     File(Place),

@@ -8,18 +8,29 @@
 
 mod at;
 mod from_node;
+mod node;
+mod profile;
+mod quantity;
+mod render;
 mod report;
+mod secret;
 mod site;
 mod source;
 mod table;
+mod words;
 
 pub use at::{At, Origin};
-pub use from_node::{ByteSize, FromNode, Secret};
+pub use from_node::FromNode;
+pub use node::{Kind, Node};
+pub use profile::{
+    Access, Deadband, DeviceTimeUnit, Group, Profile, Range, ReportWhen, Scaling, Tag, TagSource, Threshold,
+};
+pub use quantity::ByteSize;
 pub use report::{Effective, Mistake, Report, Severity};
+pub use secret::Secret;
 pub use site::{
-    Access, Broker, BrokerUser, Deadband, Device, DeviceTimeUnit, Gateway, Group, Link, MqttTarget, Profile, Range,
-    ReportWhen, Retry, Scaling, Site, StartAt, Store, Tag, TagSource, Target, TargetKind, Threshold, Tls, Web,
+    Broker, BrokerUser, Device, Gateway, Link, MqttTarget, Retry, Site, StartAt, Store, Target, TargetKind, Tls, Web,
     WhenFull,
 };
 pub use source::{Place, Source};
-pub use table::{Kind, Node, Table};
+pub use table::Table;

@@ -1,14 +1,18 @@
 //! Everything that is to be said about a configuration, collected before anything is printed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::Origin;
+use crate::{Origin, Place, Source};
+
+/// After this many mistakes the rest is only counted.
+const MAX_MISTAKES: usize = 1000;
 
 /// How bad a mistake is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// The site cannot run like this.
     Error,
@@ -17,7 +21,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong, where it is, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mistake {
     /// Whether the site can run like this.
     pub severity: Severity,
@@ -40,19 +44,38 @@ pub struct Effective {
     pub origin: Origin,
 }
 
-/// Collects the mistakes, and the keys in force, of a whole site.
+/// Collects the mistakes, and the keys in force, of a whole site. Also knows what surrounds the site: the folder that
+/// paths are relative to, and the environment that secrets come from.
 #[derive(Debug, Default)]
 pub struct Report {
     mistakes: Vec<Mistake>,
+    /// The same mistakes, to find out quickly whether one is new.
+    seen: HashSet<Mistake>,
+    /// Mistakes beyond [`MAX_MISTAKES`].
+    uncounted: usize,
     effective: Vec<Effective>,
+    listed: HashSet<String>,
     /// By kind of table: the keys that anybody asked for, to suggest from.
     asked: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// In the order they were read.
+    sources: Vec<Arc<Source>>,
+    /// Path and line of each mistake of the syntax.
+    broken: BTreeSet<(String, usize)>,
+    /// Texts that are never printed.
+    hidden: Vec<Place>,
+    folder: PathBuf,
+    environment: BTreeMap<String, String>,
 }
 
 impl Report {
-    /// A report without anything in it.
+    /// A report without anything in it: paths are relative to the working directory, the environment is empty.
     pub fn new() -> Report {
         Report::default()
+    }
+
+    /// A report on a site in this folder and environment.
+    pub fn of_site(folder: impl Into<PathBuf>, environment: impl IntoIterator<Item = (String, String)>) -> Report {
+        Report { folder: folder.into(), environment: environment.into_iter().collect(), ..Report::default() }
     }
 
     /// Notes an error. The same error at the same place is kept once.
@@ -65,11 +88,46 @@ impl Report {
         self.push(Severity::Warning, origin, message.into(), help);
     }
 
-    fn push(&mut self, severity: Severity, origin: &Origin, message: String, help: Option<String>) {
-        let mistake = Mistake { severity, origin: origin.clone(), message, help };
-        if !self.mistakes.contains(&mistake) {
-            self.mistakes.push(mistake);
+    /// Notes that something is missing, unless it may be missing only because the file's syntax is wrong.
+    pub(crate) fn missing(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        if let Origin::File(place) = origin
+            && self.broken.iter().any(|(path, _)| path == place.source().path())
+        {
+            return;
         }
+        self.error(origin, message, help);
+    }
+
+    /// Notes a mistake of the syntax. What else is found on its line is a consequence and not reported.
+    pub(crate) fn syntax_error(&mut self, origin: &Origin, message: &str) {
+        self.error(origin, message, None);
+        if let Origin::File(place) = origin {
+            self.broken.insert((place.source().path().to_owned(), place.line_and_column().0));
+        }
+    }
+
+    /// Whether a file had a mistake of the syntax, so that something may be missing only because of that.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    fn push(&mut self, severity: Severity, origin: &Origin, message: String, help: Option<String>) {
+        if let Origin::File(place) = origin
+            && !self.broken.is_empty()
+            && self.broken.contains(&(place.source().path().to_owned(), place.line_and_column().0))
+        {
+            return;
+        }
+        let mistake = Mistake { severity, origin: origin.clone(), message, help };
+        if self.seen.contains(&mistake) {
+            return;
+        }
+        if self.mistakes.len() >= MAX_MISTAKES {
+            self.uncounted += 1;
+            return;
+        }
+        self.seen.insert(mistake.clone());
+        self.mistakes.push(mistake);
     }
 
     /// Whether an error was noted; warnings do not count.
@@ -77,7 +135,7 @@ impl Report {
         self.mistakes.iter().any(|mistake| mistake.severity == Severity::Error)
     }
 
-    /// All mistakes in the order they were found.
+    /// All mistakes in the order they were found; the first thousand.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
@@ -87,8 +145,35 @@ impl Report {
         &self.effective
     }
 
+    /// How many mistakes were found after the first thousand.
+    pub(crate) fn uncounted(&self) -> usize {
+        self.uncounted
+    }
+
+    /// The files in the order they were read.
+    pub(crate) fn sources(&self) -> &[Arc<Source>] {
+        &self.sources
+    }
+
+    pub(crate) fn note_source(&mut self, source: &Arc<Source>) {
+        self.sources.push(Arc::clone(source));
+    }
+
+    /// Makes sure that this text is never printed.
+    pub(crate) fn hide(&mut self, origin: &Origin) {
+        if let Origin::File(place) = origin {
+            self.hidden.push(place.clone());
+        }
+    }
+
+    pub(crate) fn hidden(&self) -> &[Place] {
+        &self.hidden
+    }
+
     pub(crate) fn note_effective(&mut self, path: String, value: String, origin: Origin) {
-        self.effective.push(Effective { path, value, origin });
+        if self.listed.insert(path.clone()) {
+            self.effective.push(Effective { path, value, origin });
+        }
     }
 
     pub(crate) fn note_asked(&mut self, kind: &'static str, key: &'static str) {
@@ -99,61 +184,23 @@ impl Report {
         self.asked.get(kind).into_iter().flatten().copied()
     }
 
-    /// All mistakes as text for a person: `file:line:column: message`, the line, a caret, a help.
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        for mistake in &self.mistakes {
-            // Writing to a `String` cannot fail.
-            let _ = mistake.render(&mut text);
-        }
-        text
+    /// A path of the site: relative ones begin at the site file's folder.
+    pub(crate) fn path_of(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(path)
     }
-}
 
-impl Mistake {
-    fn render(&self, out: &mut String) -> std::fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => "",
-            Severity::Warning => "warning: ",
-        };
-        match &self.origin {
-            Origin::File(place) => {
-                let (line, column) = place.line_and_column();
-                let margin = " ".repeat(line.to_string().len());
-                let indent: String =
-                    place.line().chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-                let carets = "^".repeat(place.width());
-                writeln!(out, "{}:{line}:{column}: {severity}{}", place.source().path(), self.message)?;
-                writeln!(out, "{margin} |")?;
-                writeln!(out, "{line} | {}", place.line())?;
-                writeln!(out, "{margin} | {indent}{carets}")?;
-                if let Some(help) = &self.help {
-                    writeln!(out, "{margin} = help: {help}")?;
-                }
-            }
-            Origin::Environment(variable) => {
-                writeln!(out, "environment variable {variable}: {severity}{}", self.message)?;
-                if let Some(help) = &self.help {
-                    writeln!(out, "  = help: {help}")?;
-                }
-            }
-            Origin::Default => {
-                writeln!(out, "{severity}{}", self.message)?;
-                if let Some(help) = &self.help {
-                    writeln!(out, "  = help: {help}")?;
-                }
-            }
-        }
-        writeln!(out)
+    /// The folder of the site file.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
-}
 
-/// The nearest of `candidates` to `word`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(word.chars().count()) / 3).max(1))
-        .min()
-        .map(|(_, candidate)| candidate)
+    /// The environment variable of that name.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
+    /// The whole environment.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
 }

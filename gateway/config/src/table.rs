@@ -1,76 +1,35 @@
 //! Tables that remember where each key stands, and which keys somebody wanted.
 
 use std::{
-    fmt,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::{At, FromNode, Origin, Place, Report, Source, report::nearest};
+use crate::{
+    At, FromNode, Kind, Node, Origin, Place, Report, Source,
+    words::{list, nearest, shorten},
+};
 
-/// One value of the tree and where it stands.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// Where the value stands.
-    pub origin: Origin,
-    /// The value.
-    pub kind: Kind,
-}
-
-/// What a node is.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// A string.
-    Text(String),
-    /// An integer that fits 64 bits, signed.
-    Integer(i64),
-    /// A float, and its decimal text as written.
-    Float(f64, String),
-    /// A boolean.
-    Bool(bool),
-    /// An array.
-    Array(Vec<Node>),
-    /// A table.
-    Table(Table),
-    /// A TOML date or time; no key of ours takes one.
-    Date(String),
-}
-
-impl Kind {
-    /// The word for this kind in messages, with its article.
-    pub fn describe(&self) -> &'static str {
-        match self {
-            Kind::Text(_) => "a string",
-            Kind::Integer(_) => "an integer",
-            Kind::Float(..) => "a float",
-            Kind::Bool(_) => "a boolean",
-            Kind::Array(_) => "an array",
-            Kind::Table(_) => "a table",
-            Kind::Date(_) => "a date",
-        }
-    }
-}
+/// No table of ours has as many keys; what is more is reported and left out, so that looking for a key stays cheap.
+const MAX_KEYS: usize = 4096;
 
 /// A key, its place and its value.
-#[derive(Debug)]
-struct Entry {
-    key: String,
-    key_origin: Origin,
-    node: Node,
-    /// Whether somebody took the key; what nobody took is unknown.
-    taken: AtomicBool,
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_origin: Origin,
+    pub(crate) node: Node,
+    /// Whether somebody took the key; what nobody took is unknown. Shared by all copies of the entry, so that a default
+    /// counts as taken when one tag took it.
+    taken: Arc<AtomicBool>,
 }
 
-impl Clone for Entry {
-    fn clone(&self) -> Entry {
-        Entry {
-            key: self.key.clone(),
-            key_origin: self.key_origin.clone(),
-            node: self.node.clone(),
-            taken: AtomicBool::new(self.taken.load(Ordering::Relaxed)),
-        }
+impl Entry {
+    pub(crate) fn new(key: impl Into<String>, key_origin: Origin, node: Node) -> Entry {
+        Entry { key: key.into(), key_origin, node, taken: Arc::new(AtomicBool::new(false)) }
     }
 }
 
@@ -93,26 +52,33 @@ impl Table {
 
     /// The top table of a file. Mistakes of the syntax go into `report`; what could be read is returned.
     pub fn parse(source: &Arc<Source>, report: &mut Report) -> Table {
+        report.note_source(source);
         let (table, errors) = toml::de::DeTable::parse_recoverable(source.text());
         for error in errors {
             let origin = Origin::File(Place::new(source, error.span().unwrap_or(0..0)));
-            report.error(&origin, error.message().replace('\n', ", "), None);
+            report.syntax_error(&origin, &error.message().replace('\n', ", "));
         }
         let origin = Origin::File(Place::new(source, 0..0));
-        Table::from_toml(source, origin, table.into_inner())
+        Table::from_toml(source, origin, table.into_inner(), 0, report)
     }
 
-    fn from_toml(source: &Arc<Source>, origin: Origin, table: toml::de::DeTable<'_>) -> Table {
+    pub(crate) fn from_toml(
+        source: &Arc<Source>,
+        origin: Origin,
+        table: toml::de::DeTable<'_>,
+        depth: usize,
+        report: &mut Report,
+    ) -> Table {
+        if table.len() > MAX_KEYS {
+            report.error(&origin, format!("more than {MAX_KEYS} keys in one table"), None);
+        }
         let mut entries: Vec<Entry> = table
             .into_iter()
+            .take(MAX_KEYS)
             .map(|(key, value)| {
                 let key_origin = Origin::File(Place::new(source, key.span()));
-                Entry {
-                    node: Node::from_toml(source, &key_origin, value),
-                    key: key.into_inner().into_owned(),
-                    key_origin,
-                    taken: AtomicBool::new(false),
-                }
+                let node = Node::from_toml(source, &key_origin, value, depth, report);
+                Entry::new(key.into_inner(), key_origin, node)
             })
             .collect();
         entries.sort_by_key(|entry| match &entry.key_origin {
@@ -144,6 +110,11 @@ impl Table {
         self.entries.iter().map(|entry| (entry.key.as_str(), &entry.key_origin, &entry.node))
     }
 
+    /// Where the key's value stands; the table's own place when the key is missing.
+    pub fn origin_of(&self, key: &str) -> &Origin {
+        self.entries.iter().find(|entry| entry.key == key).map_or(&self.origin, |entry| &entry.node.origin)
+    }
+
     /// Takes the key's raw node, if it is there.
     pub fn node(&self, key: &'static str, report: &mut Report) -> Option<&Node> {
         report.note_asked(self.kind, key);
@@ -155,10 +126,16 @@ impl Table {
     /// Takes the key, if it is there. A value of the wrong kind is reported and comes back as `None`.
     pub fn take<T: FromNode>(&self, key: &'static str, report: &mut Report) -> Option<At<T>> {
         let node = self.node(key, report)?;
+        let value = T::from_node(node, key, report);
         if !self.path.is_empty() {
-            report.note_effective(format!("{}.{key}", self.path), node.to_string(), node.origin.clone());
+            let shown = match (&value, &node.origin) {
+                // The environment has only text; what was made of it is what is in force.
+                (Some(value), Origin::Environment(_)) => value.to_toml(),
+                _ => T::shown(node),
+            };
+            report.note_effective(format!("{}.{key}", self.path), shown, node.origin.clone());
         }
-        T::from_node(node, key, report).map(|value| At { value, origin: node.origin.clone() })
+        value.map(|value| At { value, origin: node.origin.clone() })
     }
 
     /// Takes the key, or the default when it is missing or wrong.
@@ -169,11 +146,33 @@ impl Table {
         self.take(key, report).unwrap_or(At { value: default, origin: Origin::Default })
     }
 
+    /// Takes the key, or the default when it is missing or wrong; a value outside of the range is wrong.
+    pub fn take_within<T: FromNode + PartialOrd>(
+        &self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+        report: &mut Report,
+    ) -> At<T> {
+        if !self.has(key) {
+            return self.take_or(key, default, report);
+        }
+        let fallback = At { value: default, origin: Origin::Default };
+        let Some(found) = self.take::<T>(key, report) else { return fallback };
+        if range.contains(&found.value) {
+            return found;
+        }
+        let (low, high) = (range.start().to_toml(), range.end().to_toml());
+        let message = format!("`{key}` has to be between {low} and {high}, but is {}", found.value.to_toml());
+        report.error(&found.origin, message, None);
+        fallback
+    }
+
     /// Takes the key; when it is missing, that is reported at the table, with `example` as the help.
     pub fn require<T: FromNode>(&self, key: &'static str, example: &str, report: &mut Report) -> Option<At<T>> {
         if !self.has(key) {
             report.note_asked(self.kind, key);
-            report.error(&self.origin, format!("`{key}` is missing"), Some(format!("add `{key} = {example}`")));
+            report.missing(&self.origin, format!("`{key}` is missing"), Some(format!("add `{key} = {example}`")));
             return None;
         }
         self.take(key, report)
@@ -201,8 +200,9 @@ impl Table {
         match &node.kind {
             Kind::Table(table) => Some(table.clone().named(kind, self.child_path(key))),
             other => {
+                let help = matches!(other, Kind::Array(_)).then(|| format!("write `[{key}]`, once"));
                 let message = format!("`{key}` has to be a table, but is {}", other.describe());
-                report.error(&node.origin, message, None);
+                report.error(&node.origin, message, help);
                 None
             }
         }
@@ -242,7 +242,7 @@ impl Table {
     pub fn set(&mut self, key: &str, node: Node) {
         let key_origin = node.origin.clone();
         self.entries.retain(|entry| entry.key != key);
-        self.entries.push(Entry { key: key.to_owned(), key_origin, node, taken: AtomicBool::new(false) });
+        self.entries.push(Entry::new(key, key_origin, node));
     }
 
     /// The inner table of a key, made if it is not there; `None` when the key holds something else.
@@ -260,87 +260,49 @@ impl Table {
 
     /// Reports every key that nobody took, with the nearest known one.
     pub fn finish(&self, report: &mut Report) {
-        for entry in &self.entries {
-            if entry.taken.load(Ordering::Relaxed) {
+        for entry in self.entries.iter().filter(|entry| !entry.taken.load(Ordering::Relaxed)) {
+            let known: Vec<&str> = report.asked(self.kind).collect();
+            if known.contains(&entry.key.as_str()) {
+                let message = format!("`{}` has no effect here", entry.key);
+                report.error(&entry.key_origin, message, Some("remove it".to_owned()));
                 continue;
             }
-            let known: Vec<&str> = report.asked(self.kind).collect();
-            let help = match nearest(&entry.key, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys are {}", list(&known)),
-            };
-            report.error(&entry.key_origin, format!("unknown key `{}`", entry.key), Some(help));
+            report.unknown_key(&entry.key_origin, &entry.key, &known);
         }
     }
 
+    /// Reports every key that nobody took and that no table of this kind knows.
+    pub(crate) fn finish_defaults(&self, report: &mut Report) {
+        for entry in self.entries.iter().filter(|entry| !entry.taken.load(Ordering::Relaxed)) {
+            let known: Vec<&str> = report.asked(self.kind).collect();
+            if !known.contains(&entry.key.as_str()) {
+                report.unknown_key(&entry.key_origin, &entry.key, &known);
+            }
+        }
+    }
+
+    /// The keys that nobody took yet, with their places.
+    pub(crate) fn untaken(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        let untaken = self.entries.iter().filter(|entry| !entry.taken.load(Ordering::Relaxed));
+        untaken.map(|entry| (entry.key.as_str(), &entry.key_origin))
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        &mut self.entries
+    }
+
+    /// The path of a table within this one; a table that is not listed has none that are.
     fn child_path(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() { String::new() } else { format!("{}.{key}", self.path) }
     }
 }
 
 impl Report {
-    /// Notes that `word` is none of `known`: "unknown {what} `word`", and the nearest known word, or all of them, as the help.
-    pub fn unknown_word(&mut self, origin: &Origin, what: &str, word: &str, known: &[&str]) {
-        let help = match nearest(word, known.iter().copied()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("known are {}", list(known)),
+    fn unknown_key(&mut self, origin: &Origin, key: &str, known: &[&str]) {
+        let help = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known keys are {}", list(known, '`')),
         };
-        self.error(origin, format!("unknown {what} \"{word}\""), Some(help));
-    }
-}
-
-/// `a`, `b` and `c`.
-fn list(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        None => "none".to_owned(),
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
-impl Node {
-    fn from_toml(source: &Arc<Source>, key_origin: &Origin, value: toml::Spanned<toml::de::DeValue<'_>>) -> Node {
-        use toml::de::DeValue;
-        let origin = Origin::File(Place::new(source, value.span()));
-        let kind = match value.into_inner() {
-            DeValue::String(text) => Kind::Text(text.into_owned()),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Kind::Integer(number),
-                Err(_) => Kind::Text(number.as_str().to_owned()),
-            },
-            DeValue::Float(number) => {
-                let text = number.as_str().to_owned();
-                Kind::Float(text.parse().unwrap_or(f64::NAN), text)
-            }
-            DeValue::Boolean(on) => Kind::Bool(on),
-            DeValue::Datetime(date) => Kind::Date(date.to_string()),
-            DeValue::Array(items) => {
-                Kind::Array(items.into_iter().map(|item| Node::from_toml(source, key_origin, item)).collect())
-            }
-            DeValue::Table(table) => Kind::Table(Table::from_toml(source, origin.clone(), table)),
-        };
-        Node { origin, kind }
-    }
-}
-
-/// The value as it would be written in TOML.
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Text(text) => write!(f, "{text:?}"),
-            Kind::Integer(number) => write!(f, "{number}"),
-            Kind::Float(_, text) => f.write_str(text),
-            Kind::Bool(on) => write!(f, "{on}"),
-            Kind::Date(text) => f.write_str(text),
-            Kind::Array(items) => {
-                let items: Vec<String> = items.iter().map(Node::to_string).collect();
-                write!(f, "[{}]", items.join(", "))
-            }
-            Kind::Table(table) => {
-                let items: Vec<String> = table.entries().map(|(key, _, node)| format!("{key} = {node}")).collect();
-                write!(f, "{{ {} }}", items.join(", "))
-            }
-        }
+        self.error(origin, format!("unknown key `{}`", shorten(key)), Some(help));
     }
 }

@@ -1,0 +1,108 @@
+//! Lists of known words in messages, and the nearest one to a word that is unknown.
+
+use crate::{Origin, Report};
+
+/// Longer words are nobody's typing mistake, and comparing them would take long.
+const MAX_WORD: usize = 64;
+/// More known words than this are not listed one by one.
+const MAX_LISTED: usize = 12;
+
+impl Report {
+    /// Notes that `word` is none of `known`: "unknown {what} "word"", and the nearest known word, or all of them, as the help.
+    pub fn unknown_word(&mut self, origin: &Origin, what: &str, word: &str, known: &[&str]) {
+        let help = match nearest(word, known.iter().copied()) {
+            Some(near) => Some(format!("did you mean \"{near}\"?")),
+            None if known.is_empty() => None,
+            None => Some(format!("known {} {}", are(known), list(known, '"'))),
+        };
+        self.error(origin, format!("unknown {what} \"{}\"", shorten(word)), help);
+    }
+}
+
+/// `is` before one word, `are` before several.
+pub(crate) fn are(words: &[&str]) -> &'static str {
+    if words.len() == 1 { "is" } else { "are" }
+}
+
+/// Words as `a, b and c`, each in this kind of quotes; after a dozen the rest is counted.
+pub(crate) fn list(words: &[&str], quote: char) -> String {
+    let quoted: Vec<String> = words.iter().take(MAX_LISTED).map(|word| format!("{quote}{word}{quote}")).collect();
+    if words.len() > MAX_LISTED {
+        return format!("{} and {} more", quoted.join(", "), words.len() - MAX_LISTED);
+    }
+    match quoted.split_last() {
+        None => "none".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// The nearest of `candidates` to `word`, if one is near enough to be meant.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= 2 * MAX_WORD && candidate.len().abs_diff(word.len()) <= MAX_WORD / 2)
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= allowed(word, candidate))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Typing mistakes between the two; upper and lower case, `-` and `_` count as the same.
+fn distance(word: &str, candidate: &str) -> usize {
+    strsim::damerau_levenshtein(&folded(word), &folded(candidate))
+}
+
+/// A third of the longer word may be wrong.
+fn allowed(word: &str, candidate: &str) -> usize {
+    (candidate.chars().count().max(word.chars().count()) / 3).max(1)
+}
+
+/// Lower case, with `_` for `-`: how names from the environment are compared.
+pub(crate) fn folded(word: &str) -> String {
+    word.to_lowercase().replace('-', "_")
+}
+
+/// A word from outside, short enough for a message.
+pub(crate) fn shorten(word: &str) -> String {
+    match word.char_indices().nth(MAX_WORD) {
+        None => word.to_owned(),
+        Some((end, _)) => format!("{}…", word.get(..end).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swapped_letter_a_missing_letter_and_another_case_are_near() {
+        let known = ["max_age", "max_size", "commit", "when_full"];
+        assert_eq!(nearest("max_aeg", known), Some("max_age"));
+        assert_eq!(nearest("comit", known), Some("commit"));
+        assert_eq!(nearest("When-Full", known), Some("when_full"));
+    }
+
+    #[test]
+    fn another_word_is_not_near() {
+        assert_eq!(nearest("retention", ["max_age", "max_size", "commit", "when_full"]), None);
+        assert_eq!(nearest("ca", ["id"]), None);
+    }
+
+    #[test]
+    fn a_word_without_end_is_near_to_nothing() {
+        assert_eq!(nearest(&"x".repeat(1_000_000), ["x"]), None);
+    }
+
+    #[test]
+    fn lists_read_like_a_sentence() {
+        assert_eq!(list(&[], '`'), "none");
+        assert_eq!(list(&["a"], '`'), "`a`");
+        assert_eq!(list(&["a", "b", "c"], '`'), "`a`, `b` and `c`");
+        let many: Vec<&str> = std::iter::repeat_n("x", 15).collect();
+        assert!(list(&many, '"').ends_with("\"x\" and 3 more"));
+    }
+}
