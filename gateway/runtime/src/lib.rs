@@ -1,1 +1,36 @@
-//! (being built)
+//! The running gateway: a task per link, schedules, breakers, back-off, health, commands and the clock.
+//!
+//! A link task owns its connection. It takes polls from a [`schedule`](self), asks the driver's session for one request
+//! after the other, runs the pipeline on what came back and hands the row to the local broker and to the store; no
+//! channel lies between. Whatever is to be known or done from outside goes through a [`Handle`].
+//!
+//! **Invariant:** `Instant::now`, the system clock and sleeping are in `clock.rs` alone.
+//! **Invariant:** nothing here ends in a terminal error: a link is connecting, online, backing off or idle.
+
+mod assembly;
+mod backoff;
+mod breaker;
+mod clock;
+mod command;
+mod counters;
+mod device;
+mod gateway;
+mod handle;
+mod link;
+mod outputs;
+mod schedule;
+mod set;
+mod status;
+mod sys;
+mod write;
+
+pub use assembly::{Assembly, Forecast, assemble};
+pub use clock::Clock;
+pub use command::{CommandError, DEFAULT_TTL, WriteError};
+pub use counters::{LATENCY_BOUNDS_MICROS, LatencySnapshot};
+pub use device::Latest;
+pub use gateway::{Gateway, Options, Reloaded};
+pub use handle::{Handle, TargetProbe};
+pub use status::{
+    BrokerStatus, DeviceState, DeviceStatus, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
+};

@@ -1,0 +1,223 @@
+//! What others may ask of a running gateway and tell it to do: the only way in for the interface and the command line.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tidegate_broker::Broker;
+use tidegate_model::Name;
+use tidegate_store::Store;
+
+use crate::{
+    clock::Clock,
+    command::{self, CommandError, Directory, WriteError},
+    counters::LinkCounters,
+    device::{Latest, SharedHealth},
+    link::SharedLinkHealth,
+    status::{BrokerStatus, DeviceStatus, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
+};
+
+/// Tells the status of a target when asked.
+pub type TargetProbe = Box<dyn Fn() -> TargetStatus + Send + Sync>;
+
+/// A read and command handle on a running gateway. Clones speak to the same gateway.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) id: Name,
+    pub(crate) version: &'static str,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) broker: Broker,
+    pub(crate) directory: RwLock<Directory>,
+    pub(crate) links: RwLock<Vec<LinkView>>,
+    pub(crate) targets: RwLock<Vec<TargetProbe>>,
+}
+
+/// Where the status of a link is.
+#[derive(Clone)]
+pub(crate) struct LinkView {
+    pub(crate) name: Name,
+    pub(crate) driver: String,
+    pub(crate) health: Arc<SharedLinkHealth>,
+    pub(crate) counters: Arc<LinkCounters>,
+    pub(crate) devices: Vec<DeviceView>,
+}
+
+/// Where the status of a device is.
+#[derive(Clone)]
+pub(crate) struct DeviceView {
+    pub(crate) name: Name,
+    pub(crate) profile: String,
+    pub(crate) health: Arc<SharedHealth>,
+}
+
+impl Handle {
+    pub(crate) fn new(inner: Inner) -> Handle {
+        Handle { inner: Arc::new(inner) }
+    }
+
+    /// The gateway's id.
+    pub fn id(&self) -> &Name {
+        &self.inner.id
+    }
+
+    /// The gateway's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Says how the status of the targets is found out, in place of what was said before.
+    pub fn set_targets(&self, targets: Vec<TargetProbe>) {
+        *self.inner.targets.write().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+
+    pub(crate) fn replace(&self, directory: Directory, links: Vec<LinkView>) {
+        *self.inner.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
+        *self.inner.links.write().unwrap_or_else(PoisonError::into_inner) = links;
+    }
+
+    /// Writes tags of a device, all or none of them sent, and waits for the device. The answer lists what went wrong by
+    /// tag; empty is success.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] when the command as a whole could not be carried out.
+    pub async fn write(
+        &self,
+        device: &str,
+        values: &serde_json::Map<String, serde_json::Value>,
+        ttl: Option<Duration>,
+    ) -> Result<Vec<(String, WriteError)>, CommandError> {
+        let entry = self.entry(device)?;
+        command::write(&entry, device, values, ttl.unwrap_or(command::DEFAULT_TTL), &self.inner.clock).await
+    }
+
+    /// The latest sample of every tag of a device.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] when there is no such device or its link does not answer.
+    pub async fn latest(&self, device: &str) -> Result<Vec<Latest>, CommandError> {
+        let entry = self.entry(device)?;
+        command::latest(&entry, device, &self.inner.clock).await
+    }
+
+    fn entry(&self, device: &str) -> Result<Arc<command::Entry>, CommandError> {
+        self.inner.directory.read().unwrap_or_else(PoisonError::into_inner).entry(device)
+    }
+
+    /// The state of everything at this moment.
+    pub fn status(&self) -> Status {
+        let store = self.store_status();
+        let problems: Vec<String> = store.failing.clone().into_iter().collect();
+        Status {
+            id: self.inner.id.to_string(),
+            version: self.inner.version,
+            uptime_s: self.inner.clock.uptime().as_secs(),
+            healthy: problems.is_empty(),
+            problems,
+            clock_steps: self.inner.clock.steps(),
+            links: self.links(),
+            targets: self.targets(),
+            broker: self.broker_status(),
+            store,
+        }
+    }
+
+    fn links(&self) -> Vec<LinkStatus> {
+        self.inner.links.read().unwrap_or_else(PoisonError::into_inner).iter().map(LinkView::status).collect()
+    }
+
+    fn targets(&self) -> Vec<TargetStatus> {
+        let store = self.inner.store.status();
+        let probes = self.inner.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let mut targets: Vec<TargetStatus> = probes.iter().map(|probe| probe()).collect();
+        for target in &mut targets {
+            let Some(queue) = store.targets.iter().find(|queue| queue.name.as_str() == target.name) else { continue };
+            target.waiting_rows = queue.waiting_rows;
+            target.oldest_waiting = queue.oldest_waiting.map(|time| time.as_millis());
+            target.gaps = queue.gaps;
+        }
+        targets
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        let status = self.inner.store.status();
+        StoreStatus {
+            rows: status.rows,
+            bytes: status.bytes,
+            commits: status.commits,
+            fsyncs: status.fsyncs,
+            pending_rows: status.pending_rows,
+            pending_rows_high: status.pending_rows_high,
+            dropped_rows: status.dropped_rows,
+            oldest: status.oldest.map(|time| time.as_millis()),
+            failing: status.failing,
+        }
+    }
+
+    fn broker_status(&self) -> BrokerStatus {
+        let status = self.inner.broker.status();
+        BrokerStatus {
+            address: self.inner.broker.address().to_string(),
+            clients: status.clients,
+            published: status.published,
+            bytes: status.bytes,
+            dropped: status.dropped,
+            refused: status.refused,
+        }
+    }
+}
+
+impl LinkView {
+    fn status(&self) -> LinkStatus {
+        let health = self.health.get();
+        let counters = &self.counters;
+        LinkStatus {
+            name: self.name.to_string(),
+            driver: self.driver.clone(),
+            state: health.state,
+            since: health.since.as_millis(),
+            next_try: health.next_try.map(|time| time.as_millis()),
+            last_error: health.last_error,
+            connects: counters.connects.get(),
+            connect_failures: counters.connect_failures.get(),
+            requests: counters.requests.get(),
+            polls: counters.polls.get(),
+            failed_polls: counters.failed_polls.get(),
+            missed_slots: counters.missed_slots.get(),
+            rows: counters.rows.get(),
+            values: counters.values.get(),
+            payload_bytes: counters.payload_bytes.get(),
+            writes: counters.writes.get(),
+            failed_writes: counters.failed_writes.get(),
+            lost: Lost {
+                timeout: counters.lost_timeout.get(),
+                closed: counters.lost_closed.get(),
+                mismatch: counters.lost_mismatch.get(),
+                malformed: counters.lost_malformed.get(),
+            },
+            latency: counters.latency.snapshot(),
+            devices: self.devices.iter().map(DeviceView::status).collect(),
+        }
+    }
+}
+
+impl DeviceView {
+    fn status(&self) -> DeviceStatus {
+        let health = self.health.get();
+        DeviceStatus {
+            name: self.name.to_string(),
+            profile: self.profile.clone(),
+            state: health.state,
+            reason: health.reason.map(|reason| reason.as_str()),
+            since: health.since.as_millis(),
+            next_try: health.next_try.map(|time| time.as_millis()),
+        }
+    }
+}

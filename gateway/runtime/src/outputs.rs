@@ -1,0 +1,120 @@
+//! Where a row goes: first to the local broker, then to the store. Nothing here waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_broker::Publisher;
+use tidegate_codec::json;
+use tidegate_model::{Name, Row, Slot, TagName, Timestamp};
+use tidegate_store::Store;
+
+use crate::status::DeviceState;
+
+/// The ways out of a link task.
+#[derive(Clone)]
+pub(crate) struct Outputs {
+    pub(crate) publisher: Publisher,
+    pub(crate) store: Store,
+    pub(crate) topics: Topics,
+    /// Whether each tag has a retained topic of its own.
+    pub(crate) tag_topics: bool,
+}
+
+/// The topics of one gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    prefix: Arc<str>,
+}
+
+impl Topics {
+    /// The topics below `<root>/<gateway>`.
+    pub(crate) fn new(root: &str, gateway: &Name) -> Topics {
+        Topics { prefix: format!("{root}/{gateway}").into() }
+    }
+
+    pub(crate) fn gateway_state(&self) -> String {
+        format!("{}/state", self.prefix)
+    }
+
+    pub(crate) fn device_state(&self, device: &Name) -> String {
+        format!("{}/{device}/state", self.prefix)
+    }
+
+    pub(crate) fn data(&self, device: &Name, group: &Name) -> String {
+        format!("{}/{device}/data/{group}", self.prefix)
+    }
+
+    pub(crate) fn tag(&self, device: &Name, tag: &TagName) -> String {
+        format!("{}/{device}/tag/{tag}", self.prefix)
+    }
+
+    pub(crate) fn set_filter(&self) -> String {
+        format!("{}/+/set", self.prefix)
+    }
+
+    pub(crate) fn set_reply(&self, device: &str) -> String {
+        format!("{}/{device}/set/reply", self.prefix)
+    }
+
+    /// The device that a `…/<device>/set` topic is for.
+    pub(crate) fn device_of_set<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&*self.prefix)?.strip_prefix('/')?.strip_suffix("/set")
+    }
+
+    pub(crate) fn sys(&self, what: &str) -> String {
+        format!("{}/sys/{what}", self.prefix)
+    }
+}
+
+/// How large the payload of a stream's row is expected to be: what the last one needed.
+#[derive(Debug, Default)]
+pub(crate) struct PayloadSize(usize);
+
+impl Outputs {
+    /// Sends a row on its way. Returns how many bytes its payload has.
+    pub(crate) fn row(&self, topic: &Bytes, row: Row, size: &mut PayloadSize) -> usize {
+        let mut payload = Vec::with_capacity(size.0);
+        json::row(&row, false, &mut payload);
+        let length = payload.len();
+        size.0 = length + length / 8;
+        let payload = Bytes::from(payload);
+        self.publisher.publish(topic.clone(), payload.clone(), false);
+        if self.tag_topics {
+            self.tags(&row);
+        }
+        self.store.append(Arc::new(row), payload);
+        length
+    }
+
+    /// Publishes each sample of a row on the topic of its tag.
+    fn tags(&self, row: &Row) {
+        for (column, slot) in row.stream.columns().iter().zip(&row.slots) {
+            if *slot == Slot::Unchanged {
+                continue;
+            }
+            let mut payload = Vec::new();
+            json::tag(slot, row.time, column.unit.as_deref(), &mut payload);
+            let topic = self.topics.tag(row.stream.device(), &column.name);
+            self.publisher.publish(topic, payload.into(), true);
+        }
+    }
+
+    /// Publishes the state of a device.
+    pub(crate) fn device_state(&self, device: &Name, state: DeviceState, reason: Option<&str>, since: Timestamp) {
+        let payload = serde_json::json!({ "state": state, "reason": reason, "since": since.as_millis() });
+        self.publisher.publish(self.topics.device_state(device), payload.to_string().into(), true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_topic_names_its_device() {
+        let topics = Topics::new("tidegate", &"line3".parse().unwrap());
+        assert_eq!(topics.device_of_set("tidegate/line3/meter-1/set"), Some("meter-1"));
+        assert_eq!(topics.device_of_set("tidegate/line4/meter-1/set"), None);
+        assert_eq!(topics.device_of_set("tidegate/line3/meter-1/state"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! Commands that arrive over MQTT: `…/<device>/set` in, `…/<device>/set/reply` out.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use tidegate_broker::{Inbox, Message};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{command::WriteError, handle::Handle, outputs::Outputs};
+
+/// Commands worked on at the same time, at most; more wait in the inbox.
+const AT_ONCE: usize = 64;
+/// A command has at most this many bytes.
+const LONGEST_COMMAND: usize = 64 * 1024;
+
+/// What a `…/set` message says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    /// Comes back in the reply; a string or a number.
+    #[serde(default)]
+    id: Json,
+    values: serde_json::Map<String, Json>,
+    #[serde(default)]
+    ttl: Option<String>,
+}
+
+/// Takes commands until cancelled.
+pub(crate) async fn run(mut inbox: Inbox, handle: Handle, outputs: Outputs, cancel: CancellationToken) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut work = JoinSet::new();
+    loop {
+        let message = tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(_) = work.join_next() => continue,
+            message = inbox.recv() => message,
+        };
+        let Some(message) = message else { break };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let (handle, outputs) = (handle.clone(), outputs.clone());
+        work.spawn(async move {
+            answer(message, &handle, &outputs).await;
+            drop(place);
+        });
+    }
+    // Orders that are on their way get their answer from the link tasks, which stop by themselves.
+    while work.join_next().await.is_some() {}
+}
+
+async fn answer(message: Message, handle: &Handle, outputs: &Outputs) {
+    let Some(device) = outputs.topics.device_of_set(&message.topic) else { return };
+    let (id, result) = match parse(&message.payload) {
+        Ok((command, ttl)) => {
+            let result = handle.write(device, &command.values, ttl).await;
+            (command.id, result.map_err(|error| error.to_string()))
+        }
+        Err((id, why)) => (id, Err(why)),
+    };
+    let reply = reply(&id, &result);
+    if let Err(why) = &result {
+        tracing::info!(device, why, "command over MQTT was not carried out");
+    }
+    let topic = message.response_topic.unwrap_or_else(|| outputs.topics.set_reply(device));
+    outputs.publisher.reply(&topic, reply.to_string().into(), message.correlation);
+}
+
+/// Reads a command; on failure the id comes back as far as it could be read.
+fn parse(payload: &[u8]) -> Result<(Command, Option<Duration>), (Json, String)> {
+    if payload.len() > LONGEST_COMMAND {
+        return Err((Json::Null, format!("a command has at most {LONGEST_COMMAND} bytes")));
+    }
+    let json: Json =
+        serde_json::from_slice(payload).map_err(|error| (Json::Null, format!("the command is no JSON: {error}")))?;
+    let id = json.get("id").cloned().unwrap_or(Json::Null);
+    let command: Command =
+        serde_json::from_value(json).map_err(|error| (id.clone(), format!("the command cannot be read: {error}")))?;
+    if !matches!(command.id, Json::Null | Json::String(_) | Json::Number(_)) {
+        return Err((Json::Null, "`id` has to be a string or a number".to_owned()));
+    }
+    if command.values.is_empty() {
+        return Err((id, "`values` names no tag".to_owned()));
+    }
+    let ttl = command.ttl.as_deref().map(tidegate_config::parse_duration).transpose();
+    match ttl {
+        Ok(ttl) => Ok((command, ttl)),
+        Err(why) => Err((id, format!("`ttl` has to be a duration with its unit (\"10s\"): {why}"))),
+    }
+}
+
+fn reply(id: &Json, result: &Result<Vec<(String, WriteError)>, String>) -> Json {
+    match result {
+        Ok(errors) if errors.is_empty() => serde_json::json!({ "id": id, "ok": true }),
+        Ok(errors) => {
+            let errors: serde_json::Map<String, Json> =
+                errors.iter().map(|(tag, error)| (tag.clone(), Json::String(error.to_string()))).collect();
+            serde_json::json!({ "id": id, "ok": false, "errors": errors })
+        }
+        Err(why) => serde_json::json!({ "id": id, "ok": false, "error": why }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_everything_is_read() {
+        let (command, ttl) = parse(br#"{"id":"42","values":{"setpoint":42.0},"ttl":"10s"}"#).unwrap();
+        assert_eq!(command.id, Json::String("42".to_owned()));
+        assert_eq!(command.values.len(), 1);
+        assert_eq!(ttl, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_read_keeps_its_id_for_the_reply() {
+        let (id, why) = parse(br#"{"id":7,"value":{"setpoint":1}}"#).unwrap_err();
+        assert_eq!(id, serde_json::json!(7));
+        assert!(why.contains("value"), "{why}");
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_with_a_reason() {
+        for payload in [&b"\xff"[..], b"", b"[]", b"{}", br#"{"values":{}}"#, br#"{"values":{"a":1},"ttl":"soon"}"#] {
+            assert!(parse(payload).is_err(), "{payload:?}");
+        }
+        assert!(parse(&vec![b' '; LONGEST_COMMAND + 1]).is_err());
+    }
+
+    #[test]
+    fn a_reply_names_the_tags_that_went_wrong() {
+        let errors = vec![("setpoint".to_owned(), WriteError::NotAllowed("above maximum 100".to_owned()))];
+        let reply = reply(&serde_json::json!("42"), &Ok(errors));
+        let expected = serde_json::json!({ "id": "42", "ok": false, "errors": { "setpoint": "above maximum 100" } });
+        assert_eq!(reply, expected);
+    }
+}

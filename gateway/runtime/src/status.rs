@@ -1,0 +1,212 @@
+//! The state of the gateway at one moment, for the interface, the metrics and the sys topics.
+
+use serde::Serialize;
+
+use crate::counters::LatencySnapshot;
+
+/// Everything there is to know about a running gateway.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The gateway's id.
+    pub id: String,
+    /// Version of the program.
+    pub version: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether nothing needs a person: the store can write.
+    pub healthy: bool,
+    /// What needs a person, if something does.
+    pub problems: Vec<String>,
+    /// How often the system clock was set since the start.
+    pub clock_steps: u64,
+    /// The links in the order of the site.
+    pub links: Vec<LinkStatus>,
+    /// The targets in the order of the site.
+    pub targets: Vec<TargetStatus>,
+    /// The store.
+    pub store: StoreStatus,
+    /// The local broker.
+    pub broker: BrokerStatus,
+}
+
+/// What a link is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// A connection is being made.
+    Connecting,
+    /// Connected.
+    Online,
+    /// Waiting before the next try.
+    BackingOff,
+    /// There is nothing to do: no device, or every device is left alone for a while.
+    Idle,
+}
+
+/// One link.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkStatus {
+    /// The link.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// What it is doing.
+    pub state: LinkState,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+    /// When the next try to connect is, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<i64>,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Sessions opened.
+    pub connects: u64,
+    /// Tries that failed.
+    pub connect_failures: u64,
+    /// Requests answered or failed.
+    pub requests: u64,
+    /// Polls made.
+    pub polls: u64,
+    /// Polls in which the device did not answer.
+    pub failed_polls: u64,
+    /// Slots that passed without a poll.
+    pub missed_slots: u64,
+    /// Rows made.
+    pub rows: u64,
+    /// Values in these rows.
+    pub values: u64,
+    /// Bytes of these rows as JSON.
+    pub payload_bytes: u64,
+    /// Writes sent.
+    pub writes: u64,
+    /// Writes that were not confirmed.
+    pub failed_writes: u64,
+    /// Sessions that ended, by cause.
+    pub lost: Lost,
+    /// How long requests took.
+    #[serde(skip)]
+    pub latency: LatencySnapshot,
+    /// The devices behind the link.
+    pub devices: Vec<DeviceStatus>,
+}
+
+/// Sessions that ended, by cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Lost {
+    /// No answer in time.
+    pub timeout: u64,
+    /// Closed by the other side, or broken.
+    pub closed: u64,
+    /// An answer that did not belong to the question.
+    pub mismatch: u64,
+    /// Something that is no message of the protocol.
+    pub malformed: u64,
+}
+
+/// What a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// It answers, and every tag has a value.
+    Online,
+    /// It answers, but not for every tag.
+    Degraded,
+    /// It does not answer.
+    Offline,
+}
+
+/// One device.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceStatus {
+    /// The device.
+    pub name: String,
+    /// Its profile.
+    pub profile: String,
+    /// What it is; `None` until the first poll has ended.
+    pub state: Option<DeviceState>,
+    /// Why it is not online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+    /// When a device that is left alone is tried again, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<i64>,
+}
+
+/// One target.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct TargetStatus {
+    /// The target.
+    pub name: String,
+    /// `connecting`, `online` or `backing_off`.
+    pub state: String,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+    /// When the next try to connect is, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<i64>,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Rows sent, those sent again counted again.
+    pub sent: u64,
+    /// Rows acknowledged by the other side.
+    pub acknowledged: u64,
+    /// Bytes of payload sent.
+    pub bytes: u64,
+    /// Connections that were made after the first.
+    pub reconnects: u64,
+    /// Messages sent and not yet acknowledged.
+    pub in_flight: u64,
+    /// Rows that wait in the store.
+    pub waiting_rows: u64,
+    /// Time of the oldest row that waits, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_waiting: Option<i64>,
+    /// Gap records that were made for it.
+    pub gaps: u64,
+}
+
+/// The store.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct StoreStatus {
+    /// Rows on disk.
+    pub rows: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Transactions written.
+    pub commits: u64,
+    /// Times the disk was asked to make data durable.
+    pub fsyncs: u64,
+    /// Rows that wait for their commit.
+    pub pending_rows: u64,
+    /// Most rows that ever waited for their commit.
+    pub pending_rows_high: u64,
+    /// Rows that could not be stored; a gap record tells of them.
+    pub dropped_rows: u64,
+    /// Time of the oldest row, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<i64>,
+    /// Why the store cannot write, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+}
+
+/// The local broker.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct BrokerStatus {
+    /// Where it listens.
+    pub address: String,
+    /// Clients connected.
+    pub clients: u64,
+    /// Messages that the gateway published.
+    pub published: u64,
+    /// Bytes of these messages.
+    pub bytes: u64,
+    /// Messages that found no room.
+    pub dropped: u64,
+    /// Logins, publishes and subscriptions that were refused.
+    pub refused: u64,
+}
