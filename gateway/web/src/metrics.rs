@@ -1,0 +1,266 @@
+//! `GET /metrics`: the counters of the gateway in the text form of Prometheus and OpenMetrics.
+//!
+//! The only labels are `link`, `target` and `cause`: no label has more values than the site has links.
+
+use std::fmt;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text::encode},
+    metrics::MetricType,
+    registry::Registry,
+};
+use tidegate_runtime::{LATENCY_BOUNDS_MICROS, LatencySnapshot, LinkState, LinkStatus, Status, TargetStatus};
+
+use crate::server::{Shared, problem};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(crate) async fn metrics(State(shared): State<Shared>) -> Response {
+    match render(shared.handle.status()) {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
+    }
+}
+
+fn render(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("tidegate");
+    registry.register_collector(Box::new(Snapshot(status)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot(Status);
+
+/// A counter of each link: name, help, how it is read.
+type LinkCounter = (&'static str, &'static str, fn(&LinkStatus) -> u64);
+
+const LINK_COUNTERS: [LinkCounter; 11] = [
+    ("link_connects", "Sessions opened", |link| link.connects),
+    ("link_connect_failures", "Tries to connect that failed", |link| link.connect_failures),
+    ("link_requests", "Requests sent", |link| link.requests),
+    ("polls", "Polls made", |link| link.polls),
+    ("failed_polls", "Polls in which the device did not answer", |link| link.failed_polls),
+    ("missed_slots", "Slots that passed without a poll", |link| link.missed_slots),
+    ("rows", "Rows made", |link| link.rows),
+    ("values", "Values in these rows", |link| link.values),
+    ("payload_bytes", "Bytes of these rows as JSON", |link| link.payload_bytes),
+    ("writes", "Writes sent to devices", |link| link.writes),
+    ("failed_writes", "Writes that were not confirmed", |link| link.failed_writes),
+];
+
+/// A number of each target: name, help, whether it only grows, how it is read.
+type TargetNumber = (&'static str, &'static str, MetricType, fn(&TargetStatus) -> u64);
+
+const TARGET_NUMBERS: [TargetNumber; 8] = [
+    ("target_sent_rows", "Rows sent, those sent again counted again", MetricType::Counter, |target| target.sent),
+    ("target_acknowledged_rows", "Rows acknowledged", MetricType::Counter, |target| target.acknowledged),
+    ("target_sent_bytes", "Bytes of payload sent", MetricType::Counter, |target| target.bytes),
+    ("target_reconnects", "Connections made after the first", MetricType::Counter, |target| target.reconnects),
+    ("target_gaps", "Gap records made", MetricType::Counter, |target| target.gaps),
+    ("target_in_flight", "Messages sent and not yet acknowledged", MetricType::Gauge, |target| target.in_flight),
+    ("target_waiting_rows", "Rows that wait in the store", MetricType::Gauge, |target| target.waiting_rows),
+    ("target_online", "1 while connected", MetricType::Gauge, |target| u64::from(target.state == "online")),
+];
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.links(&mut encoder)?;
+        self.targets(&mut encoder)?;
+        self.store_and_broker(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn links(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let links = &self.0.links;
+        for (name, help, read) in LINK_COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for link in links {
+                let labels = [("link", link.name.as_str())];
+                family.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&read(link), None)?;
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("link_lost_sessions", "Sessions that ended", None, MetricType::Counter)?;
+        for link in links {
+            let causes = [
+                ("timeout", link.lost.timeout),
+                ("closed", link.lost.closed),
+                ("mismatch", link.lost.mismatch),
+                ("malformed", link.lost.malformed),
+            ];
+            for (cause, count) in causes {
+                let labels = [("link", link.name.as_str()), ("cause", cause)];
+                family.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor("link_online", "1 while connected", None, MetricType::Gauge)?;
+        for link in links {
+            let online = u64::from(link.state == LinkState::Online);
+            family.encode_family(&[("link", link.name.as_str())])?.encode_gauge(&online)?;
+        }
+        let help = "Time from a request to its answer";
+        let mut family =
+            encoder.encode_descriptor("link_request_duration_seconds", help, None, MetricType::Histogram)?;
+        for link in links {
+            let labels = [("link", link.name.as_str())];
+            let mut metric = family.encode_family(&labels)?;
+            histogram(&mut metric, &link.latency)?;
+        }
+        Ok(())
+    }
+
+    fn targets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, kind, read) in TARGET_NUMBERS {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for target in &self.0.targets {
+                let labels = [("target", target.name.as_str())];
+                let mut metric = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => metric.encode_counter::<NoLabels, _, u64>(&read(target), None)?,
+                    _ => metric.encode_gauge(&read(target))?,
+                }
+            }
+        }
+        let help = "Time of the oldest row that waits, Unix seconds";
+        let mut family = encoder.encode_descriptor("target_oldest_waiting_seconds", help, None, MetricType::Gauge)?;
+        for target in &self.0.targets {
+            if let Some(oldest) = target.oldest_waiting {
+                family.encode_family(&[("target", target.name.as_str())])?.encode_gauge(&(oldest / 1000))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_and_broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (store, broker) = (&self.0.store, &self.0.broker);
+        let counters = [
+            ("store_commits", "Transactions written", store.commits),
+            ("store_fsyncs", "Times data was made durable", store.fsyncs),
+            ("store_committed_rows", "Rows committed", store.rows_committed),
+            ("store_committed_bytes", "Bytes of these rows, compressed", store.bytes_committed),
+            ("broker_published_messages", "Messages that the gateway published", broker.published),
+            ("broker_published_bytes", "Bytes of these messages", broker.bytes),
+            ("broker_dropped_messages", "Messages that found no room", broker.dropped),
+            ("broker_refused", "Logins, publishes and subscriptions refused", broker.refused),
+            ("clock_steps", "Times the system clock was set", self.0.clock_steps),
+        ];
+        for (name, help, value) in counters {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
+        }
+        let dropped = [
+            ("disk_failing", store.dropped.disk_failing),
+            ("too_old", store.dropped.too_old),
+            ("store_full", store.dropped.store_full),
+            ("damaged", store.dropped.damaged),
+        ];
+        let help = "Rows dropped that some target had not got";
+        let mut family = encoder.encode_descriptor("store_dropped_rows", help, None, MetricType::Counter)?;
+        for (cause, count) in dropped {
+            family.encode_family(&[("cause", cause)])?.encode_counter::<NoLabels, _, u64>(&count, None)?;
+        }
+        let gauges = [
+            ("store_rows", "Rows on disk", store.rows),
+            ("store_bytes", "Bytes on disk", store.bytes),
+            ("store_pending_rows", "Rows that wait for their commit", store.pending_rows),
+            ("store_pending_bytes", "Bytes of memory they take, about", store.pending_bytes),
+            ("store_pending_bytes_high", "Most bytes they ever took", store.pending_bytes_high),
+            ("store_writable", "1 while the store can write", u64::from(store.failing.is_none())),
+            ("broker_clients", "Clients connected", broker.clients),
+            ("uptime_seconds", "Time since the start", self.0.uptime_s),
+        ];
+        for (name, help, value) in gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+/// No labels on an exemplar: there are no exemplars.
+type NoLabels = [(&'static str, &'static str); 0];
+
+fn histogram(
+    metric: &mut prometheus_client::encoding::MetricEncoder<'_>,
+    latency: &LatencySnapshot,
+) -> fmt::Result {
+    let bounds = LATENCY_BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets.iter().copied()).collect();
+    let count = latency.buckets.iter().sum();
+    metric.encode_histogram::<NoLabels>(seconds(latency.sum_micros), count, &buckets, None)
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_runtime::{BrokerStatus, Lost, StoreStatus};
+
+    use super::*;
+
+    fn status() -> Status {
+        let latency = LatencySnapshot { buckets: vec![1; LATENCY_BOUNDS_MICROS.len() + 1], sum_micros: 2_000_000 };
+        let link = LinkStatus {
+            name: "press".to_owned(),
+            driver: "modbus-tcp".to_owned(),
+            state: LinkState::Online,
+            since: 0,
+            next_try: None,
+            last_error: None,
+            connects: 1,
+            connect_failures: 2,
+            requests: 3,
+            polls: 4,
+            failed_polls: 5,
+            missed_slots: 6,
+            rows: 7,
+            values: 8,
+            payload_bytes: 9,
+            writes: 10,
+            failed_writes: 11,
+            lost: Lost { timeout: 12, ..Lost::default() },
+            latency,
+            devices: Vec::new(),
+        };
+        Status {
+            id: "line3".to_owned(),
+            version: "0",
+            uptime_s: 60,
+            healthy: true,
+            problems: Vec::new(),
+            clock_steps: 0,
+            links: vec![link],
+            targets: vec![TargetStatus { name: "cloud".to_owned(), waiting_rows: 42, ..TargetStatus::default() }],
+            store: StoreStatus::default(),
+            broker: BrokerStatus::default(),
+        }
+    }
+
+    #[test]
+    fn every_number_is_told_with_its_link_or_target() {
+        let text = render(status()).unwrap();
+        for line in [
+            "tidegate_missed_slots_total{link=\"press\"} 6",
+            "tidegate_link_lost_sessions_total{link=\"press\",cause=\"timeout\"} 12",
+            "tidegate_link_online{link=\"press\"} 1",
+            "tidegate_target_waiting_rows{target=\"cloud\"} 42",
+            "tidegate_store_writable 1",
+            "tidegate_link_request_duration_seconds_bucket{le=\"0.00025\",link=\"press\"} 1",
+            "tidegate_link_request_duration_seconds_bucket{le=\"+Inf\",link=\"press\"} 13",
+            "tidegate_link_request_duration_seconds_sum{link=\"press\"} 2.0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}
