@@ -15,7 +15,7 @@ use crate::{
     counters::LinkCounters,
     device::{Latest, SharedHealth},
     link::SharedLinkHealth,
-    status::{BrokerStatus, DeviceStatus, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
+    status::{BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
 };
 
 /// Tells the status of a target when asked.
@@ -138,9 +138,9 @@ impl Handle {
         let probes = self.inner.targets.read().unwrap_or_else(PoisonError::into_inner);
         let mut targets: Vec<TargetStatus> = probes.iter().map(|probe| probe()).collect();
         for target in &mut targets {
-            let Some(queue) = store.targets.iter().find(|queue| queue.name.as_str() == target.name) else { continue };
+            let Some(queue) = store.targets.iter().find(|queue| queue.target.as_str() == target.name) else { continue };
             target.waiting_rows = queue.waiting_rows;
-            target.oldest_waiting = queue.oldest_waiting.map(|time| time.as_millis());
+            target.oldest_waiting = queue.waiting_since.map(|time| time.as_millis());
             target.gaps = queue.gaps;
         }
         targets
@@ -149,15 +149,27 @@ impl Handle {
     fn store_status(&self) -> StoreStatus {
         let status = self.inner.store.status();
         StoreStatus {
+            boot: status.boot,
             rows: status.rows,
             bytes: status.bytes,
+            file_bytes: status.file_bytes,
+            rows_committed: status.rows_committed,
+            bytes_committed: status.bytes_committed,
             commits: status.commits,
             fsyncs: status.fsyncs,
             pending_rows: status.pending_rows,
-            pending_rows_high: status.pending_rows_high,
-            dropped_rows: status.dropped_rows,
+            pending_bytes: status.pending_bytes,
+            pending_bytes_high: status.pending_bytes_high,
+            dropped: Dropped {
+                disk_failing: status.dropped.disk_failing,
+                too_old: status.dropped.too_old,
+                store_full: status.dropped.store_full,
+                damaged: status.dropped.damaged,
+            },
             oldest: status.oldest.map(|time| time.as_millis()),
             failing: status.failing,
+            longest_commit_ms: status.commit_times.longest.as_secs_f64() * 1_000.0,
+            commit_seconds: status.commit_times.sum.as_secs_f64(),
         }
     }
 

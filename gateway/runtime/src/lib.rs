@@ -32,5 +32,5 @@ pub use device::Latest;
 pub use gateway::{Gateway, Options, Reloaded};
 pub use handle::{Handle, TargetProbe};
 pub use status::{
-    BrokerStatus, DeviceState, DeviceStatus, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
+    BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
 };

@@ -172,26 +172,53 @@ pub struct TargetStatus {
 /// The store.
 #[derive(Debug, Clone, Serialize, Default)]
 pub struct StoreStatus {
+    /// How often a gateway has been started on this database, this time included.
+    pub boot: u64,
     /// Rows on disk.
     pub rows: u64,
-    /// Bytes on disk.
+    /// Bytes that they take there; compared with `max_size`.
     pub bytes: u64,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Rows committed since the start.
+    pub rows_committed: u64,
+    /// Bytes of these rows, compressed.
+    pub bytes_committed: u64,
     /// Transactions written.
     pub commits: u64,
     /// Times the disk was asked to make data durable.
     pub fsyncs: u64,
     /// Rows that wait for their commit.
     pub pending_rows: u64,
-    /// Most rows that ever waited for their commit.
-    pub pending_rows_high: u64,
-    /// Rows that could not be stored; a gap record tells of them.
-    pub dropped_rows: u64,
+    /// Bytes of memory that they take, about.
+    pub pending_bytes: u64,
+    /// The most that `pending_bytes` has been.
+    pub pending_bytes_high: u64,
+    /// Rows dropped that some target had not got; a gap record tells of them.
+    pub dropped: Dropped,
     /// Time of the oldest row, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<i64>,
     /// Why the store cannot write, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
+    /// The longest that a commit took.
+    pub longest_commit_ms: f64,
+    /// The time that all commits took together.
+    pub commit_seconds: f64,
+}
+
+/// Rows dropped, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Dropped {
+    /// They could not be written and memory was full.
+    pub disk_failing: u64,
+    /// They were older than `max_age`.
+    pub too_old: u64,
+    /// The store had reached `max_size`.
+    pub store_full: u64,
+    /// They could not be read back.
+    pub damaged: u64,
 }
 
 /// The local broker.
