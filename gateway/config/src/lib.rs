@@ -25,7 +25,7 @@ pub use node::{Kind, Node};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, ReportWhen, Scaling, Tag, TagSource, Threshold,
 };
-pub use quantity::ByteSize;
+pub use quantity::{ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{

@@ -74,6 +74,15 @@ fn bare_number<T>(node: &Node, key: &str, wanted: &str, unit: &str, report: &mut
     None
 }
 
+/// Reads a duration with its unit (`"250ms"`, `"5m"`, `"72h"`), as the files and commands write it.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    with_unit(text, &DURATION_UNITS).map(Duration::from_nanos)
+}
+
 impl FromNode for Duration {
     fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<Duration> {
         let wanted = "a duration with its unit (\"250ms\", \"5m\", \"72h\")";
