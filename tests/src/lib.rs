@@ -1,1 +1,39 @@
-//! (being built)
+//! What end-to-end tests are made of: foreign peers, the gateway as a child process, and waits with deadlines.
+//!
+//! Every child is killed when its value is dropped, every wait has a deadline and says what it waited for, and no port
+//! is fixed. The tests themselves are in `tests/tests/`, one file per story.
+//!
+//! The foreign peers are installed by `cargo xtask peers` into `target/peers`. A test asks for them first:
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use tidegate_tests::{ModbusServer, Peers, Table};
+//!
+//! let Some(peers) = Peers::find()? else { return Ok(()) };
+//! let mut plant = ModbusServer::start(&peers, &[1, 2])?;
+//! plant.set(1, Table::Holding, 5, &[2298])?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod child;
+mod gateway;
+mod http;
+mod modbus_server;
+mod mosquitto;
+mod peers;
+mod port;
+mod site;
+mod subscriber;
+mod wait;
+
+pub use child::{Child, Line};
+pub use gateway::{Gateway, program};
+pub use http::{Answer, get};
+pub use modbus_server::{ModbusServer, Request, Table};
+pub use mosquitto::{Mosquitto, publish};
+pub use peers::Peers;
+pub use port::Port;
+pub use site::Site;
+pub use subscriber::{Message, Subscriber, SubscriberOptions};
+pub use wait::{PATIENCE, wait_until};
