@@ -70,8 +70,8 @@ impl ByteOrder {
         if self.swaps_bytes() { value.to_le_bytes() } else { value.to_be_bytes() }
     }
 
-    /// A 32-bit value as it is sent.
-    pub(crate) fn split4(self, value: u32) -> [u8; 4] {
+    /// A 32-bit value as it is sent: the bytes of its two registers.
+    pub fn split4(self, value: u32) -> [u8; 4] {
         match self {
             ByteOrder::Abcd => value.to_be_bytes(),
             ByteOrder::Cdab => value.rotate_left(16).to_be_bytes(),
