@@ -24,6 +24,22 @@ impl Cursor {
     /// is saved with the next commit.
     pub fn acknowledge(&self, _ticket: Ticket) {}
 
+    /// A handle that acknowledges for this cursor while [`Cursor::next`] is waiting or reading.
+    ///
+    /// A target gets acknowledgements all the time; were it to drop `next` for each of them, a slow disk would never finish a read.
+    pub fn acknowledger(&self) -> Acknowledger {
+        Acknowledger {}
+    }
+
     /// Goes back to the first row that has not been acknowledged; what was acknowledged behind it is not delivered again.
     pub fn rewind(&mut self) {}
+}
+
+/// Acknowledges for one cursor; see [`Cursor::acknowledger`]. Does nothing once the cursor has been dropped.
+#[derive(Debug, Clone)]
+pub struct Acknowledger {}
+
+impl Acknowledger {
+    /// As [`Cursor::acknowledge`].
+    pub fn acknowledge(&self, _ticket: Ticket) {}
 }

@@ -13,7 +13,7 @@ mod error;
 mod status;
 mod store;
 
-pub use cursor::Cursor;
+pub use cursor::{Acknowledger, Cursor};
 pub use delivery::{Delivery, GapReason, Item, Ticket};
 pub use error::StoreError;
 pub use status::{CommitTimes, CursorStatus, Dropped, StoreStatus};
