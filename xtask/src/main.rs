@@ -1,8 +1,10 @@
-//! What a developer and the continuous integration run: `cargo xtask test`, `cargo xtask check`, `cargo xtask peers`.
+//! What a developer and the continuous integration run: `cargo xtask test`, `cargo xtask check`,
+//! `cargo xtask bench`, `cargo xtask peers`.
 //!
 //! Each verb is one file; [`shell`] starts programs, [`workspace`] knows where things are. Nothing is kept outside of
 //! the workspace's `target/` but what the Debian package manager installs.
 
+mod bench;
 mod check;
 mod deny;
 mod junit;
@@ -33,6 +35,8 @@ enum Verb {
     Test,
     /// Runs what needs no test: format, clippy, licences and advisories.
     Check,
+    /// Measures the whole road under load, and prints a table.
+    Bench(bench::Options),
     /// Installs the foreign peers of the tests (mosquitto, mbpoll, pymodbus) and says where they are.
     Peers,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let done = match arguments.verb {
         Verb::Test => test::run(),
         Verb::Check => check::run(),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Peers => peers::run(),
     };
     match done {
