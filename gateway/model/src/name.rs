@@ -54,6 +54,11 @@ fn check(text: &str, limit: usize, dots: bool) -> Result<Arc<str>, NameError> {
 macro_rules! name_traits {
     ($name:ident, $limit:literal, $dots:literal) => {
         impl $name {
+            /// A stand-in for a name that could not be read, so that the rest of a configuration can still be checked.
+            pub fn placeholder() -> Self {
+                Self("unnamed".into())
+            }
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
