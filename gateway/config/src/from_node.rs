@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use tidegate_model::{Name, TagName};
 
-use crate::{Kind, Node, Origin, Report};
+use crate::{At, Kind, Node, Origin, Report};
 
 /// A type that a key's value can be read as.
 pub trait FromNode: Sized {
@@ -145,6 +145,21 @@ impl<T: FromNode> FromNode for Vec<T> {
     fn to_toml(&self) -> String {
         let items: Vec<String> = self.iter().map(FromNode::to_toml).collect();
         format!("[{}]", items.join(", "))
+    }
+}
+
+/// Any value, with where it stands; for the items of arrays.
+impl<T: FromNode> FromNode for At<T> {
+    fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<At<T>> {
+        T::from_node(node, key, report).map(|value| At { value, origin: node.origin.clone() })
+    }
+
+    fn to_toml(&self) -> String {
+        self.value.to_toml()
+    }
+
+    fn shown(node: &Node) -> String {
+        T::shown(node)
     }
 }
 

@@ -7,7 +7,9 @@
 //! **Invariant:** this crate is the only place that prints `file:line:column`.
 
 mod at;
+mod environment;
 mod from_node;
+mod load;
 mod node;
 mod profile;
 mod quantity;
@@ -20,7 +22,9 @@ mod table;
 mod words;
 
 pub use at::{At, Origin};
+pub use environment::process_environment;
 pub use from_node::FromNode;
+pub use load::{Profiles, load};
 pub use node::{Kind, Node};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, ReportWhen, Scaling, Tag, TagSource, Threshold,

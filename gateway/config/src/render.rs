@@ -190,7 +190,8 @@ fn secret_in(line: &str) -> Option<std::ops::Range<usize>> {
     (!harmless).then_some(start..line.len())
 }
 
-fn describe(origin: &Origin) -> String {
+/// Where something stands, in a few words: `tidegate.toml:12:1`.
+pub(crate) fn describe(origin: &Origin) -> String {
     match origin {
         Origin::File(place) => {
             let (line, column) = place.line_and_column();

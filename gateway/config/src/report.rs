@@ -189,11 +189,6 @@ impl Report {
         self.folder.join(path)
     }
 
-    /// The folder of the site file.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The environment variable of that name.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str)

@@ -231,7 +231,12 @@ impl Table {
 
     /// Adds every key of `defaults` that this table does not have itself.
     pub fn fill_from(&mut self, defaults: &Table) {
-        for entry in &defaults.entries {
+        self.fill_some_from(defaults, |_| true);
+    }
+
+    /// Adds the `wanted` keys of `defaults` that this table does not have itself.
+    pub(crate) fn fill_some_from(&mut self, defaults: &Table, wanted: impl Fn(&str) -> bool) {
+        for entry in defaults.entries.iter().filter(|entry| wanted(&entry.key)) {
             if !self.has(&entry.key) {
                 self.entries.push(entry.clone());
             }
@@ -292,13 +297,13 @@ impl Table {
     }
 
     /// The path of a table within this one; a table that is not listed has none that are.
-    fn child_path(&self, key: &str) -> String {
+    pub(crate) fn child_path(&self, key: &str) -> String {
         if self.path.is_empty() { String::new() } else { format!("{}.{key}", self.path) }
     }
 }
 
 impl Report {
-    fn unknown_key(&mut self, origin: &Origin, key: &str, known: &[&str]) {
+    pub(crate) fn unknown_key(&mut self, origin: &Origin, key: &str, known: &[&str]) {
         let help = match nearest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys are {}", list(known, '`')),

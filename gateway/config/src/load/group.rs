@@ -1,0 +1,94 @@
+//! `[[group]]` of a profile.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use tidegate_model::Name;
+
+use super::{names::Names, profile::stand_in};
+use crate::{At, DeviceTimeUnit, Group, Report, ReportWhen, Table, TagSource};
+
+/// How often a group can be read.
+pub(super) const INTERVALS: RangeInclusive<Duration> =
+    RangeInclusive::new(Duration::from_millis(10), Duration::from_secs(24 * 3600));
+
+/// A group whose tags are still to come.
+pub(super) struct Draft {
+    pub(super) group: Group,
+    /// `device_time`, to be found among the tags.
+    device_time: Option<(At<String>, DeviceTimeUnit)>,
+    /// Whether the file has the group.
+    is_real: bool,
+}
+
+/// Reads a `[[group]]`.
+pub(super) fn draft(table: Table, names: &mut Names, report: &mut Report) -> Draft {
+    let table = table.named("group", "");
+    let name = table.require::<Name>("name", "\"fast\"", report);
+    if let Some(name) = &name {
+        names.add(name, report);
+    }
+    let default = Duration::from_secs(1);
+    let interval = if table.has("interval") {
+        table.take_within("interval", default, INTERVALS, report).value
+    } else {
+        table.require("interval", "\"1s\"", report).map_or(default, |at: At<Duration>| at.value)
+    };
+    let when = [("always", ReportWhen::Always), ("on_change", ReportWhen::OnChange)];
+    let group = Group {
+        name: name.map_or_else(Name::placeholder, |name| name.value),
+        origin: table.origin().clone(),
+        interval,
+        report: table.choice("report", &when, report).map_or(ReportWhen::Always, |at| at.value),
+        device_time: None,
+        tags: Vec::new(),
+    };
+    let device_time = device_time(&table, report);
+    table.finish(report);
+    Draft { group, device_time, is_real: true }
+}
+
+fn device_time(table: &Table, report: &mut Report) -> Option<(At<String>, DeviceTimeUnit)> {
+    let units = [("s", DeviceTimeUnit::Seconds), ("ms", DeviceTimeUnit::Millis)];
+    let unit = table.choice("device_time_unit", &units, report);
+    let tag = table.take::<String>("device_time", report);
+    if let (Some(unit), false) = (&unit, table.has("device_time")) {
+        let help = "add `device_time`, the tag that holds the device's clock".to_owned();
+        report.error(&unit.origin, "`device_time_unit` has no effect without `device_time`", Some(help));
+    }
+    tag.map(|tag| (tag, unit.map_or(DeviceTimeUnit::Seconds, |unit| unit.value)))
+}
+
+impl Draft {
+    /// For tags of a profile without any group.
+    pub(super) fn stand_in() -> Draft {
+        Draft { group: stand_in(), device_time: None, is_real: false }
+    }
+
+    /// The group, once all its tags are in it.
+    pub(super) fn finish(self, report: &mut Report) -> Group {
+        let mut group = self.group;
+        if group.tags.is_empty() && self.is_real {
+            let help = format!("give a tag `group = \"{}\"`, or remove the group", group.name);
+            report.missing(&group.origin, format!("group \"{}\" has no tags", group.name), Some(help));
+        }
+        if let Some((tag, unit)) = self.device_time {
+            group.device_time = clock_column(&group, &tag, report).map(|column| (column, unit));
+        }
+        group
+    }
+}
+
+fn clock_column(group: &Group, tag: &At<String>, report: &mut Report) -> Option<usize> {
+    let column = group.tags.iter().position(|found| found.name.as_str() == tag.value);
+    let Some(found) = column.and_then(|column| group.tags.get(column)) else {
+        let names: Vec<&str> = group.tags.iter().map(|tag| tag.name.as_str()).collect();
+        report.unknown_word(&tag.origin, &format!("tag of group \"{}\":", group.name), tag, &names);
+        return None;
+    };
+    if matches!(found.source, TagSource::Constant(_)) {
+        let message = format!("\"{}\" is a constant and no clock", found.name);
+        report.error(&tag.origin, message, Some("name a tag that is read from the device".to_owned()));
+        return None;
+    }
+    column
+}

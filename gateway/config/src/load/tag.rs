@@ -1,0 +1,165 @@
+//! `[[tag]]` of a profile.
+
+use tidegate_model::{TagName, Value};
+
+use super::stages;
+use crate::{
+    Access, At, Kind, Report, Table, Tag, TagSource,
+    words::{list, nearest},
+};
+
+/// What a constant can have; every key of `[defaults]` but these passes it by.
+const OF_A_CONSTANT: [&str; 5] = ["name", "group", "description", "unit", "value"];
+/// What a calculated tag can have.
+const OF_AN_EXPRESSION: [&str; 7] = ["name", "group", "description", "unit", "expr", "range", "deadband"];
+/// What a tag with texts cannot have from `[defaults]`: its delivered value is no number.
+const OF_NUMBERS: [&str; 6] = ["scale", "offset", "range", "deadband", "minimum", "maximum"];
+/// What only a tag that can be written has a use for.
+const OF_WRITES: [&str; 2] = ["minimum", "maximum"];
+
+/// A tag and where it belongs.
+pub(super) struct Placed {
+    pub(super) tag: Tag,
+    /// The name as it was given, if it is one.
+    pub(super) name: Option<At<TagName>>,
+    /// Index of the group.
+    pub(super) group: usize,
+}
+
+/// Reads a `[[tag]]`, filled up with the profile's defaults.
+pub(super) fn tag(table: Table, defaults: &Table, groups: &[String], report: &mut Report) -> Placed {
+    let mut table = table.named("tag", "");
+    let calculated = table.has("expr");
+    let constant = table.has("value");
+    if calculated && constant {
+        let help = "keep `expr` for a calculated tag, or `value` for a constant".to_owned();
+        report.error(table.origin_of("expr"), "a tag has either `value` or `expr`, not both", Some(help));
+        table.node("value", report);
+    }
+    fill(&mut table, defaults, report);
+    let name = table.require::<TagName>("name", "\"voltage_l1\"", report);
+    let group = group(&table, groups, report);
+    let description = table.take("description", report).map(|at| at.value);
+    let unit = table.take("unit", report).map(|at| at.value);
+    let mut tag = Tag {
+        name: name.clone().map_or_else(TagName::placeholder, |name| name.value),
+        origin: table.origin().clone(),
+        description,
+        unit,
+        source: TagSource::Constant(Value::Bool(false)),
+        scaling: None,
+        texts: None,
+        range: None,
+        deadband: None,
+        access: Access::Read,
+        minimum: None,
+        maximum: None,
+    };
+    if calculated {
+        tag.range = stages::range(&table, report);
+        tag.deadband = stages::deadband(&table, report);
+        tag.source = expression(&table, report);
+        finish(&table, "a calculated tag", &OF_AN_EXPRESSION, report);
+    } else if constant {
+        tag.source = TagSource::Constant(value(&table, report));
+        finish(&table, "a constant", &OF_A_CONSTANT, report);
+    } else {
+        device_keys(&mut tag, &table, report);
+        tag.source = TagSource::Device(table);
+    }
+    Placed { tag, name, group }
+}
+
+/// Fills the table up with the defaults that this kind of tag has a use for.
+fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
+    if table.has("expr") {
+        table.fill_some_from(defaults, |key| OF_AN_EXPRESSION.contains(&key));
+    } else if table.has("value") {
+        table.fill_some_from(defaults, |key| OF_A_CONSTANT.contains(&key));
+    } else {
+        let texts = table.has("texts");
+        // Looked at before the choice is checked: whatever else the word is, it is not "read".
+        let access = table.peek_text("access").or(defaults.peek_text("access"));
+        let written = access.is_some_and(|access| access != "read");
+        table.fill_some_from(defaults, |key| {
+            !(texts && OF_NUMBERS.contains(&key)) && (written || !OF_WRITES.contains(&key))
+        });
+    }
+    // Whoever is not asked for these here is asked by other tags: they are known.
+    for key in OF_NUMBERS.into_iter().chain(["access", "texts", "value", "expr"]) {
+        report.note_asked("tag", key);
+    }
+}
+
+fn group(table: &Table, groups: &[String], report: &mut Report) -> usize {
+    let words: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let example = format!("\"{}\"", words.first().unwrap_or(&"fast"));
+    let Some(group) = table.require::<String>("group", &example, report) else { return 0 };
+    let place = words.iter().position(|word| *word == group.value);
+    if place.is_none() && !report.is_incomplete() {
+        report.unknown_word(&group.origin, "group", &group, &words);
+    }
+    place.unwrap_or(0)
+}
+
+/// The keys of a tag that is read from the device, or written to it, but for those of its driver.
+fn device_keys(tag: &mut Tag, table: &Table, report: &mut Report) {
+    let words = [("read", Access::Read), ("read_write", Access::ReadWrite), ("write", Access::Write)];
+    let access = table.choice("access", &words, report);
+    tag.access = access.as_ref().map_or(Access::Read, |access| access.value);
+    tag.texts = stages::texts(table, tag.access, report);
+    tag.scaling = stages::scaling(table, report);
+    tag.range = stages::range(table, report);
+    tag.deadband = stages::deadband(table, report);
+    tag.minimum = table.take("minimum", report);
+    tag.maximum = table.take("maximum", report);
+    // A word that is no access was reported; what it should have allowed is not known.
+    if access.is_some() || !table.has("access") {
+        stages::check_limits(tag, report);
+    }
+    if tag.texts.is_some() {
+        for key in OF_NUMBERS.into_iter().filter(|key| table.has(key)) {
+            let help = "remove one of the two: with `texts` the delivered value is a text, not a number".to_owned();
+            report.error(table.origin_of(key), format!("`{key}` does not go with `texts`"), Some(help));
+        }
+    }
+}
+
+fn expression(table: &Table, report: &mut Report) -> TagSource {
+    match table.take::<String>("expr", report) {
+        Some(expr) if expr.trim().is_empty() => {
+            let help = "write a formula over tags of the same group: \"p_l1 + p_l2\"".to_owned();
+            report.error(&expr.origin, "`expr` is empty", Some(help));
+            TagSource::Constant(Value::Bool(false))
+        }
+        Some(expr) => TagSource::Expression(expr),
+        None => TagSource::Constant(Value::Bool(false)),
+    }
+}
+
+fn value(table: &Table, report: &mut Report) -> Value {
+    let Some(node) = table.node("value", report) else { return Value::Bool(false) };
+    match &node.kind {
+        Kind::Text(text) => Value::Text(text.as_str().into()),
+        Kind::Integer(number) => Value::Int(*number),
+        Kind::Float(number, _) => Value::F64(*number),
+        Kind::Bool(on) => Value::Bool(*on),
+        Kind::Array(_) | Kind::Table(_) | Kind::Date(_) => {
+            let message = format!("`value` has to be a number, a string or a boolean, but is {}", node.kind.describe());
+            report.error(&node.origin, message, None);
+            Value::Bool(false)
+        }
+    }
+}
+
+/// Reports what a tag without a driver has no use for.
+fn finish(table: &Table, what: &str, known: &[&str], report: &mut Report) {
+    for (key, origin) in table.untaken() {
+        if nearest(key, known.iter().copied()).is_some() {
+            report.unknown_key(origin, key, known);
+        } else {
+            let help = format!("it can have {}", list(known, '`'));
+            report.error(origin, format!("`{key}` has no place in {what}"), Some(help));
+        }
+    }
+}

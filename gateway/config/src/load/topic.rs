@@ -1,0 +1,51 @@
+//! Rules for topics and topic filters (MQTT 3.1.1 §4.7).
+
+use crate::{At, Report};
+
+/// A topic is at most this long, in bytes.
+const MAX_BYTES: usize = 65_535;
+/// What all topics begin with leaves room for the rest of them.
+const MAX_ROOT: usize = 256;
+
+/// Why a text cannot be what all topics begin with.
+pub(super) fn check_root(root: &At<String>, report: &mut Report) -> bool {
+    let why = if root.is_empty() {
+        "is empty"
+    } else if root.contains(['+', '#']) {
+        "has a wildcard"
+    } else if root.split('/').any(str::is_empty) {
+        "has an empty level"
+    } else if root.starts_with('$') {
+        "begins with `$`, which belongs to brokers"
+    } else if root.chars().any(char::is_control) {
+        "has a control character"
+    } else if root.len() > MAX_ROOT {
+        "is too long"
+    } else {
+        return true;
+    };
+    let help = "write one or more levels like \"tidegate\" or \"plant/hall2\"".to_owned();
+    report.error(&root.origin, format!("`topic_root` {why}"), Some(help));
+    false
+}
+
+/// Whether a text is a topic filter; what is wrong with it goes into the report.
+pub(super) fn check_filter(filter: &At<String>, key: &str, report: &mut Report) {
+    let levels: Vec<&str> = filter.split('/').collect();
+    let whole = |c: char| levels.iter().all(|level| !level.contains(c) || level.len() == 1);
+    let why = if filter.is_empty() {
+        "is empty"
+    } else if filter.len() > MAX_BYTES || filter.contains('\0') {
+        "is too long or has a NUL character"
+    } else if !whole('+') {
+        "has a `+` beside other characters; it stands for one whole level"
+    } else if !whole('#') {
+        "has a `#` beside other characters; it stands for all levels that follow"
+    } else if levels.iter().rev().skip(1).any(|level| *level == "#") {
+        "has a `#` before its end"
+    } else {
+        return;
+    };
+    let help = "filters look like \"tidegate/line3/+/set\" or \"tidegate/#\"".to_owned();
+    report.error(&filter.origin, format!("a filter of `{key}` {why}"), Some(help));
+}
