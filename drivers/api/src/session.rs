@@ -71,6 +71,9 @@ pub enum Written {
     Confirmed,
     /// The device, or the driver before sending anything, refused it; the text says why, for a person.
     Refused(String),
+    /// There was an answer, but it leaves open whether the device has got the value (a gateway did not hear from the device);
+    /// the text is for a person. The session goes on.
+    Unknown(String),
 }
 
 /// The ability of a session to write.
