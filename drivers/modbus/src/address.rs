@@ -12,6 +12,9 @@ use tidegate_driver_api::config::{FromNode, Kind, Node, Report};
 pub struct UnitId(u8);
 
 impl UnitId {
+    /// The unit of a device that does not say another.
+    pub const DEFAULT: UnitId = UnitId(1);
+
     /// The number as it stands on the wire.
     pub fn get(self) -> u8 {
         self.0

@@ -110,7 +110,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 impl UnitId {
     /// Takes the keys of a device: `unit`, 0 to 255, 1 unless set.
     pub fn parse(device: &Device, report: &mut Report) -> UnitId {
-        let unit = device.table.take_or("unit", 1_u8, report);
+        let unit = device.table.take_or("unit", UnitId::DEFAULT.get(), report);
         device.table.finish(report);
         UnitId::from(unit.value)
     }

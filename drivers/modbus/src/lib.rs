@@ -5,14 +5,24 @@
 
 mod address;
 mod config;
+mod connection;
+mod driver;
 mod encode;
+mod fault;
 mod format;
 mod kind;
+mod learned;
+mod link;
 mod order;
+mod plan;
 mod point;
+mod session;
+pub mod wire;
+mod writer;
 
 pub use address::{PrimaryTable, RegisterAddress, UnitId};
 pub use config::{Endpoint, Points, Quirks};
+pub use driver::ModbusTcp;
 pub use encode::{Encoded, Refusal};
 pub use format::{Format, Half};
 pub use order::ByteOrder;
