@@ -24,7 +24,7 @@ mod words;
 pub use at::{At, Origin};
 pub use environment::process_environment;
 pub use from_node::FromNode;
-pub use load::{Profiles, load};
+pub use load::{Profiles, load, load_profile, parse_profile};
 pub use node::{Kind, Node};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, ReportWhen, Scaling, Tag, TagSource, Threshold,

@@ -1,5 +1,6 @@
 //! From the path of a site file to a checked site.
 
+mod alone;
 mod broker;
 mod device;
 mod files;
@@ -22,6 +23,8 @@ mod web;
 use std::path::Path;
 
 use crate::{Origin, Report, Site, Table, environment, load::files::Files};
+
+pub use alone::{load_profile, parse_profile};
 
 /// Which profiles are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
