@@ -1,0 +1,180 @@
+//! What goes wrong around a gateway, and what it does then: mistakes in the site, ports in use, a damaged database.
+
+use std::{fs, net::TcpListener};
+
+use tidegate_tests::{Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, get, wait_until};
+
+const PROFILE: &str = r#"
+[profile]
+manufacturer = "Acme"
+model = "Meter"
+driver = "modbus"
+version = 1
+
+[[group]]
+name = "all"
+interval = "100ms"
+
+[[tag]]
+name = "level"
+group = "all"
+table = "holding"
+address = 0
+type = "u16"
+"#;
+
+/// A site with one meter at `address`, and whatever `more` adds.
+fn site_with_meter(address: std::net::SocketAddr, more: &str) -> anyhow::Result<Site> {
+    let site = Site::new()?;
+    site.write_file("profiles/acme/meter.toml", PROFILE)?;
+    write_meter(&site, address, more)?;
+    Ok(site)
+}
+
+fn write_meter(site: &Site, address: std::net::SocketAddr, more: &str) -> anyhow::Result<()> {
+    let link = format!(
+        "[[link]]\nname = \"bus\"\ndriver = \"modbus-tcp\"\naddress = \"{address}\"\n\n\
+         [[device]]\nname = \"meter\"\nlink = \"bus\"\nprofile = \"acme/meter\"\nunit = 1\n"
+    );
+    site.write("line3", &(link + more))
+}
+
+/// Starts a gateway that cannot run, and returns what it said before it ended with exit code 1.
+fn refusal(site: &Site) -> anyhow::Result<String> {
+    let gateway = Gateway::start_unready(site)?;
+    let said = wait_until(PATIENCE, "the gateway to end", || {
+        let text: Vec<String> = gateway.child().lines().iter().map(|line| line.text.clone()).collect();
+        get(site.web_address(), "/healthz").is_err().then_some(text)
+    });
+    said?;
+    let child = gateway.child();
+    let text = || child.lines().iter().map(|line| line.text.clone()).collect::<Vec<_>>().join("\n");
+    wait_until(PATIENCE, "a word about what is wrong", || (!text().is_empty()).then_some(()))?;
+    let before = text();
+    let status = gateway.wait()?;
+    assert_eq!(status.code(), Some(1), "{before}");
+    Ok(before)
+}
+
+#[test]
+fn a_site_with_mistakes_starts_nothing_and_names_them_all() -> anyhow::Result<()> {
+    let nowhere = Port::reserve()?;
+    let site = site_with_meter(nowhere.address(), "uint = 2\n\n[[device]]\nname = \"meter\"\nlink = \"buss\"\n")?;
+    let text = refusal(&site)?;
+    for part in ["unknown key `uint`", "did you mean `unit`?", "\"buss\"", "tidegate.toml:"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(!site.path().join("data").exists(), "nothing is made for a site with mistakes");
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_key_to_change() -> anyhow::Result<()> {
+    let nowhere = Port::reserve()?;
+    let site = site_with_meter(nowhere.address(), "")?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let text = fs::read_to_string(site.file())?;
+    let other = text.replace(&site.broker_address().to_string(), &taken.local_addr()?.to_string());
+    fs::write(site.file(), other)?;
+    let text = refusal(&site)?;
+    assert!(text.contains(&taken.local_addr()?.to_string()) && text.contains("listen"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_second_gateway_on_the_same_data_is_refused() -> anyhow::Result<()> {
+    let nowhere = Port::reserve()?;
+    let site = site_with_meter(nowhere.address(), "")?;
+    let _first = Gateway::start(&site)?;
+    let other = Site::new()?;
+    other.write_file("profiles/acme/meter.toml", PROFILE)?;
+    write_meter(&other, nowhere.address(), "")?;
+    let data = site.path().join("data").display().to_string();
+    let text = fs::read_to_string(other.file())?.replace("data_dir = \"data\"", &format!("data_dir = \"{data}\""));
+    fs::write(other.file(), text)?;
+    let text = refusal(&other)?;
+    assert!(text.contains(&data), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_the_gateway_runs_on_a_new_one() -> anyhow::Result<()> {
+    let nowhere = Port::reserve()?;
+    let site = site_with_meter(nowhere.address(), "")?;
+    site.write_file("data/store.db", &"this is no database ".repeat(1000))?;
+    let gateway = Gateway::start(&site)?;
+    let kept = fs::read_dir(site.path().join("data"))?.filter_map(Result::ok).any(|file| {
+        file.file_name().to_string_lossy().contains("damaged")
+            && fs::read(file.path()).is_ok_and(|bytes| bytes.starts_with(b"this is no database"))
+    });
+    assert!(kept, "the damaged database is kept under another name");
+    let said = gateway.child().lines().iter().any(|line| line.text.contains("ERROR") && line.text.contains("damaged"));
+    assert!(said, "a person is told: {:?}", gateway.child().lines());
+    Ok(())
+}
+
+#[test]
+fn a_reload_with_mistakes_leaves_the_old_site_running_and_one_without_takes_over() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let plant = ModbusServer::start(&peers, &[1])?;
+    let site = site_with_meter(plant.address(), "")?;
+    let gateway = Gateway::start(&site)?;
+    let rows = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/+/data/all")?;
+    rows.wait_for(PATIENCE, "a row", |messages| messages.first().cloned())?;
+
+    write_meter(&site, plant.address(), "uint = 2\n")?;
+    gateway.reload()?;
+    gateway.child().wait_for(PATIENCE, "the refusal", |lines| {
+        lines.iter().any(|line| line.text.contains("unknown key `uint`")).then_some(())
+    })?;
+    let count = rows.messages().len();
+    rows.wait_for(PATIENCE, "more rows of the old site", |messages| (messages.len() > count + 5).then_some(()))?;
+
+    let second = "\n[[device]]\nname = \"meter-2\"\nlink = \"bus\"\nprofile = \"acme/meter\"\nunit = 1\n";
+    write_meter(&site, plant.address(), second)?;
+    gateway.reload()?;
+    rows.wait_for(PATIENCE, "a row of the new device", |messages| {
+        messages.iter().find(|message| message.topic.contains("/meter-2/")).cloned()
+    })?;
+    // The numbering of the device that was there before goes on without a hole.
+    let seqs: Vec<u64> = rows
+        .messages()
+        .iter()
+        .filter(|message| message.topic.contains("/meter/"))
+        .filter_map(|message| message.json().ok()?.get("seq")?.as_u64())
+        .collect();
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+    Ok(())
+}
+
+#[test]
+fn no_change_of_the_site_touches_what_waits_for_a_target() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let plant = ModbusServer::start(&peers, &[1])?;
+    let mut cloud = Mosquitto::start(&peers)?;
+    let target = format!(
+        "\n[[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{}\"\nformat = \"json\"\n",
+        cloud.address()
+    );
+    cloud.stop()?;
+    let site = site_with_meter(plant.address(), &target)?;
+    let gateway = Gateway::start(&site)?;
+    let rows = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/+/data/all")?;
+    rows.wait_for(PATIENCE, "rows during the outage", |messages| (messages.len() >= 20).then_some(()))?;
+    // The target is taken out of the site and put back, with other options, and the gateway is started anew.
+    write_meter(&site, plant.address(), "")?;
+    gateway.reload()?;
+    gateway.child().wait_for(PATIENCE, "the reload", |lines| {
+        lines.iter().any(|line| line.text.contains("site reloaded")).then_some(())
+    })?;
+    gateway.stop()?;
+    write_meter(&site, plant.address(), &format!("{target}in_flight = 10\n"))?;
+    cloud.resume()?;
+    let office = Subscriber::start(&peers, cloud.address(), "tidegate/line3/+/data/all")?;
+    let _gateway = Gateway::start(&site)?;
+    office.wait_for(PATIENCE, "all rows in the cloud", |messages| {
+        let seqs: std::collections::BTreeSet<u64> =
+            messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect();
+        (seqs.len() > 20 && (1..=20).all(|seq| seqs.contains(&seq))).then_some(())
+    })
+}
