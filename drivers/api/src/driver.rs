@@ -34,6 +34,11 @@ pub trait Driver: Send + Sync {
     /// What the driver can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// Checks a profile of the driver's family and plans it, whether or not a device uses it. Pure.
+    ///
+    /// Every mistake goes into `report` with its place; the answer is by group of the profile.
+    fn plan(&self, profile: &Arc<config::Profile>, report: &mut Report) -> Option<Arc<[GroupPlan]>>;
+
     /// Checks one link with its devices and plans all its requests. Pure: no I/O, no clock.
     ///
     /// Every mistake goes into `report` with its place; the answer is `None` when the link cannot be built.

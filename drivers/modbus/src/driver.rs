@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tidegate_driver_api::{
-    Capabilities, Compiled, CompiledDevice, Driver,
+    Capabilities, Compiled, CompiledDevice, Driver, GroupPlan,
     config::{self, Profile, Report},
 };
 
@@ -37,6 +37,10 @@ impl Driver for ModbusTcp {
         Capabilities { poll: true, write: true, ..Capabilities::default() }
     }
 
+    fn plan(&self, profile: &Arc<Profile>, report: &mut Report) -> Option<Arc<[GroupPlan]>> {
+        self.profile_plan(profile, report).map(|plan| plan.kinds())
+    }
+
     fn compile(&self, link: &config::Link, report: &mut Report) -> Option<Compiled> {
         // Everything is looked at before anything is given up, so that all mistakes come out at once.
         let endpoint = Endpoint::parse(&link.table, report);
@@ -45,7 +49,7 @@ impl Driver for ModbusTcp {
         let mut complete = true;
         for device in &link.devices {
             let unit = UnitId::parse(device, report);
-            let Some(plan) = self.plan(&device.profile, report) else {
+            let Some(plan) = self.profile_plan(&device.profile, report) else {
                 complete = false;
                 continue;
             };
@@ -70,7 +74,7 @@ impl Driver for ModbusTcp {
 impl ModbusTcp {
     /// The plan of a profile; made once, as long as the profile lives. A profile with mistakes is read again each time, so
     /// that every report has them.
-    fn plan(&self, profile: &Arc<Profile>, report: &mut Report) -> Option<Arc<ProfilePlan>> {
+    fn profile_plan(&self, profile: &Arc<Profile>, report: &mut Report) -> Option<Arc<ProfilePlan>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.retain(|(profile, _)| profile.strong_count() > 0);
         let known = plans.iter().find(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(profile)));

@@ -73,8 +73,10 @@ struct Shared {
     tags: Arc<HashMap<TagName, (usize, usize)>>,
 }
 
-/// Compiles every link of a site. What is wrong goes into `report`; links with mistakes are left out.
+/// Compiles every link of a site, and checks the profiles that no device uses. What is wrong goes into `report`; links
+/// with mistakes are left out.
 pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Report) -> Assembly {
+    check_profiles(site, drivers, report);
     let mut links = Vec::with_capacity(site.links.len());
     for link in &site.links {
         let Some(driver) = drivers.iter().find(|driver| driver.name() == *link.driver) else {
@@ -90,6 +92,22 @@ pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Repor
         }
     }
     Assembly { links }
+}
+
+/// Checks every profile of the site with the driver of its family.
+fn check_profiles(site: &Site, drivers: &[&'static dyn Driver], report: &mut Report) {
+    for profile in &site.profiles {
+        let Some(driver) = drivers.iter().find(|driver| driver.family() == *profile.driver) else {
+            let mut families: Vec<&str> = drivers.iter().map(|driver| driver.family()).collect();
+            families.dedup();
+            report.unknown_word(&profile.driver.origin, "driver", &profile.driver, &families);
+            continue;
+        };
+        if let Some(plans) = driver.plan(profile, report) {
+            share(profile, &plans, report);
+        }
+        profile.finish(report);
+    }
 }
 
 /// Whether all profiles of the link's devices are of the driver's protocol.
