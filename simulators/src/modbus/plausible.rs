@@ -1,0 +1,199 @@
+//! How a tag would move in a plant, guessed from its unit, its name, its range and its type.
+
+use std::time::Duration;
+
+use tidegate_config::{Access, Tag};
+use tidegate_driver_modbus::Format;
+use tidegate_model::ValueKind;
+
+use super::{motion::Motion, scaling::Scale};
+
+/// The usual course of a quantity with a unit.
+#[derive(Debug, Clone, Copy)]
+enum Usual {
+    /// Wanders: middle, how far.
+    Walk(f64, f64),
+    /// Swings slowly: middle, how far.
+    Sine(f64, f64),
+    /// Grows: about where it begins, how much in an hour.
+    Counter(f64, f64),
+}
+
+const USUAL: [(&[&str], Usual); 44] = [
+    (&["V"], Usual::Walk(230.0, 5.0)),
+    (&["kV"], Usual::Walk(20.0, 0.3)),
+    (&["mV"], Usual::Walk(500.0, 100.0)),
+    (&["A"], Usual::Walk(12.0, 6.0)),
+    (&["mA"], Usual::Walk(12.0, 4.0)),
+    (&["Hz"], Usual::Walk(50.0, 0.05)),
+    (&["W"], Usual::Walk(2_500.0, 1_500.0)),
+    (&["kW"], Usual::Walk(5.0, 3.0)),
+    (&["MW"], Usual::Walk(1.2, 0.5)),
+    (&["VA"], Usual::Walk(2_700.0, 1_500.0)),
+    (&["kVA"], Usual::Walk(5.5, 3.0)),
+    (&["var", "VAr"], Usual::Walk(400.0, 300.0)),
+    (&["kvar", "kVAr"], Usual::Walk(0.8, 0.6)),
+    (&["Wh"], Usual::Counter(4_000_000.0, 2_500.0)),
+    (&["kWh"], Usual::Counter(12_000.0, 5.0)),
+    (&["MWh"], Usual::Counter(800.0, 1.2)),
+    (&["VAh"], Usual::Counter(4_200_000.0, 2_700.0)),
+    (&["kVAh"], Usual::Counter(12_500.0, 5.5)),
+    (&["varh", "VArh"], Usual::Counter(600_000.0, 400.0)),
+    (&["kvarh", "kVArh"], Usual::Counter(1_500.0, 0.8)),
+    (&["Ah"], Usual::Counter(9_000.0, 12.0)),
+    (&["h"], Usual::Counter(6_000.0, 1.0)),
+    (&["m3", "m³"], Usual::Counter(900.0, 3.0)),
+    (&["pcs", "pieces", "pulses"], Usual::Counter(50_000.0, 1_800.0)),
+    (&["°C", "degC", "C"], Usual::Sine(45.0, 15.0)),
+    (&["°F", "degF"], Usual::Sine(110.0, 25.0)),
+    (&["K"], Usual::Sine(318.0, 15.0)),
+    (&["%"], Usual::Walk(55.0, 25.0)),
+    (&["%RH", "%rH"], Usual::Sine(50.0, 15.0)),
+    (&["bar"], Usual::Walk(6.0, 0.5)),
+    (&["mbar", "hPa"], Usual::Walk(1_013.0, 8.0)),
+    (&["kPa"], Usual::Walk(600.0, 50.0)),
+    (&["Pa"], Usual::Walk(250.0, 60.0)),
+    (&["m3/h", "m³/h"], Usual::Walk(3.0, 1.0)),
+    (&["l/min", "L/min"], Usual::Walk(40.0, 12.0)),
+    (&["l/s", "L/s"], Usual::Walk(0.8, 0.3)),
+    (&["rpm", "1/min", "min-1"], Usual::Walk(1_480.0, 15.0)),
+    (&["mm/s"], Usual::Walk(2.0, 1.0)),
+    (&["m/s"], Usual::Walk(1.5, 0.5)),
+    (&["mm", "m"], Usual::Sine(2.0, 1.0)),
+    (&["W/m2", "W/m²"], Usual::Sine(550.0, 350.0)),
+    (&["ppm"], Usual::Walk(600.0, 150.0)),
+    (&["pH"], Usual::Walk(7.0, 0.3)),
+    (&["kg", "t", "N"], Usual::Walk(250.0, 60.0)),
+];
+
+/// The course of a quantity that says nothing about itself.
+const UNKNOWN: Usual = Usual::Walk(50.0, 20.0);
+/// Time between two possible changes of a state.
+const DWELL: Duration = Duration::from_secs(45);
+/// Seconds of a slow swing.
+const SWING: f64 = 900.0;
+/// Words in the names of numbers that never move, and of those that switch.
+const FIXED: [&str; 8] = ["version", "serial", "model", "_id", "baud", "_sf", "manufacturer", "firmware"];
+const SWITCHING: [&str; 8] = ["state", "status", "alarm", "fault", "error", "mode", "event", "flags"];
+
+/// How the tag moves, in its delivered unit; with texts, the device's numbers for them.
+pub(crate) fn motion(tag: &Tag, format: Format, scale: Option<&Scale>, all_change: bool) -> Motion {
+    let is_float = matches!(format.kind(), ValueKind::F32 | ValueKind::F64);
+    let bounds = bounds(tag, format, scale);
+    if all_change && is_float {
+        let (centre, spread) = match usual(tag) {
+            Some(Usual::Walk(centre, spread) | Usual::Sine(centre, spread)) => (centre, spread),
+            Some(Usual::Counter(..)) | None => of_bounds(tag),
+        };
+        return swinging(centre, spread, bounds, |centre, spread| Motion::Walk { centre, spread });
+    }
+    if let Some(texts) = &tag.texts {
+        let states: Box<[f64]> = texts.iter().filter_map(|(number, _)| integer(*number)).collect();
+        return states_of(tag, states);
+    }
+    if format.kind() == ValueKind::Bool {
+        return states_of(tag, [0.0, 1.0].into());
+    }
+    let name = tag.name.as_str().to_ascii_lowercase();
+    if tag.access != Access::Read || FIXED.iter().any(|word| name.contains(word)) {
+        return Motion::Constant(resting(tag, bounds));
+    }
+    match usual(tag) {
+        Some(Usual::Walk(centre, spread)) => {
+            swinging(centre, spread, bounds, |centre, spread| Motion::Walk { centre, spread })
+        }
+        Some(Usual::Sine(centre, spread)) => {
+            swinging(centre, spread, bounds, |centre, spread| Motion::Sine { centre, spread, period: SWING })
+        }
+        Some(Usual::Counter(start, per_hour)) => counting(start, per_hour, bounds),
+        None if !is_float && SWITCHING.iter().any(|word| name.contains(word)) => states_of(tag, [0.0, 1.0].into()),
+        None => {
+            let (centre, spread) = of_bounds(tag);
+            swinging(centre, spread, bounds, |centre, spread| Motion::Walk { centre, spread })
+        }
+    }
+}
+
+/// What the device's type can hold, from its lowest to its highest number.
+pub(crate) fn limits(format: Format) -> (f64, f64) {
+    /// Integers are exact up to here in the floats that the motions calculate with.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match format {
+        Format::Coil | Format::Flag | Format::Bit(_) => (0.0, 1.0),
+        Format::U8(_) => (0.0, u8::MAX.into()),
+        Format::I8(_) => (i8::MIN.into(), i8::MAX.into()),
+        Format::U16(_) => (0.0, u16::MAX.into()),
+        Format::I16(_) => (i16::MIN.into(), i16::MAX.into()),
+        Format::U32(_) => (0.0, u32::MAX.into()),
+        Format::I32(_) => (i32::MIN.into(), i32::MAX.into()),
+        Format::U64(_) => (0.0, EXACT),
+        Format::I64(_) => (-EXACT, EXACT),
+        Format::Bcd16(_) => (0.0, 9_999.0),
+        Format::Bcd32(_) => (0.0, 99_999_999.0),
+        Format::F32(_) => (f32::MIN.into(), f32::MAX.into()),
+        Format::F64(_) | Format::Text { .. } => (f64::MIN, f64::MAX),
+    }
+}
+
+fn usual(tag: &Tag) -> Option<Usual> {
+    let unit = tag.unit.as_deref()?;
+    USUAL.iter().find(|(names, _)| names.contains(&unit)).map(|(_, usual)| *usual)
+}
+
+fn integer(number: i64) -> Option<f64> {
+    i32::try_from(number).ok().map(f64::from)
+}
+
+/// The lowest and highest delivered value that the tag's type and range allow.
+fn bounds(tag: &Tag, format: Format, scale: Option<&Scale>) -> (f64, f64) {
+    let (a, b) = limits(format);
+    let (a, b) = scale.map_or((a, b), |scale| (scale.apply(a), scale.apply(b)));
+    let (low, high) = (a.min(b), a.max(b));
+    match &tag.range {
+        Some(range) if range.low < range.high => (low.max(range.low), high.min(range.high)),
+        _ => (low, high),
+    }
+}
+
+/// A middle and a spread from the range alone.
+fn of_bounds(tag: &Tag) -> (f64, f64) {
+    match (&tag.range, UNKNOWN) {
+        (Some(range), _) => (range.low.midpoint(range.high), (range.high - range.low) / 4.0),
+        (None, Usual::Walk(middle, far) | Usual::Sine(middle, far) | Usual::Counter(middle, far)) => (middle, far),
+    }
+}
+
+/// The motion within the bounds: as usual where that fits, else around their middle.
+fn swinging(centre: f64, spread: f64, (low, high): (f64, f64), motion: impl Fn(f64, f64) -> Motion) -> Motion {
+    if centre - spread >= low && centre + spread <= high {
+        return motion(centre, spread);
+    }
+    // Halved before the difference: the span of all doubles is not a double.
+    motion(low.midpoint(high), (high / 4.0 - low / 4.0).abs().min(spread.max(1.0)))
+}
+
+fn counting(start: f64, per_hour: f64, (_, high): (f64, f64)) -> Motion {
+    // Half of the room is left to grow in.
+    let start = start.min(high / 4.0).max(0.0);
+    Motion::Counter { start, per_hour: per_hour.min(high / 10_000.0).max(0.0) }
+}
+
+/// One of the numbers; what may be written waits for that.
+fn states_of(tag: &Tag, states: Box<[f64]>) -> Motion {
+    match tag.access {
+        Access::Read => Motion::State { states, dwell: u32::try_from(DWELL.as_millis()).unwrap_or(u32::MAX) },
+        Access::ReadWrite | Access::Write => Motion::Constant(states.first().copied().unwrap_or_default()),
+    }
+}
+
+/// Where a setpoint stands before anybody writes it.
+fn resting(tag: &Tag, (low, high): (f64, f64)) -> f64 {
+    let allowed = |bound: &Option<tidegate_config::At<f64>>| bound.as_ref().map(|bound| bound.value);
+    let rest = match (allowed(&tag.minimum), allowed(&tag.maximum), usual(tag)) {
+        (Some(minimum), Some(maximum), _) => minimum.midpoint(maximum),
+        (Some(bound), None, _) | (None, Some(bound), _) => bound,
+        (None, None, Some(Usual::Walk(centre, _) | Usual::Sine(centre, _))) => centre,
+        (None, None, _) => tag.range.as_ref().map_or(1.0, |range| range.low.midpoint(range.high)),
+    };
+    rest.clamp(low, high.max(low))
+}
