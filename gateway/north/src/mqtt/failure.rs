@@ -160,7 +160,9 @@ fn closed(peer: &Peer, connected: bool) -> Failure {
             "{address} closed the connection; should this repeat: does another client use the id {client_id:?}?"
         ),
         (false, true) => {
-            format!("{address} closed the connection before it answered the login; check user name and password")
+            format!(
+                "{address} closed the connection before it answered the login; check user name, password and client certificate"
+            )
         }
         (false, false) => format!(
             "{address} closed the connection before it answered the login; check user name and password, and whether the port wants TLS (mqtts://)"

@@ -92,8 +92,8 @@ impl MqttTarget {
         self.status.clone()
     }
 
-    /// Sends what the cursor gives, for ever. Returns once `cancel` is called: what is on its way is waited for up to two
-    /// seconds, `offline` is published, and the connection is closed.
+    /// Sends what the cursor gives, for ever. Returns once `cancel` is called (or the store has been closed): what is on its
+    /// way is waited for up to two seconds, `offline` is published, and the connection is closed.
     pub async fn run(mut self, mut cursor: Cursor, cancel: CancellationToken) {
         while !cancel.is_cancelled() {
             self.status.connecting();

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::TargetStatus;
 
-/// Read from the store at once, at most.
+/// Read from the store at once, at most; the next read begins when the last of these has been sent.
 const READ_ROWS: usize = 256;
-const READ_BYTES: usize = 1024 * 1024;
+const READ_BYTES: usize = 2 * 1024 * 1024;
 /// Before a store that could not be read is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stopping gateway waits for what is on its way, and then for its farewell.
@@ -106,15 +106,15 @@ impl<'a> Session<'a> {
         let mut events =
             pin!(stream::unfold(event_loop, |event_loop| async { Some((event_loop.poll().await, event_loop)) }));
         let mut reads = pin!(stream::unfold(cursor, |cursor| async { Some((read(cursor).await, cursor)) }));
+        let mut cancelled = pin!(cancel.cancelled());
         let mut watch = tokio::time::interval(self.around.connector.patience() / 8);
         self.publish_state("online")?;
         loop {
             self.send_waiting()?;
-            let want_more = self.waiting.len() < READ_ROWS / 2;
             tokio::select! {
-                () = cancel.cancelled() => break,
+                () = &mut cancelled => break,
                 Some(polled) = events.next() => self.polled(polled)?,
-                Some(read) = reads.next(), if want_more => {
+                Some(read) = reads.next(), if self.waiting.is_empty() => {
                     if !self.take(read) { break }
                 }
                 _ = watch.tick() => self.check_patience()?,

@@ -1,0 +1,141 @@
+//! Brokers that are away, come back, break off, or are something else.
+
+use std::time::{Duration, Instant};
+
+use rumqttc::mqttbytes::v4::ConnectReturnCode;
+use tidegate_config::Secret;
+use tidegate_north::TargetState;
+use tokio::io::AsyncWriteExt;
+
+use crate::scene::{Broker, LONG, NOW, Plant, options, seq, start, within};
+
+#[tokio::test]
+async fn when_a_broker_is_back_everything_is_drained_at_once_and_in_order() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    let port = broker.port();
+    let target = start(&options(port), plant.cursor().await);
+    let mut client = broker.client().await;
+    plant.live_rows(3);
+    assert_eq!(client.take_rows(3).await, [1, 2, 3]);
+    target.until("three acknowledged", |status| status.acknowledged == 3).await;
+    drop((client, broker));
+
+    plant.live_rows(2000);
+    let down = target.until("a failed try", |status| status.connect_failures >= 3).await;
+    assert!(down.last_error.unwrap().contains("nothing listens on that port"));
+    target.until("a pause", |status| matches!(status.state, TargetState::BackingOff { .. })).await;
+
+    let broker = Broker::on(port).await;
+    let back = Instant::now();
+    let mut client = broker.client().await;
+    assert_eq!(client.take_rows(2000).await, (4..=2003).collect::<Vec<_>>());
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
+    let snapshot = target.until("all acknowledged", |status| status.acknowledged == 2003).await;
+    assert_eq!((snapshot.sent, snapshot.reconnects, snapshot.left_out), (2003, 1, 0));
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn the_next_try_is_shown_and_never_later_than_the_longest_pause() {
+    let (plant, broker) = (Plant::new().await, Broker::new().await);
+    let mut options = options(broker.port());
+    options.retry_longest = Duration::from_secs(3);
+    drop(broker);
+    let target = start(&options, plant.cursor().await);
+    let snapshot = target.until("a pause", |status| matches!(status.state, TargetState::BackingOff { .. })).await;
+    let TargetState::BackingOff { until } = snapshot.state else { unreachable!() };
+    assert!((NOW..=NOW + 3_000).contains(&until.as_millis()), "{until}");
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn only_what_is_older_than_the_connection_is_marked_as_history() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    plant.row(NOW - 1, "before");
+    plant.row(NOW, "at the same moment");
+    plant.row(NOW + 1, "after");
+    let target = start(&options(broker.port()), plant.cursor().await);
+    let mut client = broker.client().await;
+    let mut marks = Vec::new();
+    for _ in 0..3 {
+        let publish = client.publish().await;
+        let payload: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
+        marks.push((seq(&publish), payload.get("hist").cloned()));
+        client.acknowledge(publish.pkid).await;
+    }
+    assert_eq!(marks, [(1, Some(true.into())), (2, None), (3, None)]);
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn connections_that_break_off_under_load_lose_nothing() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    plant.live_rows(1000);
+    let target = start(&options(broker.port()), plant.cursor().await);
+    let mut received = std::collections::BTreeSet::new();
+    let mut connections = 0;
+    while received.len() < 1000 {
+        connections += 1;
+        let mut client = broker.client().await;
+        // Each connection takes a few rows more than it acknowledges, and breaks off.
+        for taken in 0..40 {
+            if received.len() == 1000 {
+                break;
+            }
+            let (seq, id) = client.row().await;
+            received.insert(seq);
+            if taken < 35 {
+                client.acknowledge(id).await;
+            }
+        }
+    }
+    assert!(connections > 20, "{connections}");
+    assert_eq!(received.into_iter().collect::<Vec<_>>(), (1..=1000).collect::<Vec<_>>());
+    drop(broker);
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_in_clear_words_and_tried_again_until_it_is_put_right() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    plant.live_rows(1);
+    let mut options = options(broker.port());
+    options.login = Some(("line3".to_owned(), Secret::literal("tide")));
+    let target = start(&options, plant.cursor().await);
+    for (code, words) in [
+        (ConnectReturnCode::BadUserNamePassword, "wrong user name or password"),
+        (ConnectReturnCode::NotAuthorized, "not authorised"),
+        (ConnectReturnCode::BadClientId, "does not allow the client id \"line3-cloud\""),
+    ] {
+        let mut client = broker.asked().await;
+        let login = client.connect.login.clone().unwrap();
+        assert_eq!((login.username.as_str(), login.password.as_str()), ("line3", "tide"));
+        assert_eq!(client.connect.client_id, "line3-cloud");
+        client.answer(code).await;
+        target.until(words, |status| status.last_error.as_ref().is_some_and(|text| text.contains(words))).await;
+    }
+    let mut client = broker.client().await;
+    assert_eq!(client.take_rows(1).await, [1]);
+    target.until("the row acknowledged", |status| status.acknowledged == 1).await;
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_no_broker_is_told_in_clear_words() {
+    let (plant, broker) = (Plant::new().await, Broker::new().await);
+    let target = start(&options(broker.port()), plant.cursor().await);
+    let mut socket = broker.socket().await;
+    socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    let is_told = |text: &String| text.contains("is not MQTT") && text.contains("is it the right port?");
+    target.until("the error", |status| status.last_error.as_ref().is_some_and(is_told)).await;
+    drop(broker.socket().await);
+    let is_told = |text: &String| text.contains("closed the connection before it answered the login");
+    target.until("the error", |status| status.last_error.as_ref().is_some_and(is_told)).await;
+    within(LONG, target.stopped()).await;
+}

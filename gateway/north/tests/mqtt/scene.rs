@@ -1,0 +1,85 @@
+//! What the tests of the mqtt target play on: a store with rows, a target that runs, and a broker that does what the test says.
+
+mod broker;
+mod plant;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tidegate_config::MqttTarget as Options;
+use tidegate_model::Timestamp;
+use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
+use tidegate_store::Cursor;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use broker::{Broker, Client, seq};
+pub(crate) use plant::Plant;
+
+/// What the target's clock shows, always. Rows with a later time are live.
+pub(crate) const NOW: i64 = 1_700_000_000_000;
+
+/// Nothing in these tests takes longer than this unless it is broken.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// A target that runs.
+pub(crate) struct Running {
+    pub(crate) status: TargetStatus,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Options of a target for the broker on that port of this machine.
+pub(crate) fn options(port: u16) -> Options {
+    Options {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls: None,
+        client_id: None,
+        login: None,
+        keep_alive: Duration::from_secs(10),
+        in_flight: 100,
+        retry_longest: Duration::from_millis(50),
+    }
+}
+
+pub(crate) fn start(options: &Options, cursor: Cursor) -> Running {
+    let clock = Arc::new(|| Timestamp::from_millis(NOW));
+    let gateway = "line3".parse().unwrap();
+    let target = MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", clock).unwrap();
+    let (status, cancel) = (target.status(), CancellationToken::new());
+    let task = tokio::spawn(target.run(cursor, cancel.clone()));
+    Running { status, cancel, task }
+}
+
+impl Running {
+    /// Says stop; the broker has to do its part before [`Running::stopped`] returns.
+    pub(crate) fn stop(&self) {
+        self.cancel.cancel();
+    }
+
+    pub(crate) async fn stopped(self) {
+        self.cancel.cancel();
+        within(LONG, self.task).await.unwrap();
+    }
+
+    /// Waits until the status shows what is looked for.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&TargetSnapshot) -> bool) -> TargetSnapshot {
+        let start = Instant::now();
+        loop {
+            let snapshot = self.status.snapshot();
+            if is_so(&snapshot) {
+                return snapshot;
+            }
+            assert!(start.elapsed() < LONG, "never saw {what}; the target is {snapshot:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// The result of `work`, which has to come in time.
+pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(time, work).await.expect("it takes too long")
+}
