@@ -181,13 +181,7 @@ impl Quirks {
 
 /// A number from 1 to what the protocol allows, which it is unless set.
 fn limit(keys: &Table, key: &'static str, most: u16, report: &mut Report) -> u16 {
-    let wanted = keys.take_or(key, most, report);
-    if (1..=most).contains(&wanted.value) {
-        return wanted.value;
-    }
-    let message = format!("`{key}` has to be between 1 and {most}, but is {}", wanted.value);
-    report.error(&wanted.origin, message, None);
-    most
+    keys.take_within(key, most, 1..=most, report).value
 }
 
 /// A profile as a Modbus device sees it: the quirks, and a point for each tag that the device holds.

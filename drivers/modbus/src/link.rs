@@ -54,7 +54,7 @@ impl Device {
 
 impl TcpLink {
     pub(crate) fn new(endpoint: Endpoint, devices: Vec<Device>) -> TcpLink {
-        TcpLink { endpoint, devices, transaction: TransactionId::default() }
+        TcpLink { endpoint, devices, transaction: TransactionId::ZERO }
     }
 
     /// The device with that index, and the identifier of the request that is now made to it.

@@ -186,8 +186,7 @@ fn write(
 ) -> Option<WriteWith> {
     let noun = point.table.noun();
     if !point.table.is_writable() {
-        let access =
-            keys.entries().find(|(key, _, _)| *key == "access").map_or(&tag.origin, |(_, _, node)| &node.origin);
+        let access = if keys.has("access") { keys.origin_of("access") } else { &tag.origin };
         let message = format!("a {noun} cannot be written, the protocol has no request for it");
         report.error(access, message, Some("write `access = \"read\"`, or use a coil or holding register".to_owned()));
         return None;

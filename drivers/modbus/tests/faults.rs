@@ -1,0 +1,443 @@
+//! What is not exactly the answer to the question never becomes a value: it ends the session, and the next one is right.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Asked, Device, Reply, coil, compile, connect, link, poll, register};
+use tidegate_driver_api::{
+    Cause, Lost, Poll, Readings,
+    model::{Reading, Reason, Value},
+};
+
+const SITE: &str = r#"
+[gateway]
+id = "test"
+profiles = ["profiles"]
+[[link]]
+name = "line"
+driver = "modbus-tcp"
+address = "127.0.0.1:502"
+[[device]]
+name = "meter-1"
+link = "line"
+profile = "test"
+unit = 17
+"#;
+
+const HEAD: &str = r#"
+[profile]
+manufacturer = "Test"
+model = "Test"
+driver = "modbus"
+version = 1
+[[group]]
+name = "all"
+interval = "1s"
+"#;
+
+/// Three requests, in this order: discrete inputs 5 to 14, registers 0 to 9, and behind a gap registers 200 to 209.
+fn profile() -> String {
+    let mut text = HEAD.to_owned();
+    for address in (0..10).chain(200..210) {
+        text += &format!(
+            "[[tag]]\nname = \"r{address}\"\ngroup = \"all\"\ntable = \"holding\"\naddress = {address}\ntype = \"u16\"\n"
+        );
+    }
+    for address in 5..15 {
+        text +=
+            &format!("[[tag]]\nname = \"c{address}\"\ngroup = \"all\"\ntable = \"discrete\"\naddress = {address}\n");
+    }
+    text
+}
+
+const COLUMNS: usize = 30;
+const ALL: Poll = Poll { device: 0, group: 0 };
+
+/// What column must hold whenever it holds a value.
+fn right_value(column: usize) -> Value {
+    let address = u16::try_from(column).unwrap();
+    match column {
+        0..10 => Value::Uint(register(address).into()),
+        10..20 => Value::Uint(register(190 + address).into()),
+        _ => Value::Bool(coil(address - 15)),
+    }
+}
+
+/// Fails when a column holds the value of another address.
+fn check(name: &str, out: &Readings) {
+    for (column, reading) in out.items().iter().enumerate() {
+        if let Reading::Value(value) = reading {
+            assert_eq!(*value, right_value(column), "{name}: column {column}");
+        }
+    }
+}
+
+fn values(out: &Readings) -> usize {
+    out.items().iter().filter(|reading| matches!(reading, Reading::Value(_))).count()
+}
+
+/// Polls a device whose `request`-th answer of the first connection is spoilt, until a poll succeeds. Returns why the
+/// sessions before were lost, and how many values the first poll brought all the same.
+async fn play(
+    name: &str,
+    timeout: Duration,
+    request: usize,
+    mut spoil: impl FnMut(&Asked) -> Reply + Send + 'static,
+) -> (Vec<Lost>, usize) {
+    let device = Device::start(move |asked| match (asked.connection, asked.number) {
+        (0, number) if number == request => spoil(asked),
+        _ => Reply::Send(asked.right()),
+    })
+    .await;
+    until_good(name, timeout, &device).await
+}
+
+/// Polls until a poll succeeds.
+async fn until_good(name: &str, timeout: Duration, device: &Device) -> (Vec<Lost>, usize) {
+    let mut compiled = compile(&link(SITE, &profile(), device.address));
+    let mut lost = Vec::new();
+    let mut first = None;
+    let mut out = Readings::new(COLUMNS);
+    while lost.len() < 10 {
+        let mut session = connect(compiled.link.as_mut()).await;
+        // Two polls over the session: a fault may show only in the second.
+        for _ in 0..2 {
+            out.reset(COLUMNS);
+            let result = poll(session.as_mut(), ALL, timeout, &mut out).await;
+            check(name, &out);
+            first.get_or_insert(values(&out));
+            match result {
+                Ok(_) if values(&out) == COLUMNS => {}
+                Ok(_) => panic!("{name}: a poll without a fault lacks values: {:?}", out.items()),
+                Err(why) => {
+                    lost.push(why);
+                    break;
+                }
+            }
+        }
+        if values(&out) == COLUMNS {
+            return (lost, first.unwrap());
+        }
+    }
+    panic!("{name}: no good poll after {lost:?}");
+}
+
+const PATIENT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(150);
+
+/// One spoilt answer, the loss it leads to, and the words that the text must have.
+type Case = (&'static str, fn(&Asked) -> Reply, Cause, &'static str);
+
+fn changed(asked: &Asked, at: usize, byte: u8) -> Reply {
+    let mut bytes = asked.right();
+    bytes[at] = byte;
+    Reply::Send(bytes)
+}
+
+const SPOILT: &[Case] = &[
+    ("foreign transaction", |asked| changed(asked, 1, 0xEE), Cause::Mismatch, "it answers request 238, not 3"),
+    ("foreign unit", |asked| changed(asked, 6, 18), Cause::Mismatch, "it is from unit 18"),
+    ("foreign function", |asked| changed(asked, 7, 4), Cause::Mismatch, "it answers function 4, not 3"),
+    ("foreign function's exception", |asked| changed(asked, 7, 0x84), Cause::Mismatch, "it answers function 4, not 3"),
+    ("byte count too small", |asked| changed(asked, 8, 18), Cause::Mismatch, "it brings 18 bytes of data, not 20"),
+    ("byte count odd", |asked| changed(asked, 8, 19), Cause::Mismatch, "it brings 19 bytes of data, not 20"),
+    ("byte count too large", |asked| changed(asked, 8, 22), Cause::Mismatch, "it brings 22 bytes of data, not 20"),
+    ("wrong protocol", |asked| changed(asked, 3, 1), Cause::Malformed, "this is not Modbus TCP"),
+    ("huge length", |asked| changed(asked, 4, 0xFF), Cause::Malformed, "the header states 65303 bytes"),
+    ("no length", |asked| changed(asked, 5, 0), Cause::Malformed, "the header states 0 bytes"),
+    (
+        "fewer registers, consistently",
+        |asked| Reply::Send(asked.answer(&[3, 2, 0x12, 0x34])),
+        Cause::Mismatch,
+        "it brings 2 bytes of data, not 20",
+    ),
+    (
+        "more registers, consistently",
+        |asked| Reply::Send(asked.answer(&[&[3, 22][..], &[0x55; 22]].concat())),
+        Cause::Mismatch,
+        "it brings 22 bytes of data, not 20",
+    ),
+    (
+        "bytes behind the data",
+        |asked| Reply::Send(asked.answer(&[&asked.right()[7..], &[0, 0]].concat())),
+        Cause::Malformed,
+        "it has 24 bytes, but what it says needs 22",
+    ),
+    (
+        "less data than the byte count says",
+        |asked| Reply::Send(asked.answer(&asked.right()[7..27])),
+        Cause::Malformed,
+        "it has 20 bytes, but what it says needs 22",
+    ),
+    (
+        "function without anything",
+        |asked| Reply::Send(asked.answer(&[3])),
+        Cause::Malformed,
+        "the header states 2 bytes",
+    ),
+    (
+        "exception with more behind",
+        |asked| Reply::Send(asked.answer(&[0x83, 2, 0])),
+        Cause::Malformed,
+        "it has 3 bytes, but what it says needs 2",
+    ),
+    (
+        "answer to a write",
+        |asked| Reply::Send(asked.answer(&[6, 0, 0, 0, 1])),
+        Cause::Mismatch,
+        "it answers function 6, not 3",
+    ),
+    ("garbage", |_| Reply::Send(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), Cause::Malformed, "not Modbus TCP"),
+    ("zeros", |_| Reply::Send(vec![0; 64]), Cause::Mismatch, "it answers request 0, not 3"),
+    ("ones", |_| Reply::Send(vec![0xFF; 300]), Cause::Malformed, "not Modbus TCP"),
+    ("close without a word", |_| Reply::SendAndClose(Vec::new()), Cause::Closed, "the connection was closed"),
+];
+
+#[tokio::test]
+async fn a_spoilt_answer_ends_the_session_at_once_and_says_why() {
+    for (name, spoil, cause, words) in SPOILT {
+        let begun = Instant::now();
+        let (lost, kept) = play(name, PATIENT, 2, spoil).await;
+        assert_eq!(lost.len(), 1, "{name}: {lost:?}");
+        assert_eq!(lost[0].cause, *cause, "{name}: {lost:?}");
+        assert!(lost[0].detail.contains(words), "{name}: {}", lost[0].detail);
+        assert!(lost[0].detail.contains("meter-1 (unit 17)"), "{name}: {}", lost[0].detail);
+        assert!(lost[0].detail.contains("10 holding registers from 200"), "{name}: {}", lost[0].detail);
+        assert_eq!(kept, 20, "{name}: what the requests before brought counts");
+        assert!(begun.elapsed() < PATIENT / 2, "{name}: it was waited for");
+    }
+}
+
+#[tokio::test]
+async fn a_short_coil_answer_brings_no_coil() {
+    let (lost, kept) = play("short coils", PATIENT, 0, |asked| Reply::Send(asked.answer(&[2, 1, 0xFF]))).await;
+    assert_eq!(lost[0].cause, Cause::Mismatch);
+    assert!(lost[0].detail.contains("it brings 1 bytes of data, not 2"), "{}", lost[0].detail);
+    assert!(lost[0].detail.contains("10 discrete inputs from 5"), "{}", lost[0].detail);
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn a_silent_device_is_lost_within_the_timeout() {
+    let begun = Instant::now();
+    let (lost, kept) = play("silence", SHORT, 2, |_| Reply::Nothing).await;
+    assert_eq!(
+        lost,
+        [Lost::new(
+            Cause::Timeout,
+            "meter-1 (unit 17) did not answer a read of 10 holding registers from 200 within 150 ms"
+        )]
+    );
+    assert_eq!(kept, 20);
+    assert!(begun.elapsed() >= SHORT && begun.elapsed() < SHORT * 10);
+}
+
+#[tokio::test]
+async fn a_frame_cut_at_any_byte_is_closed_or_silent_but_never_a_value() {
+    let whole = 29;
+    let closed = (0..whole).map(|end| async move {
+        let cut = move |asked: &Asked| Reply::SendAndClose(asked.right()[..end].to_vec());
+        (end, play("cut and closed", PATIENT, 1, cut).await)
+    });
+    for (end, (lost, kept)) in join(closed).await {
+        assert_eq!(lost[0].cause, Cause::Closed, "cut at {end}: {lost:?}");
+        assert_eq!((lost.len(), kept), (1, 10), "cut at {end}");
+    }
+    let silent = (0..whole).map(|end| async move {
+        let cut = move |asked: &Asked| Reply::Send(asked.right()[..end].to_vec());
+        (end, play("cut and silent", SHORT, 1, cut).await)
+    });
+    for (end, (lost, kept)) in join(silent).await {
+        assert_eq!(lost[0].cause, Cause::Timeout, "cut at {end}: {lost:?}");
+        assert_eq!((lost.len(), kept), (1, 10), "cut at {end}");
+    }
+}
+
+/// Runs all at the same time.
+async fn join<T: Send + 'static>(work: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let tasks: Vec<_> = work.map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_byte_by_byte_is_an_answer() {
+    let (lost, kept) = play("byte by byte", PATIENT, 1, |asked| Reply::Dribble(asked.right())).await;
+    assert_eq!((lost, kept), (vec![], COLUMNS));
+}
+
+#[tokio::test]
+async fn a_late_answer_is_never_the_answer_to_the_next_question() {
+    // The device answers each request only when it gets the next one, on whatever connection that comes.
+    let mut held: Option<Vec<u8>> = None;
+    let device = Device::start(move |asked| {
+        if asked.connection > 2 {
+            return Reply::Send(asked.right());
+        }
+        held.replace(asked.right()).map_or(Reply::Nothing, Reply::Send)
+    })
+    .await;
+    let (lost, kept) = until_good("late", SHORT, &device).await;
+    let causes: Vec<Cause> = lost.iter().map(|lost| lost.cause).collect();
+    assert_eq!(causes, [Cause::Timeout, Cause::Mismatch, Cause::Mismatch], "{lost:?}");
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_request_of_the_last_connection_is_not_taken() {
+    // As some gateways to serial lines do: what the line answers late goes to whoever is connected now.
+    let mut first: Option<Vec<u8>> = None;
+    let device = Device::start(move |asked| match (asked.connection, asked.number) {
+        (0, 0) => {
+            first = Some(asked.answer(&[&[3, 20][..], &[0xAB; 20]].concat()));
+            Reply::Nothing
+        }
+        (1, 0) => Reply::Send(first.clone().unwrap()),
+        _ => Reply::Send(asked.right()),
+    })
+    .await;
+    let (lost, _) = until_good("after reconnect", SHORT, &device).await;
+    let causes: Vec<Cause> = lost.iter().map(|lost| lost.cause).collect();
+    assert_eq!(causes, [Cause::Timeout, Cause::Mismatch], "{lost:?}");
+}
+
+#[tokio::test]
+async fn two_frames_in_one_segment_bring_the_first_and_end_the_session() {
+    for twice in [true, false] {
+        let (lost, kept) = play("two frames", PATIENT, 1, move |asked| {
+            let other = asked.answer(&[3, 2, 0x12, 0x34]);
+            let second = if twice { asked.right() } else { other };
+            Reply::Send([asked.right(), second].concat())
+        })
+        .await;
+        assert_eq!(kept, 20, "the right answer counts");
+        assert_eq!((lost.len(), lost[0].cause), (1, Cause::Mismatch));
+        assert!(lost[0].detail.contains("bytes came that nobody had asked for"), "{}", lost[0].detail);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_unasked_frames_brings_no_value() {
+    let unasked = |transaction: u8| [0, transaction, 0, 0, 0, 23, 17, 3, 20].into_iter().chain([0xAB; 20]);
+    let flood: Vec<u8> = (10..60).flat_map(unasked).collect();
+    let (lost, kept) = play("flood in place of an answer", PATIENT, 1, {
+        let flood = flood.clone();
+        move |_| Reply::Send(flood.clone())
+    })
+    .await;
+    assert_eq!((lost.len(), lost[0].cause, kept), (1, Cause::Mismatch, 10));
+    let (lost, kept) = play("flood behind an answer", PATIENT, 1, {
+        let flood = flood.clone();
+        move |asked| Reply::Send([asked.right(), flood.clone()].concat())
+    })
+    .await;
+    assert_eq!((lost.len(), lost[0].cause, kept), (1, Cause::Mismatch, 20));
+}
+
+#[tokio::test]
+async fn what_a_device_says_before_it_is_asked_is_no_answer() {
+    // The very bytes that would be right for the first request.
+    let greeting: Vec<u8> = [0, 1, 0, 0, 0, 23, 17, 3, 20].into_iter().chain([0xAB; 20]).collect();
+    let device = Device::greeting(greeting, |asked| Reply::Send(asked.right())).await;
+    let mut compiled = compile(&link(SITE, &profile(), device.address));
+    let mut session = connect(compiled.link.as_mut()).await;
+    // Loopback delivers at once, but the runtime has to be told.
+    tokio::time::sleep(SHORT).await;
+    let mut out = Readings::new(COLUMNS);
+    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
+    assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");
+    assert!(device.asked().is_empty(), "nothing is sent over a connection that is not silent");
+}
+
+#[tokio::test]
+async fn an_exception_fails_its_own_request_and_the_session_goes_on() {
+    for code in [1, 4, 5, 6, 7, 8, 0x20, 0xFF] {
+        let device = Device::start(move |asked| match asked.number {
+            1 => Reply::Send(asked.exception(code)),
+            _ => Reply::Send(asked.right()),
+        })
+        .await;
+        let mut compiled = compile(&link(SITE, &profile(), device.address));
+        let mut session = connect(compiled.link.as_mut()).await;
+        let mut out = Readings::new(COLUMNS);
+        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
+        check("exception", &out);
+        assert_eq!(values(&out), 20, "exception {code}");
+        assert!(out.items()[..10].iter().all(|reading| *reading == Reading::Failed(Reason::DeviceFault)));
+        out.reset(COLUMNS);
+        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
+        assert_eq!(values(&out), COLUMNS, "exception {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_unit_that_its_gateway_cannot_reach_is_silent_and_the_session_goes_on() {
+    for code in [0x0A, 0x0B] {
+        let device = Device::start(move |asked| match asked.number {
+            1 => Reply::Send(asked.exception(code)),
+            _ => Reply::Send(asked.right()),
+        })
+        .await;
+        let mut compiled = compile(&link(SITE, &profile(), device.address));
+        let mut session = connect(compiled.link.as_mut()).await;
+        let mut out = Readings::new(COLUMNS);
+        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(2), "the third request is not sent");
+        assert_eq!(values(&out), 10);
+        assert!(out.items()[..20].iter().all(|reading| *reading == Reading::Failed(Reason::Timeout)));
+        out.reset(COLUMNS);
+        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
+        assert_eq!(values(&out), COLUMNS);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_dropped_half_way_takes_the_session_with_it() {
+    let device = Device::start(|asked| match asked.number {
+        0 => Reply::Nothing,
+        _ => Reply::Send(asked.right()),
+    })
+    .await;
+    let mut compiled = compile(&link(SITE, &profile(), device.address));
+    let mut session = connect(compiled.link.as_mut()).await;
+    let mut out = Readings::new(COLUMNS);
+    let dropped = tokio::time::timeout(SHORT, poll(session.as_mut(), ALL, PATIENT, &mut out)).await;
+    assert!(dropped.is_err());
+    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
+    assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");
+    assert_eq!(device.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_two_polls_is_noticed_before_anything_is_sent() {
+    let device = Device::start(|asked| match asked.number {
+        2 => Reply::SendAndClose(asked.right()),
+        _ => Reply::Send(asked.right()),
+    })
+    .await;
+    let mut compiled = compile(&link(SITE, &profile(), device.address));
+    let mut session = connect(compiled.link.as_mut()).await;
+    let mut out = Readings::new(COLUMNS);
+    assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
+    tokio::time::sleep(SHORT).await;
+    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
+    assert_eq!(lost.cause, Cause::Closed, "{lost}");
+    assert_eq!(device.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_what_to_look_at() {
+    // The port is taken, but nobody listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut compiled = compile(&link(SITE, &profile(), socket.local_addr().unwrap()));
+    let Err(fault) = compiled.link.connect(&support::within(PATIENT)).await else { panic!("nobody listens") };
+    assert_eq!(fault.cause, Cause::Closed);
+    assert!(fault.detail.contains("refused the connection: check the port"), "{fault}");
+    assert!(fault.retry_soon);
+}
