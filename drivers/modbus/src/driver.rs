@@ -72,6 +72,11 @@ impl Driver for ModbusTcp {
 }
 
 impl ModbusTcp {
+    /// The driver, without any plan yet.
+    pub const fn new() -> ModbusTcp {
+        ModbusTcp { plans: Mutex::new(Vec::new()) }
+    }
+
     /// The plan of a profile; made once, as long as the profile lives. A profile with mistakes is read again each time, so
     /// that every report has them.
     fn profile_plan(&self, profile: &Arc<Profile>, report: &mut Report) -> Option<Arc<ProfilePlan>> {
