@@ -5,12 +5,14 @@ use tidegate_driver_api::Driver;
 #[cfg(feature = "modbus")]
 static MODBUS_TCP: tidegate_driver_modbus::ModbusTcp = tidegate_driver_modbus::ModbusTcp::new();
 
+static ALL: &[&dyn Driver] = &[
+    #[cfg(feature = "modbus")]
+    &MODBUS_TCP,
+];
+
 /// Every driver that is built in, in the order they are listed to a person.
 pub fn all() -> &'static [&'static dyn Driver] {
-    &[
-        #[cfg(feature = "modbus")]
-        &MODBUS_TCP,
-    ]
+    ALL
 }
 
 /// The driver that `driver = "…"` of a link names.
