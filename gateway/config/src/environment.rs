@@ -15,6 +15,9 @@ const SEPARATOR: &str = "__";
 /// No key of ours is nested as deeply.
 const MAX_LEVELS: usize = 8;
 
+/// Keys that hold arrays of tables: a variable can change an item, not add one.
+const ARRAYS: [&str; 4] = ["link", "device", "target", "user"];
+
 /// A variable of the environment that stands for a key.
 pub(crate) struct Variable {
     /// The variable as it is called (`TIDEGATE__STORE__MAX_AGE`).
@@ -102,6 +105,12 @@ fn descend<'a>(
     while let Some((level, rest)) = levels.split_first() {
         levels = rest;
         if find(table, level).is_none() {
+            if ARRAYS.contains(&level.as_str())
+                && let Some((name, _)) = levels.split_first()
+            {
+                report.error(origin, format!("there is no `[[{level}]]` with the name \"{name}\""), None);
+                return None;
+            }
             let inner = Table::empty("", origin.clone());
             let node = Node { origin: origin.clone(), kind: Kind::Table(inner) };
             table.entries_mut().push(Entry::new(level, origin.clone(), node));

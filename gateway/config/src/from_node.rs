@@ -1,6 +1,10 @@
 //! The kinds of values that keys take: numbers, words, names, addresses, paths.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use tidegate_model::{Name, TagName};
 
@@ -32,7 +36,8 @@ impl Node {
 
 /// Reports that a key has to be `wanted` but is something else.
 pub(crate) fn wrong_kind<T>(node: &Node, key: &str, wanted: &str, report: &mut Report) -> Option<T> {
-    report.error(&node.origin, format!("`{key}` has to be {wanted}, but is {}", node.kind.describe()), None);
+    let found = node.variable_text().map_or_else(|| node.kind.describe().to_owned(), |text| format!("{text:?}"));
+    report.error(&node.origin, format!("`{key}` has to be {wanted}, but is {found}"), None);
     None
 }
 
@@ -206,7 +211,7 @@ impl FromNode for TagName {
 /// `host:port` with an IP address.
 impl FromNode for SocketAddr {
     fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<SocketAddr> {
-        parsed(node, key, "an IP address and a port (\"127.0.0.1:1883\")", report, str::parse)
+        parsed(node, key, "an IP address and a port (\"127.0.0.1:1883\")", report, address)
     }
 
     fn to_toml(&self) -> String {
@@ -229,4 +234,21 @@ impl FromNode for PathBuf {
     fn to_toml(&self) -> String {
         format!("{:?}", self.display().to_string())
     }
+}
+
+/// An address to listen on, or why the text is none.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(format!("the port behind {text} is missing"));
+    }
+    Err(match text.rsplit_once(':') {
+        None => format!("{text:?} has no port"),
+        Some(("" | "*", port)) => format!("for all addresses of this machine write \"0.0.0.0:{port}\""),
+        Some((_, port)) if port.parse::<u16>().is_err() => format!("{port:?} is not a port"),
+        Some(("localhost", port)) => format!("for this machine alone write \"127.0.0.1:{port}\""),
+        Some((host, _)) => format!("{host:?} is not an IP address"),
+    })
 }

@@ -7,6 +7,7 @@
 //! **Invariant:** this crate is the only place that prints `file:line:column`.
 
 mod at;
+mod drivers;
 mod environment;
 mod from_node;
 mod load;
@@ -18,6 +19,7 @@ mod report;
 mod secret;
 mod site;
 mod source;
+mod syntax;
 mod table;
 mod words;
 

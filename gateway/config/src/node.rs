@@ -69,7 +69,7 @@ impl Node {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Kind::Integer(number),
                 Err(_) => {
-                    report.syntax_error(&origin, "the number does not fit into 64 bits");
+                    report.syntax_error(&origin, "the number does not fit into 64 bits", None);
                     Kind::Integer(0)
                 }
             },
@@ -80,7 +80,7 @@ impl Node {
             DeValue::Boolean(on) => Kind::Bool(on),
             DeValue::Datetime(date) => Kind::Date(date.to_string()),
             DeValue::Array(_) | DeValue::Table(_) if depth >= MAX_DEPTH => {
-                report.syntax_error(&origin, "nested too deeply");
+                report.syntax_error(&origin, "nested too deeply", None);
                 Kind::Array(Vec::new())
             }
             DeValue::Array(items) => Kind::Array(

@@ -35,8 +35,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reports the keys of `[defaults]` that no tag of the profile has a use for. To be called once, after the drivers of
-    /// all links have compiled.
+    /// Reports the keys of `[defaults]` that no tag of the profile has a use for. To be called after the drivers of all links
+    /// have compiled, and only for a profile that one of them has: to any other, the keys of its driver look unknown.
     pub fn finish(&self, report: &mut Report) {
         self.defaults.finish_defaults(report);
     }

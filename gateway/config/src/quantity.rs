@@ -68,9 +68,10 @@ fn in_units(amount: u64, units: &[(&str, u64)]) -> String {
 }
 
 /// Reports a bare number where a unit is needed, with what was probably meant.
-fn bare_number<T>(node: &Node, key: &str, wanted: &str, unit: &str, report: &mut Report) -> Option<T> {
+fn bare_number<T>(node: &Node, key: &str, wanted: &str, units: [&str; 2], report: &mut Report) -> Option<T> {
     let message = format!("`{key}` has to be {wanted}, but is {}", node.kind.describe());
-    report.error(&node.origin, message, Some(format!("add the unit: `{key} = \"{node}{unit}\"`")));
+    let [one, other] = units.map(|unit| format!("\"{node}{unit}\""));
+    report.error(&node.origin, message, Some(format!("add the unit: {one}, {other} or another")));
     None
 }
 
@@ -87,7 +88,7 @@ impl FromNode for Duration {
     fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<Duration> {
         let wanted = "a duration with its unit (\"250ms\", \"5m\", \"72h\")";
         match &node.kind {
-            Kind::Integer(_) | Kind::Float(..) => bare_number(node, key, wanted, "s", report),
+            Kind::Integer(_) | Kind::Float(..) => bare_number(node, key, wanted, ["ms", "s"], report),
             Kind::Text(_) => {
                 let read = |text: &str| with_unit(text, &DURATION_UNITS);
                 parsed(node, key, wanted, report, read).map(Duration::from_nanos)
@@ -109,7 +110,7 @@ impl FromNode for ByteSize {
     fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<ByteSize> {
         let wanted = "a size with its unit (\"512MiB\", \"4GiB\")";
         match &node.kind {
-            Kind::Integer(_) | Kind::Float(..) => bare_number(node, key, wanted, "MiB", report),
+            Kind::Integer(_) | Kind::Float(..) => bare_number(node, key, wanted, ["B", "MiB"], report),
             _ => parsed(node, key, wanted, report, |text| with_unit(text, &SIZE_UNITS)).map(ByteSize),
         }
     }

@@ -20,7 +20,7 @@ impl Report {
     pub fn render(&self) -> String {
         let mut text = String::new();
         let mut mistakes: Vec<&Mistake> = self.mistakes().iter().collect();
-        mistakes.sort_by_key(|mistake| self.order(&mistake.origin));
+        mistakes.sort_by(|a, b| self.order(&a.origin).cmp(&self.order(&b.origin)));
         for mistake in &mistakes {
             // Writing to a `String` cannot fail.
             let _ = self.render_one(mistake, &mut text);
@@ -48,15 +48,15 @@ impl Report {
     }
 
     /// What has no place comes first, then the files as they were read, then the environment.
-    fn order(&self, origin: &Origin) -> (usize, usize) {
+    fn order<'a>(&self, origin: &'a Origin) -> (usize, usize, &'a str) {
         let files = self.sources().len();
         match origin {
-            Origin::Default => (0, 0),
+            Origin::Default => (0, 0, ""),
             Origin::File(place) => {
                 let position = self.sources().iter().position(|source| source.path() == place.source().path());
-                (position.unwrap_or(files) + 1, place.start())
+                (position.unwrap_or(files) + 1, place.start(), "")
             }
-            Origin::Environment(_) => (files + 2, 0),
+            Origin::Environment(variable) => (files + 2, 0, variable),
         }
     }
 
@@ -141,7 +141,7 @@ impl Report {
             carets.push(' ');
         }
         let mut masked = false;
-        let end = place.end_in_line();
+        let end = place.end_in_line().max(place.start() + 1);
         for (index, (offset, c)) in line.char_indices().enumerate().skip(cut_before) {
             if index >= cut_before + MAX_SHOWN {
                 shown.push('…');
@@ -187,7 +187,22 @@ fn secret_in(line: &str) -> Option<std::ops::Range<usize>> {
     let reference = value.trim_start_matches(['"', '\'']);
     let harmless =
         value.is_empty() || value.starts_with('#') || ["env:", "file:"].iter().any(|p| reference.starts_with(p));
-    (!harmless).then_some(start..line.len())
+    (!harmless).then(|| start..start + length_of_value(value))
+}
+
+/// Bytes of the value at the beginning of `text`: a quoted string when something follows that may follow a value, else all.
+fn length_of_value(text: &str) -> usize {
+    let Some(quote @ ('"' | '\'')) = text.chars().next() else { return text.len() };
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if c == quote && !escaped {
+            let rest = text.get(at + 1..).unwrap_or_default().trim_start();
+            let ends = rest.is_empty() || rest.starts_with([',', '}', ']', '#']);
+            return if ends { at + 1 } else { text.len() };
+        }
+        escaped = c == '\\' && !escaped && quote == '"';
+    }
+    text.len()
 }
 
 /// Where something stands, in a few words: `tidegate.toml:12:1`.
@@ -210,4 +225,51 @@ fn count(number: usize, thing: &str) -> String {
 /// The text without what a terminal would obey.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line with what is masked in it.
+    fn masked(line: &str) -> String {
+        secret_in(line).map_or(line.to_owned(), |span| line.replace(&line[span], MASK))
+    }
+
+    #[test]
+    fn a_value_behind_a_key_of_a_secret_is_masked() {
+        assert_eq!(masked("password = \"hunter2\" # why"), "password = *** # why");
+        assert_eq!(masked("{ Password='a', b = 1 }"), "{ Password=***, b = 1 }");
+        assert_eq!(masked("pasword = hunter2 hunter3"), "pasword = ***");
+        assert_eq!(masked(r#"token = "a\"b", c = 1"#), "token = ***, c = 1");
+    }
+
+    #[test]
+    fn a_secret_with_a_quote_too_many_is_masked_to_the_end() {
+        assert_eq!(masked("password = \"hun\"ter2\""), "password = ***");
+        assert_eq!(masked("password = \"hunter2"), "password = ***");
+    }
+
+    #[test]
+    fn references_to_secrets_and_other_values_are_shown() {
+        for line in
+            ["password = \"env:SCADA\"", "password = 'file:x'", "name = \"token\"", "password", "password = # no"]
+        {
+            assert_eq!(masked(line), line);
+        }
+    }
+
+    #[test]
+    fn a_mistake_far_into_a_long_line_is_still_seen() {
+        let line = format!("a = \"{}\" b {}", "x".repeat(500), "y".repeat(500));
+        let at = line.find('b').unwrap();
+        let mut report = Report::new();
+        let source = crate::Source::new("site.toml", line);
+        report.error(&Origin::File(Place::new(&source, at..at + 1)), "wrong", None);
+        let text = report.render();
+        let lines: Vec<&str> = text.lines().collect();
+        let caret = lines[3].chars().position(|c| c == '^').unwrap();
+        assert_eq!(lines[2].chars().nth(caret), Some('b'), "{text}");
+        assert!(lines[2].chars().count() < 200);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,8 +64,20 @@ pub struct Report {
     broken: BTreeSet<(String, usize)>,
     /// Texts that are never printed.
     hidden: Vec<Place>,
+    /// Whether any of them, also of the uncounted, is an error.
+    has_errors: bool,
     folder: PathBuf,
-    environment: BTreeMap<String, String>,
+    environment: Variables,
+}
+
+/// Variables of the environment, whose texts may be secrets.
+#[derive(Default)]
+struct Variables(BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Report {
@@ -75,7 +88,7 @@ impl Report {
 
     /// A report on a site in this folder and environment.
     pub fn of_site(folder: impl Into<PathBuf>, environment: impl IntoIterator<Item = (String, String)>) -> Report {
-        Report { folder: folder.into(), environment: environment.into_iter().collect(), ..Report::default() }
+        Report { folder: folder.into(), environment: Variables(environment.into_iter().collect()), ..Report::default() }
     }
 
     /// Notes an error. The same error at the same place is kept once.
@@ -99,8 +112,8 @@ impl Report {
     }
 
     /// Notes a mistake of the syntax. What else is found on its line is a consequence and not reported.
-    pub(crate) fn syntax_error(&mut self, origin: &Origin, message: &str) {
-        self.error(origin, message, None);
+    pub(crate) fn syntax_error(&mut self, origin: &Origin, message: &str, help: Option<String>) {
+        self.error(origin, message, help);
         if let Origin::File(place) = origin {
             self.broken.insert((place.source().path().to_owned(), place.line_and_column().0));
         }
@@ -122,6 +135,7 @@ impl Report {
         if self.seen.contains(&mistake) {
             return;
         }
+        self.has_errors |= severity == Severity::Error;
         if self.mistakes.len() >= MAX_MISTAKES {
             self.uncounted += 1;
             return;
@@ -132,7 +146,7 @@ impl Report {
 
     /// Whether an error was noted; warnings do not count.
     pub fn has_errors(&self) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.severity == Severity::Error)
+        self.has_errors
     }
 
     /// All mistakes in the order they were found; the first thousand.
@@ -191,11 +205,59 @@ impl Report {
 
     /// The environment variable of that name.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(String::as_str)
+        self.environment.0.get(name).map(String::as_str)
     }
 
     /// The whole environment.
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
-        &self.environment
+        &self.environment.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_mistake_at_the_same_place_is_kept_once() {
+        let mut report = Report::new();
+        let source = Source::new("site.toml", "a = 1\na = 1\n");
+        for start in [0, 0, 6] {
+            report.error(&Origin::File(Place::new(&source, start..start + 1)), "wrong", None);
+        }
+        assert_eq!(report.mistakes().len(), 2);
+    }
+
+    #[test]
+    fn an_error_after_a_thousand_warnings_still_counts() {
+        let mut report = Report::new();
+        for number in 0..MAX_MISTAKES {
+            report.warning(&Origin::Default, format!("warning {number}"), None);
+        }
+        assert!(!report.has_errors());
+        report.error(&Origin::Default, "wrong", None);
+        assert!(report.has_errors());
+        assert_eq!(report.mistakes().len(), MAX_MISTAKES);
+        assert!(report.render().ends_with("1000 warnings; 1 more are not shown\n"));
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_of_the_syntax_is_not_reported() {
+        let mut report = Report::new();
+        let source = Source::new("site.toml", "a = b\nc = 1\n");
+        let at = |start: usize| Origin::File(Place::new(&source, start..start + 1));
+        report.syntax_error(&at(4), "a text has to stand in quotes", None);
+        report.error(&at(0), "`a` has to be a number", None);
+        report.missing(&at(6), "`d` is missing".to_owned(), None);
+        report.error(&at(6), "unknown key `c`", None);
+        let messages: Vec<&str> = report.mistakes().iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(messages, ["a text has to stand in quotes", "unknown key `c`"]);
+    }
+
+    #[test]
+    fn the_environment_is_never_printed() {
+        let report = Report::of_site(".", [("SCADA".to_owned(), "hunter2".to_owned())]);
+        assert!(!format!("{report:?}").contains("hunter2"));
+        assert_eq!(report.variable("SCADA"), Some("hunter2"));
     }
 }

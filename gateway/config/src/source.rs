@@ -106,6 +106,11 @@ impl Place {
         text.chars().count().max(1)
     }
 
+    /// Whether there is nothing to see at the place.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.source.text.get(self.start..self.end).unwrap_or_default().trim().is_empty()
+    }
+
     /// Characters of the line before the first one of the place.
     pub(crate) fn column(&self) -> usize {
         self.source.text.get(self.line_start()..self.start).unwrap_or_default().chars().count()

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     At, FromNode, Kind, Node, Origin, Place, Report, Source,
-    words::{list, nearest, shorten},
+    words::{either, list, nearest, shorten},
 };
 
 /// No table of ours has as many keys; what is more is reported and left out, so that looking for a key stays cheap.
@@ -55,8 +55,7 @@ impl Table {
         report.note_source(source);
         let (table, errors) = toml::de::DeTable::parse_recoverable(source.text());
         for error in errors {
-            let origin = Origin::File(Place::new(source, error.span().unwrap_or(0..0)));
-            report.syntax_error(&origin, &error.message().replace('\n', ", "));
+            report.parser_error(source, &error);
         }
         let origin = Origin::File(Place::new(source, 0..0));
         Table::from_toml(source, origin, table.into_inner(), 0, report)
@@ -128,11 +127,9 @@ impl Table {
         let node = self.node(key, report)?;
         let value = T::from_node(node, key, report);
         if !self.path.is_empty() {
-            let shown = match (&value, &node.origin) {
-                // The environment has only text; what was made of it is what is in force.
-                (Some(value), Origin::Environment(_)) => value.to_toml(),
-                _ => T::shown(node),
-            };
+            // The environment has only text, also for numbers and switches.
+            let read = value.as_ref().filter(|_| node.variable_text().is_some()).map(FromNode::to_toml);
+            let shown = read.filter(|toml| !toml.starts_with('"')).unwrap_or_else(|| T::shown(node));
             report.note_effective(format!("{}.{key}", self.path), shown, node.origin.clone());
         }
         value.map(|value| At { value, origin: node.origin.clone() })
@@ -190,7 +187,11 @@ impl Table {
             return Some(At { value: value.clone(), origin: word.origin });
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        report.unknown_word(&word.origin, &format!("`{key}`"), &word.value, &names);
+        let help = match nearest(&word, names.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("it can be {}", either(&names)),
+        };
+        report.error(&word.origin, format!("`{key}` cannot be \"{}\"", shorten(&word)), Some(help));
         None
     }
 

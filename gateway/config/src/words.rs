@@ -26,6 +26,15 @@ pub(crate) fn are(words: &[&str]) -> &'static str {
 
 /// Words as `a, b and c`, each in this kind of quotes; after a dozen the rest is counted.
 pub(crate) fn list(words: &[&str], quote: char) -> String {
+    joined(words, quote, "and")
+}
+
+/// Words as `a, b or c`, each in double quotes.
+pub(crate) fn either(words: &[&str]) -> String {
+    joined(words, '"', "or")
+}
+
+fn joined(words: &[&str], quote: char, last_by: &str) -> String {
     let quoted: Vec<String> = words.iter().take(MAX_LISTED).map(|word| format!("{quote}{word}{quote}")).collect();
     if words.len() > MAX_LISTED {
         return format!("{} and {} more", quoted.join(", "), words.len() - MAX_LISTED);
@@ -33,7 +42,7 @@ pub(crate) fn list(words: &[&str], quote: char) -> String {
     match quoted.split_last() {
         None => "none".to_owned(),
         Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {last_by} {last}", rest.join(", ")),
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Files {
 impl Files {
     /// The top table of a file; `origin` is where the file is named.
     pub(super) fn read_table(&mut self, path: &Path, origin: &Origin, report: &mut Report) -> Option<Table> {
-        let bytes = match read_bounded(path) {
+        // The site file itself may also come through a pipe.
+        let bytes = match read_bounded(path, self.read.is_empty()) {
             Ok(bytes) => bytes,
             Err(why) => {
                 report.error(origin, format!("the file {} cannot be read: {why}", path.display()), None);
@@ -36,13 +37,14 @@ impl Files {
         self.known.extend(path.canonicalize());
         let shown = path.display().to_string();
         match String::from_utf8(bytes) {
-            Ok(text) => Some(Table::parse(&Source::new(shown, text), report)),
+            // The mark that some editors put before the text is no column of the first line.
+            Ok(text) => Some(Table::parse(&Source::new(shown, text.strip_prefix('\u{feff}').unwrap_or(&text)), report)),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let source = Source::new(shown, String::from_utf8_lossy(error.as_bytes()));
                 report.note_source(&source);
-                let here = Origin::File(Place::new(&source, valid..valid + 1));
-                report.syntax_error(&here, "the file is not UTF-8 text");
+                let here = Origin::File(Place::new(&source, valid..valid + 3));
+                report.syntax_error(&here, "the file is not UTF-8 text", Some("save it as UTF-8".to_owned()));
                 Some(Table::empty("", Origin::File(Place::new(&source, 0..0))))
             }
         }
@@ -89,11 +91,14 @@ impl Files {
     }
 }
 
-/// The bytes of a file that is a file and not too long.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+/// The bytes of a file that is not too long; unless it may be a pipe, it has to be a file.
+fn read_bounded(path: &Path, may_be_pipe: bool) -> Result<Vec<u8>, String> {
     let about = fs::metadata(path).map_err(|error| error.to_string())?;
     if about.is_dir() {
         return Err("it is a folder".to_owned());
+    }
+    if !about.is_file() && !may_be_pipe {
+        return Err("it is not a file".to_owned());
     }
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();

@@ -10,8 +10,10 @@ use crate::{At, Gateway, Origin, Report, Table};
 /// Reads `[gateway]` and opens its profile folders.
 pub(super) fn gateway(root: &Table, report: &mut Report) -> (Gateway, Library) {
     let table = section(root, "gateway", report);
-    let id = if root.has("gateway") {
+    let id = if root.peek_table("gateway").is_some() {
         table.require::<Name>("id", "\"line3\"", report).map(|id| id.value)
+    } else if root.has("gateway") {
+        table.take("id", report).map(|id| id.value)
     } else {
         let help = "add `[gateway]` with `id = \"line3\"`, a name that is unique in the company".to_owned();
         report.missing(root.origin(), "`[gateway]` is missing".to_owned(), Some(help));
@@ -22,6 +24,7 @@ pub(super) fn gateway(root: &Table, report: &mut Report) -> (Gateway, Library) {
     let profiles = table.take_or("profiles", vec![default()], report).value;
     let folders: Vec<At<PathBuf>> = profiles.into_iter().map(|folder| check_folder(folder, report)).collect();
     // `include` was read before everything else.
+    table.note_default("include", "[]", report);
     table.node("include", report);
     table.finish(report);
     let gateway = Gateway {

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use tidegate_model::Name;
 
 use super::{names::Names, profile::stand_in};
-use crate::{At, DeviceTimeUnit, Group, Report, ReportWhen, Table, TagSource};
+use crate::{Access, At, DeviceTimeUnit, Group, Report, ReportWhen, Table, TagSource};
 
 /// How often a group can be read.
 pub(super) const INTERVALS: RangeInclusive<Duration> =
@@ -16,17 +16,15 @@ pub(super) struct Draft {
     pub(super) group: Group,
     /// `device_time`, to be found among the tags.
     device_time: Option<(At<String>, DeviceTimeUnit)>,
-    /// Whether the file has the group.
-    is_real: bool,
+    /// Whether tags are expected: the tags of a group that is there twice are in the first.
+    expects_tags: bool,
 }
 
 /// Reads a `[[group]]`.
 pub(super) fn draft(table: Table, names: &mut Names, report: &mut Report) -> Draft {
     let table = table.named("group", "");
     let name = table.require::<Name>("name", "\"fast\"", report);
-    if let Some(name) = &name {
-        names.add(name, report);
-    }
+    let is_new = name.as_ref().is_none_or(|name| names.add(name, report));
     let default = Duration::from_secs(1);
     let interval = if table.has("interval") {
         table.take_within("interval", default, INTERVALS, report).value
@@ -44,7 +42,7 @@ pub(super) fn draft(table: Table, names: &mut Names, report: &mut Report) -> Dra
     };
     let device_time = device_time(&table, report);
     table.finish(report);
-    Draft { group, device_time, is_real: true }
+    Draft { group, device_time, expects_tags: is_new }
 }
 
 fn device_time(table: &Table, report: &mut Report) -> Option<(At<String>, DeviceTimeUnit)> {
@@ -61,13 +59,13 @@ fn device_time(table: &Table, report: &mut Report) -> Option<(At<String>, Device
 impl Draft {
     /// For tags of a profile without any group.
     pub(super) fn stand_in() -> Draft {
-        Draft { group: stand_in(), device_time: None, is_real: false }
+        Draft { group: stand_in(), device_time: None, expects_tags: false }
     }
 
     /// The group, once all its tags are in it.
     pub(super) fn finish(self, report: &mut Report) -> Group {
         let mut group = self.group;
-        if group.tags.is_empty() && self.is_real {
+        if group.tags.is_empty() && self.expects_tags {
             let help = format!("give a tag `group = \"{}\"`, or remove the group", group.name);
             report.missing(&group.origin, format!("group \"{}\" has no tags", group.name), Some(help));
         }
@@ -85,8 +83,13 @@ fn clock_column(group: &Group, tag: &At<String>, report: &mut Report) -> Option<
         report.unknown_word(&tag.origin, &format!("tag of group \"{}\":", group.name), tag, &names);
         return None;
     };
-    if matches!(found.source, TagSource::Constant(_)) {
-        let message = format!("\"{}\" is a constant and no clock", found.name);
+    let why = match (&found.source, found.access) {
+        (TagSource::Constant(_), _) => Some("a constant"),
+        (_, Access::Write) => Some("only written"),
+        _ => None,
+    };
+    if let Some(why) = why {
+        let message = format!("\"{}\" is {why} and no clock", found.name);
         report.error(&tag.origin, message, Some("name a tag that is read from the device".to_owned()));
         return None;
     }

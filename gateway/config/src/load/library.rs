@@ -12,8 +12,8 @@ use crate::{At, Origin, Profile, Report};
 
 /// Folders within folders, at most; also the end of links that go in a circle.
 const MAX_DEPTH: usize = 8;
-/// Profiles in all folders, at most.
-const MAX_PROFILES: usize = 10_000;
+/// Files and folders that are looked at, at most.
+const MAX_ENTRIES: usize = 100_000;
 
 /// All profile folders and what was read from them.
 pub(super) struct Library {
@@ -95,11 +95,11 @@ impl Library {
     fn known(&mut self) -> &BTreeMap<String, PathBuf> {
         let folders = &self.folders;
         self.known.get_or_insert_with(|| {
-            let mut known = BTreeMap::new();
+            let mut listing = Listing { known: BTreeMap::new(), entries_left: MAX_ENTRIES };
             for folder in folders {
-                list(folder, "", 0, &mut known);
+                listing.add(folder, "", 0);
             }
-            known
+            listing.known
         })
     }
 }
@@ -114,21 +114,28 @@ fn is_profile_path(path: &str) -> bool {
     path.split('/').all(word) && !path.ends_with(".toml")
 }
 
-/// Notes every profile below `folder`; the first of the same path stays.
-fn list(folder: &Path, prefix: &str, depth: usize, known: &mut BTreeMap<String, PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = entry.path();
-        if known.len() >= MAX_PROFILES || name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() && depth < MAX_DEPTH {
-            list(&path, &format!("{prefix}{name}/"), depth + 1, known);
-        } else if let Some(stem) = name.strip_suffix(".toml") {
-            let profile = format!("{prefix}{stem}");
-            if is_profile_path(&profile) {
-                known.entry(profile).or_insert(path);
+/// The profiles that were found in the folders.
+struct Listing {
+    known: BTreeMap<String, PathBuf>,
+    entries_left: usize,
+}
+
+impl Listing {
+    /// Notes every profile below `folder`; the first of the same path stays.
+    fn add(&mut self, folder: &Path, prefix: &str, depth: usize) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            let Some(left) = self.entries_left.checked_sub(1) else { return };
+            self.entries_left = left;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = entry.path();
+            if path.is_dir() && depth < MAX_DEPTH && !name.starts_with('.') {
+                self.add(&path, &format!("{prefix}{name}/"), depth + 1);
+            } else if let Some(stem) = name.strip_suffix(".toml") {
+                let profile = format!("{prefix}{stem}");
+                if is_profile_path(&profile) && path.is_file() {
+                    self.known.entry(profile).or_insert(path);
+                }
             }
         }
     }

@@ -16,15 +16,15 @@ impl Names {
         Names { what, given: HashMap::new() }
     }
 
-    /// Notes a name; the second of the same is a mistake.
-    pub(super) fn add(&mut self, name: &At<impl ToString>, report: &mut Report) {
+    /// Notes a name, and whether it is new; the second of the same is a mistake.
+    pub(super) fn add(&mut self, name: &At<impl ToString>, report: &mut Report) -> bool {
         let text = name.value.to_string();
         if let Some(first) = self.given.get(&text) {
             let message = format!("there is already a {} named \"{text}\", at {}", self.what, describe(first));
             report.error(&name.origin, message, Some("rename one of them".to_owned()));
-            return;
+            return false;
         }
-        self.given.insert(text, name.origin.clone());
+        self.given.insert(text, name.origin.clone()).is_none()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {

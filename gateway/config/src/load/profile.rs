@@ -70,6 +70,8 @@ fn groups(root: &Table, defaults: &Table, report: &mut Report) -> Vec<Group> {
     for table in root.tables("group", "group", report) {
         drafts.push(group::draft(table, &mut names, report));
     }
+    let words: Vec<String> = drafts.iter().map(|draft| draft.group.name.to_string()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if drafts.is_empty() {
         if !root.has("group") {
             let help = "add `[[group]]` with `name = \"fast\"` and `interval = \"1s\"`".to_owned();
@@ -80,7 +82,6 @@ fn groups(root: &Table, defaults: &Table, report: &mut Report) -> Vec<Group> {
     }
     let mut tag_names = Names::new("tag");
     for table in root.tables("tag", "tag", report) {
-        let words: Vec<String> = drafts.iter().map(|draft| draft.group.name.to_string()).collect();
         let tag = tag::tag(table, defaults, &words, report);
         if let Some(name) = &tag.name {
             tag_names.add(name, report);

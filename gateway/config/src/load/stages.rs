@@ -55,14 +55,18 @@ pub(super) fn texts(table: &Table, access: Access, report: &mut Report) -> Optio
             report.error(key_origin, format!("`{key}` has to be a whole number"), Some(help));
             continue;
         };
-        let Some(text) = String::from_node(node, key, report) else { continue };
+        let Kind::Text(text) = &node.kind else {
+            let message = format!("the text of {number} has to be a string, but is {}", node.kind.describe());
+            report.error(&node.origin, message, None);
+            continue;
+        };
         if let Some(first) = numbers.insert(text.clone(), number)
             && access != Access::Read
         {
             let help = "give each number a text of its own: writing it has to be clear".to_owned();
             report.error(&node.origin, format!("\"{text}\" stands for both {first} and {number}"), Some(help));
         }
-        texts.push((number, text));
+        texts.push((number, text.clone()));
     }
     if inner.entries().next().is_none() {
         report.error(

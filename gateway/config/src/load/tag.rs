@@ -27,7 +27,7 @@ pub(super) struct Placed {
 }
 
 /// Reads a `[[tag]]`, filled up with the profile's defaults.
-pub(super) fn tag(table: Table, defaults: &Table, groups: &[String], report: &mut Report) -> Placed {
+pub(super) fn tag(table: Table, defaults: &Table, groups: &[&str], report: &mut Report) -> Placed {
     let mut table = table.named("tag", "");
     let calculated = table.has("expr");
     let constant = table.has("value");
@@ -91,13 +91,12 @@ fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
     }
 }
 
-fn group(table: &Table, groups: &[String], report: &mut Report) -> usize {
-    let words: Vec<&str> = groups.iter().map(String::as_str).collect();
-    let example = format!("\"{}\"", words.first().unwrap_or(&"fast"));
+fn group(table: &Table, groups: &[&str], report: &mut Report) -> usize {
+    let example = format!("\"{}\"", groups.first().unwrap_or(&"fast"));
     let Some(group) = table.require::<String>("group", &example, report) else { return 0 };
-    let place = words.iter().position(|word| *word == group.value);
-    if place.is_none() && !report.is_incomplete() {
-        report.unknown_word(&group.origin, "group", &group, &words);
+    let place = groups.iter().position(|word| *word == group.value);
+    if place.is_none() && !groups.is_empty() && !report.is_incomplete() {
+        report.unknown_word(&group.origin, "group", &group, groups);
     }
     place.unwrap_or(0)
 }
@@ -158,7 +157,7 @@ fn finish(table: &Table, what: &str, known: &[&str], report: &mut Report) {
         if nearest(key, known.iter().copied()).is_some() {
             report.unknown_key(origin, key, known);
         } else {
-            let help = format!("it can have {}", list(known, '`'));
+            let help = format!("{what} has only {}", list(known, '`'));
             report.error(origin, format!("`{key}` has no place in {what}"), Some(help));
         }
     }

@@ -9,10 +9,16 @@ use crate::{Broker, Report, Table, Web};
 pub(super) fn web(root: &Table, broker: &Broker, report: &mut Report) -> Web {
     let table = section(root, "web", report);
     let listen = table.take_or("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), report);
-    if listen.value == broker.listen && listen.port() != 0 {
-        let message = format!("the broker listens on {} already", listen.value);
+    if collide(listen.value, broker.listen) {
+        let message = format!("the broker listens on {} already", broker.listen);
         report.error(&listen.origin, message, Some("give one of the two another port".to_owned()));
     }
     table.finish(report);
     Web { listen: listen.value }
+}
+
+/// Whether only one of the two can be listened on. Port 0 is any that is free.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && same_host
 }
