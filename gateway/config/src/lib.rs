@@ -1,13 +1,29 @@
 //! From TOML text to a checked site.
 //!
-//! The text of every file becomes a tree of [`Table`]s whose nodes know their [`Origin`]; the environment is laid over it;
-//! then each part of the product takes the keys it knows, and whatever is wrong is written into one [`Report`]. So all
-//! mistakes of all files come out at once, each with file, line, column, caret and help.
+//! [`load`] reads the site file, its includes, the `TIDEGATE__…` variables and the profiles. The text of every file becomes a
+//! tree of [`Table`]s whose nodes know their [`Origin`]; the environment is laid over it; then each part of the product takes
+//! the keys it knows, and whatever is wrong is written into one [`Report`]. So all mistakes of all files come out at once,
+//! each with file, line, column, caret and help. Keys that belong to drivers stay in their tables: the driver takes them
+//! and then calls [`Table::finish`], which reports what nobody took.
+//!
+//! ```no_run
+//! use tidegate_config::{Profiles, load, process_environment};
+//!
+//! let (site, report) = load("tidegate.toml".as_ref(), process_environment(), Profiles::Used);
+//! print!("{}", report.render());
+//! match site {
+//!     Some(site) if !report.has_errors() => println!("{} links", site.links.len()),
+//!     _ => println!("the site cannot run like this"),
+//! }
+//! ```
 //!
 //! **Invariant:** this crate is the only place that prints `file:line:column`.
+//!
+//! **Invariant:** the text of a secret is in no message and in no listing of the keys in force.
+//!
+//! **Invariant:** nothing in a file makes the loader panic, and every file, list and report has a limit.
 
 mod at;
-mod drivers;
 mod environment;
 mod from_node;
 mod load;

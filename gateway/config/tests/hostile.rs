@@ -128,6 +128,15 @@ fn more_of_everything_than_anybody_needs_is_bounded() {
 }
 
 #[test]
+fn a_thousand_includes_are_enough() {
+    let plant = Plant::new();
+    for number in 0..1005 {
+        plant.write(&format!("devices/{number}.toml"), b"");
+    }
+    assert!(plant.check().0.contains("more than 1000 files are included"));
+}
+
+#[test]
 fn a_file_beyond_16_mib_is_not_read() {
     let plant = Plant::new();
     plant.write("tidegate.toml", &vec![b'\n'; (16 << 20) + 1]);
