@@ -1,1 +1,36 @@
-//! (being built)
+//! From what a device says to what a row holds, and back again for a write.
+//!
+//! [`Stages`] is compiled once for a group of a profile and shared by all its devices; a [`State`] belongs to one device. A
+//! poll goes through the stages in this order, each in a file of its own:
+//!
+//! 1. `scale`: raw * scale + offset, in exact decimals;
+//! 2. `texts`: the number of an enumeration becomes its text;
+//! 3. `constant`: tags that always have the same value;
+//! 4. `range`: what is implausible becomes uncertain;
+//! 5. `expression`: tags that are calculated from the others of the group, then `range` for them;
+//! 6. `device_time`: the device's own time, if it is plausible;
+//! 7. `deadband` and `on_change`: what is not worth a report becomes unchanged.
+//!
+//! `write` goes the other way: it checks a value that somebody wants to write and undoes `texts` and `scale`.
+//!
+//! **Invariant:** no I/O and no clock: time is an argument. No stage fails: whatever a device says becomes a slot.
+
+mod compile;
+mod constant;
+mod deadband;
+mod decimal;
+mod device_time;
+mod expression;
+mod number;
+mod on_change;
+mod range;
+mod scale;
+mod stages;
+mod state;
+mod texts;
+mod write;
+
+pub use device_time::plausible_device_time;
+pub use stages::{Outcome, Stages};
+pub use state::State;
+pub use write::WriteRefusal;

@@ -1,0 +1,189 @@
+//! All stages of one group, and one poll through them.
+
+use std::{mem, time::Duration};
+
+use tidegate_config::{DeviceTimeUnit, ReportWhen};
+use tidegate_model::{Column, Reading, Reason, Slot, Timestamp, Value};
+
+use crate::{
+    State, deadband::Deadband, device_time, expression::Expression, on_change::has_changed, range::Range, scale::Scale,
+    texts::Texts, write::Target,
+};
+
+/// All stages of one group of a profile, compiled; shared by the devices of the profile.
+#[derive(Debug)]
+pub struct Stages {
+    pub(crate) columns: Box<[Column]>,
+    /// By column.
+    pub(crate) sources: Box<[Source]>,
+    /// By column; what may be written and how.
+    pub(crate) targets: Box<[Option<Target>]>,
+    /// Columns with an expression, each after those it needs.
+    pub(crate) expressions: Box<[Calculated]>,
+    /// Columns with a deadband, in their order.
+    pub(crate) deadbands: Box<[(usize, Deadband)]>,
+    pub(crate) device_time: Option<(usize, DeviceTimeUnit)>,
+    pub(crate) report: ReportWhen,
+}
+
+/// Where the slot of a column comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// What the device says is what is delivered.
+    Device,
+    /// The device, through stages.
+    Staged(Box<Staged>),
+    Constant(Value),
+    /// From other slots, later.
+    Expression,
+    /// The tag is only written.
+    Nothing,
+}
+
+/// The stages of a tag that is read from the device.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) convert: Convert,
+    pub(crate) range: Option<Range>,
+}
+
+/// From the device's value to the delivered one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Convert {
+    Nothing,
+    Scale(Scale),
+    Texts(Texts),
+}
+
+/// A column with an expression.
+#[derive(Debug)]
+pub(crate) struct Calculated {
+    pub(crate) column: usize,
+    pub(crate) expression: Expression,
+    pub(crate) range: Option<Range>,
+}
+
+/// What one poll gives for a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// One slot per column of [`Stages::columns`].
+    pub slots: Box<[Slot]>,
+    /// The device's own time, if the group has a tag for it and it is plausible.
+    pub device_time: Option<Timestamp>,
+}
+
+impl Stages {
+    /// The columns of the group's stream: every tag, with the type of its delivered values.
+    pub fn columns(&self) -> Vec<Column> {
+        self.columns.to_vec()
+    }
+
+    /// By column: whether the tag has a value at all.
+    pub(crate) fn is_read(&self) -> impl Iterator<Item = bool> {
+        self.sources.iter().map(|source| !matches!(source, Source::Nothing))
+    }
+
+    pub(crate) fn deadbands(&self) -> usize {
+        self.deadbands.len()
+    }
+
+    /// Takes what one poll has brought through all stages.
+    ///
+    /// - `readings`: by column; values are taken out. A tag that should have been read and is missing is bad with `not_yet_read`.
+    /// - `since_start`: time since any fixed moment, never going back; for the longest silence of deadbands.
+    /// - `time`: wall clock of the poll; for the plausibility of the device's own time.
+    ///
+    /// The answer is `None` when nothing is worth a report, so that there is no row:
+    ///
+    /// - A tag with a deadband is reported when it has moved far enough from what was last reported, when its quality or reason
+    ///   has changed, and after its longest silence.
+    /// - Any other tag of an on-change group is reported when anything has changed since the poll before. The device's clock alone
+    ///   makes no row.
+    /// - Any other tag is reported at every poll.
+    pub fn run(
+        &self,
+        state: &mut State,
+        readings: &mut [Reading],
+        since_start: Duration,
+        time: Timestamp,
+    ) -> Option<Outcome> {
+        let mut slots = self.read(readings);
+        self.calculate(&mut slots, &mut state.numbers);
+        let device_time =
+            self.device_time.and_then(|(column, unit)| device_time::of_slot(slots.get(column)?, unit, time));
+        let worth_a_row = self.report(state, &mut slots, since_start);
+        state.polled = true;
+        worth_a_row.then(|| Outcome { slots: slots.into(), device_time })
+    }
+
+    /// The slots of what the device says, of constants, and unchanged for the rest.
+    fn read(&self, readings: &mut [Reading]) -> Vec<Slot> {
+        let mut readings = readings.iter_mut();
+        let mut slots = Vec::with_capacity(self.sources.len());
+        slots.extend(self.sources.iter().map(|source| {
+            let reading = readings.next().map(mem::take).unwrap_or_default();
+            match (source, reading) {
+                (Source::Device, Reading::Value(value)) => Slot::Good(value),
+                (Source::Staged(staged), Reading::Value(value)) => staged.apply(value),
+                (Source::Device | Source::Staged(_), Reading::Failed(reason)) => Slot::Bad(reason),
+                (Source::Device | Source::Staged(_), Reading::Missing) => Slot::Bad(Reason::NotYetRead),
+                (Source::Constant(value), _) => Slot::Good(value.clone()),
+                (Source::Expression | Source::Nothing, _) => Slot::Unchanged,
+            }
+        }));
+        slots
+    }
+
+    fn calculate(&self, slots: &mut [Slot], numbers: &mut Vec<f64>) {
+        for Calculated { column, expression, range } in &self.expressions {
+            let result = within(range.as_ref(), expression.calculate(slots, numbers));
+            if let Some(slot) = slots.get_mut(*column) {
+                *slot = result;
+            }
+        }
+    }
+
+    /// Makes unchanged what is not worth a report, and notes all slots as the latest. Whether anything is left to report.
+    fn report(&self, state: &mut State, slots: &mut [Slot], now: Duration) -> bool {
+        let mut deadbands = self.deadbands.iter().zip(&mut state.reported).peekable();
+        let clock = self.device_time.map(|(column, _)| column);
+        let mut worth_a_row = false;
+        for (column, (slot, latest)) in slots.iter_mut().zip(&mut state.latest).enumerate() {
+            let banded = deadbands.next_if(|((banded, _), _)| *banded == column);
+            let worth = match (banded, self.report) {
+                _ if matches!(slot, Slot::Unchanged) => continue,
+                (Some(((_, deadband), reported)), _) => deadband.report(slot, now, reported),
+                (None, ReportWhen::Always) => true,
+                (None, ReportWhen::OnChange) => !state.polled || has_changed(slot, latest),
+            };
+            worth_a_row |= worth && (clock != Some(column) || self.report == ReportWhen::Always);
+            if worth {
+                latest.clone_from(slot);
+            } else {
+                *latest = mem::replace(slot, Slot::Unchanged);
+            }
+        }
+        worth_a_row
+    }
+}
+
+impl Staged {
+    #[inline]
+    fn apply(&self, value: Value) -> Slot {
+        let slot = match &self.convert {
+            Convert::Nothing => Slot::Good(value),
+            Convert::Scale(scale) => scale.apply(&value).map_or(Slot::Bad(Reason::InvalidValue), Slot::Good),
+            Convert::Texts(texts) => texts.apply(&value),
+        };
+        within(self.range.as_ref(), slot)
+    }
+}
+
+/// A good value outside of the range becomes uncertain.
+#[inline]
+fn within(range: Option<&Range>, slot: Slot) -> Slot {
+    match (slot, range) {
+        (Slot::Good(value), Some(range)) if !range.contains(&value) => Slot::Uncertain(value, Reason::OutOfRange),
+        (slot, _) => slot,
+    }
+}

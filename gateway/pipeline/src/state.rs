@@ -1,0 +1,35 @@
+//! What the stages remember of one group of one device from poll to poll.
+
+use tidegate_model::{Reason, Slot};
+
+use crate::{Stages, deadband::Reported};
+
+/// What the stages remember of one group of one device: 32 bytes a tag, and 48 more for a tag with a deadband.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) latest: Box<[Slot]>,
+    /// One for each tag with a deadband, in the order of the columns.
+    pub(crate) reported: Box<[Reported]>,
+    /// Whether there was a poll before: the first one is reported whatever it says.
+    pub(crate) polled: bool,
+    /// Numbers of an expression while it is calculated.
+    pub(crate) numbers: Vec<f64>,
+}
+
+impl State {
+    /// Before the first poll: every tag that is read is bad with `not_yet_read`.
+    pub fn new(stages: &Stages) -> State {
+        let slot = |is_read| if is_read { Slot::Bad(Reason::NotYetRead) } else { Slot::Unchanged };
+        State {
+            latest: stages.is_read().map(slot).collect(),
+            reported: (0..stages.deadbands()).map(|_| Reported::never()).collect(),
+            polled: false,
+            numbers: Vec::new(),
+        }
+    }
+
+    /// What the last poll said about each tag, by column, whether it was reported or not; unchanged where a tag is only written.
+    pub fn latest(&self) -> &[Slot] {
+        &self.latest
+    }
+}

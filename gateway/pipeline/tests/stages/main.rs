@@ -1,0 +1,14 @@
+//! One poll after the other through the stages of a group, as the runtime does it.
+
+#[cfg(test)]
+mod expressions;
+#[cfg(test)]
+mod group;
+#[cfg(test)]
+mod mistakes;
+#[cfg(test)]
+mod polls;
+#[cfg(test)]
+mod reports;
+#[cfg(test)]
+mod writes;
