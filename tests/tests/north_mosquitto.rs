@@ -1,0 +1,403 @@
+//! The mqtt target and a real mosquitto as the cloud: outages, cut connections, logins, certificates, limits.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tidegate_codec::json;
+use tidegate_config::{ByteSize, MqttTarget as Options, Secret, StartAt, Tls, WhenFull};
+use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
+use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
+use tidegate_store::Store;
+use tidegate_tests::{Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until};
+use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A store with one stream, and a target that reads it.
+struct Line {
+    runtime: Runtime,
+    store: Store,
+    stream: Arc<Stream>,
+    last: u64,
+    target: Option<Running>,
+    _folder: tempfile::TempDir,
+}
+
+struct Running {
+    status: TargetStatus,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(since.as_millis().try_into().unwrap())
+}
+
+fn options(broker: SocketAddr) -> Options {
+    Options {
+        host: broker.ip().to_string(),
+        port: broker.port(),
+        tls: None,
+        client_id: None,
+        login: None,
+        keep_alive: Duration::from_secs(10),
+        in_flight: 100,
+        retry_longest: Duration::from_millis(500),
+    }
+}
+
+impl Line {
+    fn new() -> Line {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = tidegate_config::Store {
+            commit: Duration::from_millis(20),
+            max_age: Duration::from_secs(3600),
+            max_size: ByteSize(1 << 30),
+            when_full: WhenFull::DropOldest,
+        };
+        let column =
+            Column { name: "note".parse().unwrap(), value_type: ValueType::single(ValueKind::Text), unit: None };
+        let (store, stream) = runtime.block_on(async {
+            let store = Store::open(folder.path(), &options).await.unwrap().store;
+            let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());
+            let (stream, _) = store.stream(&device, &group, vec![column]).await.unwrap();
+            (store, stream)
+        });
+        Line { runtime, store, stream, last: 0, target: None, _folder: folder }
+    }
+
+    fn rows(&mut self, count: u64) {
+        (0..count).for_each(|_| self.row("x"));
+    }
+
+    fn row(&mut self, text: &str) {
+        self.last += 1;
+        let slots = [Slot::Good(Value::Text(text.into()))].into();
+        let row = Row { stream: Arc::clone(&self.stream), seq: self.last, time: now(), device_time: None, slots };
+        let mut payload = Vec::new();
+        json::row(&row, false, &mut payload);
+        self.store.append(Arc::new(row), payload.into());
+    }
+
+    fn start(&mut self, options: &Options) {
+        let gateway = "line3".parse().unwrap();
+        let target = MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", Arc::new(now)).unwrap();
+        let (status, cancel) = (target.status(), CancellationToken::new());
+        let cursor = self.runtime.block_on(self.store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest)).unwrap();
+        let task = self.runtime.spawn(target.run(cursor, cancel.clone()));
+        self.target = Some(Running { status, cancel, task });
+    }
+
+    fn stop(&mut self) {
+        let Running { cancel, task, .. } = self.target.take().unwrap();
+        cancel.cancel();
+        self.runtime.block_on(task).unwrap();
+    }
+
+    fn status(&self) -> TargetSnapshot {
+        self.target.as_ref().unwrap().status.snapshot()
+    }
+
+    fn until(&self, what: &str, is_so: impl Fn(&TargetSnapshot) -> bool) -> TargetSnapshot {
+        let found = wait_until(PATIENCE, what, || Some(self.status()).filter(&is_so));
+        found.unwrap_or_else(|error| panic!("{error}; the target is {:?}", self.status()))
+    }
+
+    fn until_all_acknowledged(&self) -> TargetSnapshot {
+        self.until("all rows acknowledged", |status| status.acknowledged >= self.last)
+    }
+}
+
+/// The numbers of the rows among the messages, as they came.
+fn numbers(messages: &[Message]) -> Vec<u64> {
+    let rows = messages.iter().filter(|message| message.topic == "plant/line3/meter/data/fast");
+    rows.map(|row| row.json().unwrap()["seq"].as_u64().unwrap()).collect()
+}
+
+fn subscriber_options() -> SubscriberOptions {
+    SubscriberOptions { session: Some("watcher".to_owned()), ..SubscriberOptions::default() }
+}
+
+#[test]
+fn every_row_reaches_a_subscriber_once_and_in_order_and_the_state_says_who_is_there() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let broker = Mosquitto::start(&peers).unwrap();
+    let subscriber = Subscriber::start(&peers, broker.address(), "plant/#").unwrap();
+    let mut line = Line::new();
+    line.start(&options(broker.address()));
+    for _ in 0..10 {
+        line.rows(100);
+        line.until_all_acknowledged();
+    }
+    line.stop();
+    let messages = subscriber
+        .wait_for(PATIENCE, "the farewell", |messages| {
+            messages.last().is_some_and(|last| last.payload == "offline").then(|| messages.to_vec())
+        })
+        .unwrap();
+    assert_eq!(numbers(&messages), (1..=1000).collect::<Vec<_>>());
+    assert_eq!((messages[0].topic.as_str(), messages[0].payload.as_str()), ("plant/line3/state", "online"));
+    let late = Subscriber::start(&peers, broker.address(), "plant/+/state").unwrap();
+    let state = late.wait_for(PATIENCE, "the retained state", |messages| messages.first().cloned()).unwrap();
+    assert!(state.retained && state.payload == "offline");
+}
+
+#[test]
+fn a_broker_that_was_away_gets_everything_at_once_and_in_order() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let mut broker = Mosquitto::start(&peers).unwrap();
+    let subscriber =
+        Subscriber::start_with(&peers, broker.address(), "plant/+/+/data/#", &subscriber_options()).unwrap();
+    let mut line = Line::new();
+    line.start(&options(broker.address()));
+    line.rows(50);
+    line.until_all_acknowledged();
+    broker.stop().unwrap();
+    line.until("the outage", |status| status.connect_failures > 0);
+    line.rows(5000);
+    broker.resume().unwrap();
+    let back = Instant::now();
+    line.until_all_acknowledged();
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
+    let received = subscriber
+        .wait_for(PATIENCE, "5050 rows", |messages| Some(numbers(messages)).filter(|rows| rows.len() >= 5050))
+        .unwrap();
+    assert_eq!(received, (1..=5050).collect::<Vec<_>>());
+    assert_eq!(line.status().sent, 5050, "nothing had to be sent twice");
+    line.stop();
+}
+
+#[test]
+fn fifty_connections_cut_under_load_lose_no_row() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let broker = Mosquitto::start(&peers).unwrap();
+    let subscriber = Subscriber::start(&peers, broker.address(), "plant/+/+/data/#").unwrap();
+    let proxy = Proxy::start(broker.address());
+    let mut line = Line::new();
+    line.start(&options(proxy.address));
+    let mut cuts = 0;
+    while cuts < 50 {
+        // Under load: rows come all the time, and a cut hits what is on its way.
+        line.rows(40);
+        thread::park_timeout(Duration::from_millis(10));
+        if line.status().in_flight > 0 && proxy.cut() {
+            cuts += 1;
+        }
+    }
+    line.until_all_acknowledged();
+    let wanted: BTreeSet<u64> = (1..=line.last).collect();
+    let received = subscriber
+        .wait_for(PATIENCE, "every row", |messages| {
+            let received = numbers(messages);
+            (received.iter().copied().collect::<BTreeSet<_>>() == wanted).then_some(received)
+        })
+        .unwrap();
+    let status = line.status();
+    println!(
+        "{} rows, {} connections cut, {} reconnects, {} sent again, {} received twice",
+        line.last,
+        cuts,
+        status.reconnects,
+        status.sent - line.last,
+        u64::try_from(received.len()).unwrap() - line.last,
+    );
+    assert_eq!(status.left_out, 0);
+    line.stop();
+}
+
+#[test]
+fn a_wrong_password_is_told_and_the_rows_flow_once_it_has_been_put_right() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let files = tempfile::tempdir().unwrap();
+    let passwords = files.path().join("passwords");
+    // A hash of another password; the right one is put in below.
+    write_passwords(&passwords, "other");
+    let lines = format!("allow_anonymous false\npassword_file {}\n", passwords.display());
+    let mut broker = Mosquitto::start_with(&peers, &lines).unwrap();
+    let mut line = Line::new();
+    line.rows(10);
+    let mut options = options(broker.address());
+    options.login = Some(("line3".to_owned(), Secret::literal("tide")));
+    line.start(&options);
+    let told = |text: &String| text.contains("refused the login") && text.contains("password");
+    line.until("the refusal", |status| status.last_error.as_ref().is_some_and(told));
+    assert_eq!(line.status().acknowledged, 0);
+    broker.stop().unwrap();
+    write_passwords(&passwords, "tide");
+    broker.resume().unwrap();
+    line.until_all_acknowledged();
+    line.stop();
+}
+
+#[test]
+fn a_broker_with_the_plants_own_authority_wants_a_client_certificate_and_gets_one() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let files = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (files.path().join("ours"), files.path().join("theirs"));
+    let authority = authority(&ours);
+    authority_files(&authority, &ours, "127.0.0.1");
+    authority_files(&authority, &ours, "line3");
+    self::authority(&theirs);
+    let folder = ours.display();
+    let lines = format!(
+        "allow_anonymous true\ncafile {folder}/ca.pem\ncertfile {folder}/127.0.0.1.pem\n\
+         keyfile {folder}/127.0.0.1.key\nrequire_certificate true\n"
+    );
+    let broker = Mosquitto::start_with(&peers, &lines).unwrap();
+    let mut line = Line::new();
+    line.rows(100);
+    let mut options = options(broker.address());
+
+    options.tls = Some(Tls { ca: Some(theirs.join("ca.pem")), client: None });
+    line.start(&options);
+    let told = |text: &String| text.contains("is not signed by an authority that the gateway trusts");
+    line.until("the wrong authority", |status| status.last_error.as_ref().is_some_and(told));
+    line.stop();
+
+    options.tls = Some(Tls { ca: Some(ours.join("ca.pem")), client: None });
+    line.start(&options);
+    let told = |text: &String| text.contains("client certificate");
+    line.until("the missing certificate", |status| status.last_error.as_ref().is_some_and(told));
+    assert_eq!(line.status().acknowledged, 0);
+    line.stop();
+
+    let client = Some((ours.join("line3.pem"), ours.join("line3.key")));
+    options.tls = Some(Tls { ca: Some(ours.join("ca.pem")), client });
+    line.start(&options);
+    line.until_all_acknowledged();
+    line.stop();
+}
+
+#[test]
+fn a_row_larger_than_the_broker_takes_becomes_a_gap_and_the_rest_arrives() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let broker = Mosquitto::start_with(&peers, "allow_anonymous true\nmax_packet_size 65536\n").unwrap();
+    let subscriber = Subscriber::start(&peers, broker.address(), "plant/line3/meter/#").unwrap();
+    let mut line = Line::new();
+    line.rows(200);
+    line.row(&"x".repeat(100_000));
+    line.rows(200);
+    line.start(&options(broker.address()));
+    line.until_all_acknowledged();
+    assert_eq!(line.status().left_out, 1);
+    let received = subscriber
+        .wait_for(PATIENCE, "the last row", |messages| numbers(messages).contains(&401).then(|| messages.to_vec()))
+        .unwrap();
+    let gaps: Vec<_> = received.iter().filter(|message| message.topic == "plant/line3/meter/gap/fast").collect();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0].payload, r#"{"gap":{"from":201,"to":201,"reason":"refused"}}"#);
+    let rows: BTreeSet<u64> = numbers(&received).into_iter().collect();
+    assert_eq!(rows, (1..=200).chain(202..=401).collect());
+    line.stop();
+}
+
+/// Writes mosquitto's file of users: `line3` with this password.
+fn write_passwords(path: &Path, password: &str) {
+    fs::write(path, format!("line3:{password}\n")).unwrap();
+    let hashed = Command::new("mosquitto_passwd").arg("-U").arg(path).status().unwrap();
+    assert!(hashed.success());
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// An authority; its certificate is in `ca.pem` of that folder.
+fn authority(folder: &Path) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+    issuer
+}
+
+/// Signs a certificate for `name`, in `<name>.pem` and `<name>.key`.
+fn authority_files(authority: &Authority, folder: &Path, name: &str) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
+    fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+/// Hands bytes on in both directions until it is told to cut.
+struct Proxy {
+    address: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    /// Bytes handed on to the broker, so that a cut hits a connection that has carried something.
+    carried: Arc<AtomicU64>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn start(broker: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy {
+            address: listener.local_addr().unwrap(),
+            open: Arc::default(),
+            carried: Arc::default(),
+            closed: Arc::default(),
+        };
+        let (open, carried, closed) = (Arc::clone(&proxy.open), Arc::clone(&proxy.carried), Arc::clone(&proxy.closed));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if closed.load(Relaxed) {
+                    return;
+                }
+                let client = client.unwrap();
+                let server = TcpStream::connect(broker).unwrap();
+                let uncounted = Arc::default();
+                hand_on(client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&carried));
+                hand_on(server.try_clone().unwrap(), client.try_clone().unwrap(), uncounted);
+                open.lock().unwrap().extend([client, server]);
+            }
+        });
+        proxy
+    }
+
+    /// Cuts what is open, in the middle of whatever it carries. False when there was nothing to cut.
+    fn cut(&self) -> bool {
+        let mut open = self.open.lock().unwrap();
+        if self.carried.swap(0, Relaxed) == 0 {
+            return false;
+        }
+        let any = !open.is_empty();
+        for socket in open.drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        any
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.closed.store(true, Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn hand_on(mut from: TcpStream, mut to: TcpStream, carried: Arc<AtomicU64>) {
+    thread::spawn(move || -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        loop {
+            let count = from.read(&mut bytes)?;
+            if count == 0 {
+                return to.shutdown(Shutdown::Write);
+            }
+            to.write_all(&bytes[..count])?;
+            carried.fetch_add(count.try_into().unwrap(), Relaxed);
+        }
+    });
+}
