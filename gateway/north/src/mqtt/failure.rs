@@ -161,7 +161,7 @@ fn closed(peer: &Peer, connected: bool) -> Failure {
         ),
         (false, true) => {
             format!(
-                "{address} closed the connection before it answered the login; check user name, password and client certificate"
+                "{address} closed the connection before it answered the login; check user name, password and `client_certificate`"
             )
         }
         (false, false) => format!(
@@ -206,7 +206,7 @@ fn from_tls(error: &rustls::Error, peer: &Peer) -> Failure {
         },
         rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => {
             format!(
-                "{address} does not accept the gateway's client certificate ({alert:?}); is there one, is it the right one?"
+                "{address} does not accept the gateway's client certificate ({alert:?}); is `client_certificate` set, is it the right one?"
             )
         }
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {

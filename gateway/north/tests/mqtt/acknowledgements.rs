@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use rumqttc::mqttbytes::{
-    QoS,
-    v4::{ConnectReturnCode, Packet},
-};
+use rumqttc::mqttbytes::{QoS, v4::Packet};
 use tidegate_north::TargetState;
 
 use crate::scene::{Broker, Plant, options, start};
