@@ -255,3 +255,6 @@ fn decode(image: &mut Image, point: &Point) -> Option<Value> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,20 +75,19 @@ impl Port {
 
     /// Accepts connections for ever; dropping the future closes the port and all of them.
     pub(crate) async fn listen(self: Arc<Port>, listener: TcpListener, mut faults: watch::Receiver<Arc<Plan>>) {
-        let mut listener = Some(listener);
+        let mut door = Door::Open(listener);
         let mut connections = JoinSet::new();
         loop {
             let plan = Arc::clone(&faults.borrow_and_update());
             let now = self.clock.now();
-            if plan.refuses(now, self.index) {
+            let refuses = plan.refuses(now, self.index);
+            if refuses {
                 connections.abort_all();
-                drop(listener.take());
-            } else if listener.is_none() {
-                listener = self.reopen().await;
             }
+            door = self.turn(door, refuses).await;
             let turn = plan.next_turn(now, self.index);
             tokio::select! {
-                stream = accept(listener.as_ref()) => {
+                stream = accept(&door) => {
                     let open = connections.len();
                     if let Some(stream) = stream.filter(|_| open < MOST_CONNECTIONS) {
                         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -102,30 +101,53 @@ impl Port {
         }
     }
 
-    /// Listens again on the same port; tries until it is free.
-    async fn reopen(&self) -> Option<TcpListener> {
-        match self.bind() {
-            Ok(listener) => Some(listener),
+    /// Opens or shuts the door; one that cannot be opened is lost, and is tried again.
+    async fn turn(&self, door: Door, refuses: bool) -> Door {
+        let turned = match (door, refuses) {
+            (Door::Open(listener), true) => {
+                drop(listener);
+                self.bind().map(Door::Shut)
+            }
+            (Door::Shut(socket), false) => socket.listen(BACKLOG).map(Door::Open),
+            (Door::Lost, true) => self.bind().map(Door::Shut),
+            (Door::Lost, false) => self.bind().and_then(|socket| socket.listen(BACKLOG)).map(Door::Open),
+            (door, _) => Ok(door),
+        };
+        match turned {
+            Ok(door) => door,
             Err(error) => {
-                tracing::warn!(address = %self.address, %error, "cannot listen again, trying until it works");
+                tracing::warn!(address = %self.address, %error, "the port is taken, trying until it is free");
                 sleep(PAUSE).await;
-                None
+                Door::Lost
             }
         }
     }
 
-    fn bind(&self) -> io::Result<TcpListener> {
+    fn bind(&self) -> io::Result<TcpSocket> {
         let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // The connections that were dropped may still linger in the system.
         socket.set_reuseaddr(true)?;
         socket.bind(self.address)?;
-        socket.listen(BACKLOG)
+        Ok(socket)
     }
 }
 
-/// The next connection; waits for ever when the port is closed.
-async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
-    let Some(listener) = listener else { return std::future::pending().await };
+/// Whether anybody can come in.
+enum Door {
+    Open(TcpListener),
+    /// Nobody listens, but the port stays ours: no other program gets it from the system meanwhile.
+    Shut(TcpSocket),
+    /// Another program has got the port.
+    Lost,
+}
+
+/// The next connection; waits for ever when the door is shut.
+async fn accept(door: &Door) -> Option<TcpStream> {
+    let listener = match door {
+        Door::Open(listener) => listener,
+        Door::Shut(_) => return std::future::pending().await,
+        Door::Lost => return None,
+    };
     match listener.accept().await {
         Ok((stream, _)) => {
             // An answer is one write: there is nothing to collect.
