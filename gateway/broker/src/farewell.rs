@@ -1,0 +1,104 @@
+//! What is left of a client when its connection has ended: its will and its session.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    connection::{Connection, End},
+    hub::Hub,
+    message::{Published, expires},
+    session::{Gone, Session},
+    wire::Will,
+};
+
+/// What is left of a connection.
+pub(crate) struct Left {
+    hub: Arc<Hub>,
+    session: Arc<Session>,
+    connection: u64,
+    expiry: u32,
+    will: Option<Will>,
+    end: End,
+}
+
+/// Counts and reports how a connection ended, and lets go of its socket and buffers.
+pub(crate) fn leave(connection: Connection, end: End) -> Left {
+    report(&connection, &end);
+    let Connection { hub, session, attached, expiry, will, .. } = connection;
+    Left { hub, session, connection: attached.connection, expiry, will, end }
+}
+
+/// Publishes the will of a lost client and forgets its session when its time is over.
+pub(crate) async fn farewell(left: Left, stop: CancellationToken) {
+    let Left { hub, session, connection, expiry, will, end } = left;
+    let will = will.filter(|_| !matches!(end, End::Disconnected { with_will: false } | End::Stopping));
+    let detached = hub.detach(&session, connection, expiry > 0);
+    if matches!(end, End::Stopping) {
+        return;
+    }
+    let Some(resumed) = detached else {
+        // Another connection has the session. A delayed will belongs to the session, which goes on unless it was given up.
+        if let Some(will) = will.filter(|will| will.delay == 0 || session.has_ended()) {
+            publish(&hub, &session, will);
+        }
+        return;
+    };
+    // MQTT 5.0 §3.1.3.2.2: the delay ends with the session.
+    let delay = will.as_ref().map_or(0, |will| will.delay.min(expiry));
+    let back = tokio::select! {
+        () = stop.cancelled() => return,
+        () = resumed.cancelled(), if delay > 0 => true,
+        () = sleep(Duration::from_secs(delay.into())) => false,
+    };
+    if let Some(will) = will.filter(|_| !back || session.has_ended()) {
+        publish(&hub, &session, will);
+    }
+    if back || expiry == 0 || expiry == u32::MAX {
+        return;
+    }
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = resumed.cancelled() => {}
+        () = sleep(Duration::from_secs(expiry.saturating_sub(delay).into())) => hub.expire(&session),
+    }
+}
+
+fn report(connection: &Connection, end: &End) {
+    let (client, user, peer) = (&*connection.session.client, connection.session.rights.user(), connection.peer);
+    match end {
+        End::Fault(fault) => {
+            connection.hub.counters.faults.increase();
+            tracing::info!(client, user, %peer, ?fault, "MQTT client broke the protocol; disconnected");
+        }
+        End::Gone(Gone::TooSlow) => {
+            connection.hub.counters.too_slow.increase();
+            tracing::warn!(
+                client,
+                user,
+                %peer,
+                waiting = connection.hub.limits.queue_bytes,
+                "MQTT client takes its QoS 1 and 2 messages too slowly; disconnected, what waited is lost to it"
+            );
+        }
+        End::Lost(error) => tracing::debug!(client, user, %peer, %error, "connection to MQTT client lost"),
+        end => tracing::debug!(client, user, %peer, ?end, "MQTT client disconnected"),
+    }
+}
+
+fn publish(hub: &Hub, session: &Session, will: Will) {
+    let response = will.properties.as_ref().and_then(|properties| properties.response_topic.as_deref());
+    let may_be_answered = response.is_some_and(|topic| session.rights.may_be_answered_at(topic));
+    hub.counters.received.increase();
+    hub.publish(Published {
+        topic: will.topic.into(),
+        payload: will.payload,
+        qos: will.qos,
+        retain: will.retain,
+        expires: expires(will.message_expiry, Instant::now()),
+        properties: will.properties,
+        from: session.number,
+        may_be_answered,
+    });
+}

@@ -1,0 +1,71 @@
+//! A message on its way through the broker.
+
+use bytes::Bytes;
+use rumqttd::protocol::{PublishProperties, QoS};
+use tokio::time::{Duration, Instant};
+
+/// What a message costs besides its topic and payload: its place in a queue and its share of the allocator.
+const OVERHEAD: usize = 256;
+
+/// Session number of messages that the gateway publishes.
+pub(crate) const FROM_GATEWAY: u64 = 0;
+
+/// A message on its way from a publisher to subscribers.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) topic: Bytes,
+    pub(crate) payload: Bytes,
+    /// A subscriber gets it with at most this QoS.
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    /// When nobody needs it any more.
+    pub(crate) expires: Option<Instant>,
+    /// Properties of MQTT 5 that go on to the subscribers.
+    pub(crate) properties: Option<Box<PublishProperties>>,
+    /// Number of the session that published it.
+    pub(crate) from: u64,
+    /// Whether the gateway may answer at the response topic of the properties.
+    pub(crate) may_be_answered: bool,
+}
+
+impl Published {
+    /// A message of the gateway. Subscribers get it with the QoS they asked for.
+    pub(crate) fn by_gateway(topic: Bytes, payload: Bytes, retain: bool) -> Published {
+        Published {
+            topic,
+            payload,
+            qos: QoS::ExactlyOnce,
+            retain,
+            expires: None,
+            properties: None,
+            from: FROM_GATEWAY,
+            may_be_answered: false,
+        }
+    }
+
+    /// Bytes that a queue counts for it.
+    pub(crate) fn cost(&self) -> usize {
+        OVERHEAD + self.topic.len() + self.payload.len()
+    }
+
+    /// Whether nobody needs it any more.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Seconds until nobody needs it any more.
+    pub(crate) fn expires_in(&self, now: Instant) -> Option<u32> {
+        let left = self.expires?.saturating_duration_since(now);
+        Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+    }
+}
+
+/// When a message that lives for some seconds ends.
+pub(crate) fn expires(seconds: Option<u32>, now: Instant) -> Option<Instant> {
+    now.checked_add(Duration::from_secs(seconds?.into()))
+}
+
+/// The lower of two levels.
+pub(crate) fn lower(one: QoS, other: QoS) -> QoS {
+    if one < other { one } else { other }
+}

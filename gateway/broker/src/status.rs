@@ -1,0 +1,112 @@
+//! What the broker counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a broker has done since it was started, and what it holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BrokerStatus {
+    /// Clients connected now.
+    pub clients: u64,
+    /// Sessions kept now for clients that are away.
+    pub sessions_offline: u64,
+    /// Messages that the gateway published.
+    pub published: u64,
+    /// Payload bytes of these messages.
+    pub bytes: u64,
+    /// Messages that clients published.
+    pub received: u64,
+    /// Messages sent to clients, each copy counted.
+    pub delivered: u64,
+    /// Payload bytes of these copies.
+    pub delivered_bytes: u64,
+    /// Messages that a subscriber did not get because it, or the gateway's own inbox, took them too slowly.
+    pub dropped: u64,
+    /// Connections that were closed because the client took its messages too slowly.
+    pub too_slow: u64,
+    /// Connections that were closed because the client broke the protocol.
+    pub faults: u64,
+    /// All refusals: logins, publishes, subscriptions and connections.
+    pub refused: u64,
+    /// CONNECT packets that were refused, most for a wrong login.
+    pub refused_logins: u64,
+    /// Publishes to topics that the client has no right to.
+    pub refused_publishes: u64,
+    /// Subscriptions that the client has no right to, or that the broker does not offer.
+    pub refused_subscriptions: u64,
+    /// Connections beyond the limit.
+    pub refused_connections: u64,
+    /// Retained messages held now.
+    pub retained: u64,
+    /// Bytes of topics and payloads of these.
+    pub retained_bytes: u64,
+}
+
+/// A counter.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increase(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, more: usize) {
+        self.0.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn decrease(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters behind [`BrokerStatus`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) clients: Counter,
+    pub(crate) published: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) received: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) delivered_bytes: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) too_slow: Counter,
+    pub(crate) faults: Counter,
+    pub(crate) refused_logins: Counter,
+    pub(crate) refused_publishes: Counter,
+    pub(crate) refused_subscriptions: Counter,
+    pub(crate) refused_connections: Counter,
+}
+
+impl Counters {
+    /// The status as far as it is counted.
+    pub(crate) fn status(&self) -> BrokerStatus {
+        let refused = [
+            self.refused_logins.get(),
+            self.refused_publishes.get(),
+            self.refused_subscriptions.get(),
+            self.refused_connections.get(),
+        ];
+        let [refused_logins, refused_publishes, refused_subscriptions, refused_connections] = refused;
+        BrokerStatus {
+            clients: self.clients.get(),
+            published: self.published.get(),
+            bytes: self.bytes.get(),
+            received: self.received.get(),
+            delivered: self.delivered.get(),
+            delivered_bytes: self.delivered_bytes.get(),
+            dropped: self.dropped.get(),
+            too_slow: self.too_slow.get(),
+            faults: self.faults.get(),
+            refused: refused.iter().sum(),
+            refused_logins,
+            refused_publishes,
+            refused_subscriptions,
+            refused_connections,
+            ..BrokerStatus::default()
+        }
+    }
+}
