@@ -11,6 +11,8 @@ mod driver;
 mod fault;
 mod readings;
 mod session;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use cx::{Cx, Expired};
 pub use driver::{Capabilities, Compiled, CompiledDevice, Driver, GroupPlan};

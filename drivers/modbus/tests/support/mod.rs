@@ -4,7 +4,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -63,6 +66,8 @@ impl Asked {
                 coils.chunks(8).map(|eight| eight.iter().rev().fold(0, |byte, on| byte << 1 | u8::from(*on))).collect()
             }
             3 | 4 => addresses.flat_map(|address| register(address).to_be_bytes()).collect(),
+            22 => return self.answer(&self.frame[7..14]),
+            23 => self.frame[17..].to_vec(),
             _ => return self.answer(&self.frame[7..12]),
         };
         self.answer(&[&[function, u8::try_from(data.len()).unwrap()], data.as_slice()].concat())
@@ -101,6 +106,7 @@ type Script = dyn FnMut(&Asked) -> Reply + Send;
 pub(crate) struct Device {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    open: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -122,6 +128,8 @@ impl Device {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&open);
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(script));
         let task = tokio::spawn(async move {
             for connection in 0.. {
@@ -130,15 +138,26 @@ impl Device {
                 if !greeting.is_empty() {
                     stream.write_all(&greeting).await.unwrap();
                 }
-                tokio::spawn(serve(stream, connection, Arc::clone(&script), Arc::clone(&log)));
+                count.fetch_add(1, Ordering::SeqCst);
+                let work = serve(stream, connection, Arc::clone(&script), Arc::clone(&log));
+                let count = Arc::clone(&count);
+                tokio::spawn(async move {
+                    work.await;
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Device { address, asked, task }
+        Device { address, asked, open, task }
     }
 
     /// Every request so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 }
 
