@@ -7,13 +7,33 @@
 //! **Invariant:** a cursor delivers committed rows only, and what is dropped on purpose is delivered as a gap.
 //! **Invariant:** order is by position in the log, never by time; a clock that jumps reorders nothing.
 
+mod age;
+mod batch;
+mod books;
+mod commit;
 mod cursor;
+mod damage;
+mod database;
 mod delivery;
+mod disk;
 mod error;
+mod gaps;
+mod lock;
+mod migrations;
+mod numbers;
+mod pending;
+mod requests;
+mod retention;
+mod shared;
 mod status;
 mod store;
+mod streams;
+mod summary;
+mod tail;
+mod target;
+mod writer;
 
-pub use cursor::{Acknowledger, Cursor};
+pub use cursor::Cursor;
 pub use delivery::{Delivery, GapReason, Item, Ticket};
 pub use error::StoreError;
 pub use status::{CommitTimes, CursorStatus, Dropped, StoreStatus};

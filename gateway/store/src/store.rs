@@ -8,19 +8,41 @@ use std::{
 use bytes::Bytes;
 use tidegate_config::StartAt;
 use tidegate_model::{Column, Name, Row, Stream};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{Cursor, StoreError, StoreStatus};
+use crate::{
+    Cursor, StoreError, StoreStatus,
+    books::Books,
+    damage,
+    database::{Database, FILE, Unusable, readers},
+    lock,
+    pending::Pending,
+    shared::{Command, Shared},
+    streams::Wanted,
+    tail::Tail,
+    writer::Writer,
+};
+
+/// Memory for rows that wait for their commit, about: half a minute of 1,000 tags a second when nothing can be written.
+const PENDING_BYTES: usize = 32 << 20;
+/// Memory for committed rows that some live target has not read yet, about.
+const TAIL_BYTES: usize = 8 << 20;
+/// Requests of handles and cursors that wait for the writer.
+const COMMANDS: usize = 64;
 
 /// An open store. Clones are handles of the same store.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
 
 /// What [`Store::open`] gives.
 #[derive(Debug)]
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// The database that was found damaged and replaced by a new one.
+    /// The database that was found damaged and replaced by a new one; an ERROR has been logged.
     pub set_aside: Option<SetAside>,
 }
 
@@ -36,69 +58,102 @@ pub struct SetAside {
 impl Store {
     /// Opens the store in `dir`, the gateway's data directory; makes both when they are not there yet.
     ///
-    /// Must be called on a tokio runtime, on which the writer task then runs until [`Store::close`].
+    /// Must be called on a tokio runtime, on which the writer task then runs until [`Store::close`], or until every handle and cursor
+    /// is gone.
     ///
     /// # Errors
     ///
     /// [`StoreError::Directory`], [`StoreError::InUse`], [`StoreError::NewerFormat`] or [`StoreError::Database`].
-    pub async fn open(_dir: &Path, _options: &tidegate_config::Store) -> Result<Opened, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn open(dir: &Path, options: &tidegate_config::Store) -> Result<Opened, StoreError> {
+        let file_lock = lock::take(dir)?;
+        let (database, books, set_aside) = match open_database(dir, options).await {
+            Ok((database, books)) => (database, books, None),
+            Err(Unusable::Damaged(why)) => {
+                let (database, books, aside) = damage::replace(dir, &why, options.max_age).await?;
+                (database, books, Some(aside))
+            }
+            Err(Unusable::Other(error)) => return Err(error),
+        };
+        let tail = Tail::new(TAIL_BYTES, books.end);
+        let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, readers(&database.path), file_lock));
+        shared.targets().clone_from(&books.targets);
+        shared.numbers().boot = books.boot;
+        let (commands, requests) = mpsc::channel(COMMANDS);
+        let mut writer = Writer::new(Arc::clone(&shared), dir.to_owned(), database, books, options.clone());
+        writer.measure().await;
+        tokio::spawn(writer.run(requests));
+        Ok(Opened { store: Store { shared, commands }, set_aside })
     }
 
     /// The stream of a group with these columns, and the `seq` of its last row (0 when there was none).
     ///
-    /// The same columns give the same stream again, other columns a new one; the numbering goes on in both cases.
+    /// The same columns give the same stream again, other columns a new one; the numbering goes on in both cases. It goes on at
+    /// milliseconds since 1970 when the last number has been lost to damage.
     ///
     /// # Errors
     ///
     /// [`StoreError::Columns`], [`StoreError::Database`] or [`StoreError::Closed`].
     pub async fn stream(
         &self,
-        _device: &Name,
-        _group: &Name,
-        _columns: impl Into<Arc<[Column]>>,
+        device: &Name,
+        group: &Name,
+        columns: impl Into<Arc<[Column]>>,
     ) -> Result<(Arc<Stream>, u64), StoreError> {
-        Err(StoreError::Closed)
+        let (reply, answer) = oneshot::channel();
+        let wanted = Wanted { device: device.clone(), group: group.clone(), columns: columns.into(), reply };
+        self.ask(Command::Stream(Box::new(wanted))).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Takes a row of a stream that [`Store::stream`] gave, with the payload that the local broker got for it.
     ///
-    /// Never blocks. While nothing can be written, rows wait in memory; when that is full the row is dropped, counted, and becomes
-    /// a gap for every target.
-    pub fn append(&self, _row: Arc<Row>, _payload: Bytes) {}
+    /// Never blocks. While nothing can be written, rows wait in memory; when that is full (32 MiB) the row is dropped, counted, and
+    /// becomes a gap for every target.
+    pub fn append(&self, row: Arc<Row>, payload: Bytes) {
+        if self.shared.pending.push(row, payload) {
+            self.shared.wake.notify_one();
+        }
+    }
 
     /// The cursor of `target`, where it was; `start` is for a target without one.
     ///
     /// # Errors
     ///
     /// [`StoreError::CursorTaken`], [`StoreError::Database`] or [`StoreError::Closed`].
-    pub async fn cursor(&self, _target: &Name, _start: StartAt) -> Result<Cursor, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn cursor(&self, target: &Name, start: StartAt) -> Result<Cursor, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Cursor { target: target.clone(), start, reply }).await?;
+        let target = answer.await.map_err(|_| StoreError::Closed)??;
+        Ok(Cursor::new(Arc::clone(&self.shared), self.commands.clone(), target))
     }
 
     /// How the store does; cheap, does not touch the disk.
     pub fn status(&self) -> StoreStatus {
-        StoreStatus {
-            boot: 0,
-            rows: 0,
-            bytes: 0,
-            file_bytes: 0,
-            oldest: None,
-            rows_committed: 0,
-            bytes_committed: 0,
-            commits: 0,
-            fsyncs: 0,
-            commit_times: crate::CommitTimes::default(),
-            pending_rows: 0,
-            pending_bytes: 0,
-            pending_bytes_high: 0,
-            tail_bytes: 0,
-            dropped: crate::Dropped::default(),
-            failing: None,
-            targets: Vec::new(),
-        }
+        self.shared.status()
     }
 
     /// Commits what is pending and closes the database. Rows appended afterwards through another handle are dropped.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Command::Close { reply }).await.is_ok() {
+            // The writer may have ended by itself just now.
+            let _ = answer.await;
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Result<(), StoreError> {
+        self.commands.send(command).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+async fn open_database(dir: &Path, options: &tidegate_config::Store) -> Result<(Database, Books), Unusable> {
+    let mut database = Database::open(dir.join(FILE)).await?;
+    match Books::open(&mut database, options.max_age).await {
+        Ok(books) => Ok((database, books)),
+        Err(unusable) => {
+            // Nobody may have it open when it is renamed; what its end says is of no use.
+            let _ = database.close().await;
+            Err(unusable)
+        }
+    }
 }

@@ -1,0 +1,224 @@
+//! What the writer knows by heart: where the log begins and ends, its streams, its targets.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteRow};
+use tidegate_codec::record;
+use tidegate_model::{Name, Timestamp};
+
+use crate::{
+    age::AgeClock,
+    database::{Database, Unusable},
+    gaps::{self, Gaps},
+    numbers::{signed, unsigned},
+    streams::{self, Streams},
+    summary::Summary,
+    target::Target,
+};
+
+/// What the writer knows by heart.
+#[derive(Debug)]
+pub(crate) struct Books {
+    /// How often the database has been opened.
+    pub(crate) boot: u64,
+    /// The position of the first row in the log; the end when there is none.
+    pub(crate) first: u64,
+    /// The position after the last row.
+    pub(crate) end: u64,
+    /// Time of the oldest row.
+    pub(crate) oldest: Option<Timestamp>,
+    /// Age mark of the oldest row.
+    pub(crate) oldest_age: u64,
+    pub(crate) age: AgeClock,
+    pub(crate) streams: Streams,
+    pub(crate) gaps: Gaps,
+    /// The last numbers in the database are as of this position.
+    pub(crate) sequence_position: u64,
+    /// The last number before the damage in which the places of the targets were lost; 0 when that has not happened.
+    pub(crate) targets_lost: u64,
+    pub(crate) targets: BTreeMap<Name, Arc<Target>>,
+}
+
+/// The facts of the table `meta`.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Meta {
+    pub(crate) boot: u64,
+    /// 1 when the store has been closed and nothing written since.
+    pub(crate) clean: u64,
+    pub(crate) numbering_base: u64,
+    pub(crate) targets_lost: u64,
+    pub(crate) sequence_position: u64,
+    pub(crate) start_position: u64,
+}
+
+impl Meta {
+    pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Meta, sqlx::Error> {
+        let mut meta = Meta::default();
+        for row in sqlx::query("SELECT key, value FROM meta").fetch_all(connection).await? {
+            let value = unsigned(row.try_get("value")?);
+            match row.try_get("key")? {
+                "boot" => meta.boot = value,
+                "clean" => meta.clean = value,
+                "numbering_base" => meta.numbering_base = value,
+                "targets_lost" => meta.targets_lost = value,
+                "sequence_position" => meta.sequence_position = value,
+                "start_position" => meta.start_position = value,
+                _ => {}
+            }
+        }
+        Ok(meta)
+    }
+
+    pub(crate) async fn save(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        save_fact(connection, "boot", self.boot).await?;
+        save_fact(connection, "clean", self.clean).await?;
+        save_fact(connection, "numbering_base", self.numbering_base).await?;
+        save_fact(connection, "targets_lost", self.targets_lost).await?;
+        save_fact(connection, "sequence_position", self.sequence_position).await?;
+        save_fact(connection, "start_position", self.start_position).await
+    }
+}
+
+/// Writes one fact of the table `meta`.
+pub(crate) async fn save_fact(
+    connection: &mut SqliteConnection,
+    key: &'static str,
+    value: u64,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)");
+    query.bind(key).bind(signed(value)).execute(connection).await.map(drop)
+}
+
+impl Books {
+    /// Reads the books of a database, checks it as far as that is quick, and notes that it is in use.
+    pub(crate) async fn open(database: &mut Database, max_age: Duration) -> Result<Books, Unusable> {
+        let connection = &mut database.connection;
+        let mut meta = Meta::load(connection).await?;
+        check(connection, meta.clean == 1).await?;
+        meta.boot += 1;
+        meta.clean = 0;
+        let books = Books::load(connection, meta, max_age).await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        meta.save(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(books)
+    }
+
+    async fn load(connection: &mut SqliteConnection, meta: Meta, max_age: Duration) -> Result<Books, Unusable> {
+        let mut streams = Streams::load(connection).await?;
+        recover_numbers(connection, &mut streams, meta.sequence_position).await?;
+        streams.raise_to(meta.numbering_base);
+
+        let select = "SELECT first_position, row_count, age, time_max FROM log ORDER BY first_position DESC LIMIT 1";
+        let last = sqlx::query(select).fetch_optional(&mut *connection).await?;
+        let (end, age) = match &last {
+            Some(row) => {
+                (end(row)?, AgeClock::new(unsigned(row.try_get("age")?), Some(time(row, "time_max")?), max_age))
+            }
+            None => (meta.start_position, AgeClock::new(0, None, max_age)),
+        };
+        let mut targets = BTreeMap::new();
+        for row in sqlx::query("SELECT target, position FROM cursor").fetch_all(&mut *connection).await? {
+            let name = streams::name(row.try_get("target")?)?;
+            let position = unsigned(row.try_get("position")?);
+            targets.insert(name.clone(), Arc::new(Target::new(name, position, Some(position))));
+        }
+        for target in targets.values() {
+            gaps::refresh(connection, target).await?;
+        }
+        let gaps = Gaps::load(connection).await?;
+        let Meta { boot, sequence_position, targets_lost, .. } = meta;
+        let (first, oldest, oldest_age) = (end, None, 0);
+        let mut books = Books {
+            boot,
+            first,
+            end,
+            oldest,
+            oldest_age,
+            age,
+            streams,
+            gaps,
+            sequence_position,
+            targets_lost,
+            targets,
+        };
+        books.look_up_beginning(connection).await?;
+        Ok(books)
+    }
+
+    /// Looks up what the oldest row in the log is.
+    pub(crate) async fn look_up_beginning(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let select = "SELECT first_position, time_min, age FROM log ORDER BY first_position LIMIT 1";
+        (self.first, self.oldest, self.oldest_age) = match sqlx::query(select).fetch_optional(connection).await? {
+            Some(row) => {
+                (unsigned(row.try_get("first_position")?), Some(time(&row, "time_min")?), unsigned(row.try_get("age")?))
+            }
+            None => (self.end, None, 0),
+        };
+        Ok(())
+    }
+}
+
+/// The position after the record of a row with `first_position` and `row_count`.
+pub(crate) fn end(row: &SqliteRow) -> Result<u64, sqlx::Error> {
+    let first = unsigned(row.try_get("first_position")?);
+    Ok(first.saturating_add(unsigned(row.try_get("row_count")?)))
+}
+
+/// A time out of the database.
+pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
+    row.try_get(column).map(Timestamp::from_millis)
+}
+
+/// Notes the numbers of the rows that have been written since the table `sequence` was.
+pub(crate) async fn recover_numbers(
+    connection: &mut SqliteConnection,
+    streams: &mut Streams,
+    since: u64,
+) -> Result<(), Unusable> {
+    let select = "SELECT first_position, summary FROM log WHERE first_position >= ? ORDER BY first_position";
+    for row in sqlx::query(select).bind(signed(since)).fetch_all(&mut *connection).await? {
+        let first = unsigned(row.try_get("first_position")?);
+        match Summary::decode(row.try_get("summary")?, first) {
+            Some(summary) => summary.streams.iter().for_each(|(stream, span)| streams.used(*stream, span.last)),
+            None => {
+                let select = "SELECT body FROM log WHERE first_position = ?";
+                let row = sqlx::query(select).bind(signed(first)).fetch_one(&mut *connection).await?;
+                let record = record::Record::decode(row.try_get("body")?).map_err(|error| {
+                    Unusable::Damaged(format!("the last numbers of the streams cannot be recovered: {error}"))
+                })?;
+                record.rows().iter().for_each(|row| streams.used(row.stream, row.seq));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pages that are checked at the start when the store has not been closed: 64 MiB, a second or two on a slow disk. A larger
+/// database is checked as it is read.
+const QUICK: u64 = 4096;
+/// Pages that are checked at every start.
+const ALWAYS: u64 = 256;
+
+async fn check(connection: &mut SqliteConnection, clean: bool) -> Result<(), Unusable> {
+    let row = sqlx::query("PRAGMA page_count").fetch_one(&mut *connection).await?;
+    let pages = unsigned(row.try_get(0)?);
+    if pages > if clean { ALWAYS } else { QUICK } {
+        return Ok(());
+    }
+    let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    match row.try_get::<&str, _>(0)? {
+        "ok" => Ok(()),
+        finding => Err(Unusable::Damaged(finding.replace('\n', " "))),
+    }
+}
+
+/// Bytes of the pages that are in use.
+pub(crate) async fn bytes_in_use(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+    )
+    .fetch_one(connection)
+    .await?;
+    row.try_get::<i64, _>(0).map(unsigned)
+}

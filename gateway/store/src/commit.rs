@@ -1,0 +1,225 @@
+//! One commit: the rows that have arrived, what the targets have acknowledged, what is new about the streams; one transaction.
+
+use std::sync::Arc;
+
+use sqlx::{Connection, SqliteConnection};
+use tidegate_codec::CodecError;
+use tidegate_model::StreamId;
+
+use crate::{
+    GapReason,
+    batch::{Batch, Record},
+    books::{Books, save_fact},
+    database::{Trouble, explain, trouble},
+    gaps::{self, Gap},
+    numbers::{count, signed},
+    summary::Span,
+    target::Target,
+};
+
+/// Commits between two writings of the last numbers. After a crash the numbers of so many commits are read from the log.
+const SEQUENCE_EVERY: u64 = 256;
+
+/// Why something could not be written.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The database says so.
+    Database(sqlx::Error),
+    /// The rows could not be encoded.
+    Codec(CodecError),
+    /// The log does not end where it did.
+    Shrunk {
+        /// Where it ends.
+        found: u64,
+        /// Where it has to end.
+        expected: u64,
+    },
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        Failure::Database(error)
+    }
+}
+
+impl Failure {
+    /// What it means for the store.
+    pub(crate) fn trouble(&self) -> Trouble {
+        match self {
+            Failure::Database(error) => trouble(error),
+            Failure::Codec(_) => Trouble::Other,
+            Failure::Shrunk { .. } => Trouble::Damaged,
+        }
+    }
+
+    /// What it means for a person.
+    pub(crate) fn explain(&self) -> String {
+        match self {
+            Failure::Database(error) => explain(error),
+            Failure::Codec(error) => error.to_string(),
+            Failure::Shrunk { found, expected } => {
+                format!("the log ends at position {found} instead of {expected}; rows that were on the disk are gone")
+            }
+        }
+    }
+}
+
+/// What one target has acknowledged, as it goes to the disk.
+#[derive(Debug)]
+struct Progress {
+    target: Arc<Target>,
+    base: Option<u64>,
+    gaps_done: Vec<u64>,
+}
+
+/// What has been written, to be noted in memory once it is committed.
+#[derive(Debug)]
+pub(crate) struct Written {
+    progress: Vec<Progress>,
+    /// Targets with new gaps.
+    gaps_for: Vec<Arc<Target>>,
+    sequence: bool,
+}
+
+/// Writes and commits; `commits` counts those before. In memory nothing changes before [`Written::note`].
+pub(crate) async fn write(
+    connection: &mut SqliteConnection,
+    books: &mut Books,
+    targets: &[Arc<Target>],
+    batch: Option<&Batch>,
+    commits: u64,
+    last: bool,
+) -> Result<Written, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    books.streams.save_new(&mut transaction).await?;
+    for record in batch.iter().flat_map(|batch| &batch.records) {
+        insert(&mut transaction, record).await?;
+    }
+    let mut gaps_for = Vec::new();
+    for (position, gap) in batch.into_iter().flat_map(lost) {
+        for target in targets {
+            books.gaps.add(&mut transaction, target, position, gap).await?;
+        }
+        gaps_for = targets.to_vec();
+    }
+    let progress: Vec<Progress> = targets.iter().filter_map(Progress::of).collect();
+    for progress in &progress {
+        progress.save(&mut transaction).await?;
+    }
+    // Numbers of lost rows are nowhere in the log.
+    let sequence = last || commits.is_multiple_of(SEQUENCE_EVERY) || !gaps_for.is_empty();
+    if sequence {
+        books.streams.save_sequence(&mut transaction).await?;
+        save_fact(&mut transaction, "sequence_position", batch.map_or(books.end, Batch::end)).await?;
+    }
+    if last {
+        save_fact(&mut transaction, "clean", 1).await?;
+    }
+    transaction.commit().await?;
+    Ok(Written { progress, gaps_for, sequence })
+}
+
+async fn insert(connection: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO log (first_position, row_count, time_min, time_max, age, summary, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(signed(record.first_position))
+    .bind(signed(record.rows))
+    .bind(record.time_min.as_millis())
+    .bind(record.time_max.as_millis())
+    .bind(signed(record.age))
+    .bind(record.summary.as_slice())
+    .bind(record.body.as_slice())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The gaps of a batch, each with the position of the row that follows it.
+fn lost(batch: &Batch) -> impl Iterator<Item = (u64, Gap)> {
+    batch.lost.iter().flat_map(|lost| {
+        let position = batch.first_position + count(lost.after);
+        let gap = move |(stream, span): (&StreamId, &Span)| Gap {
+            stream: *stream,
+            span: *span,
+            reason: GapReason::DiskFailing,
+        };
+        lost.spans.iter().map(move |entry| (position, gap(entry)))
+    })
+}
+
+impl Progress {
+    fn of(target: &Arc<Target>) -> Option<Progress> {
+        let place = target.place();
+        let base = place.base();
+        place.is_unsaved().then(|| Progress {
+            target: Arc::clone(target),
+            base: (place.saved != Some(base)).then_some(base),
+            gaps_done: place.gaps_done.iter().copied().collect(),
+        })
+    }
+
+    async fn save(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        if let Some(base) = self.base {
+            save_position(connection, &self.target, base).await?;
+        }
+        gaps::remove(connection, &self.gaps_done).await
+    }
+}
+
+/// Saves how far a target is.
+pub(crate) async fn save_position(
+    connection: &mut SqliteConnection,
+    target: &Target,
+    position: u64,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("INSERT OR REPLACE INTO cursor (target, position) VALUES (?, ?)");
+    query.bind(target.name.as_str()).bind(signed(position)).execute(connection).await.map(drop)
+}
+
+impl Written {
+    /// Notes what is on the disk now, and gives the targets that have new gaps.
+    pub(crate) fn note(self, books: &mut Books, batch: Option<&Batch>) -> Vec<Arc<Target>> {
+        for progress in self.progress {
+            let mut place = progress.target.place();
+            if progress.base.is_some() {
+                place.saved = progress.base;
+            }
+            for id in &progress.gaps_done {
+                if place.gaps_done.remove(id) {
+                    place.gaps = place.gaps.saturating_sub(1);
+                }
+            }
+        }
+        books.streams.saved_new();
+        if let Some(batch) = batch {
+            books.advance(batch);
+        }
+        if self.sequence {
+            books.streams.saved_sequence();
+            books.sequence_position = books.end;
+        }
+        self.gaps_for
+    }
+}
+
+impl Books {
+    /// The numbers of the batch are used up, whatever becomes of it.
+    pub(crate) fn use_numbers(&mut self, batch: &Batch) {
+        for entry in &batch.entries {
+            self.streams.used(entry.row.stream.id(), entry.row.seq);
+        }
+        for (stream, span) in batch.lost.iter().flat_map(|lost| &lost.spans) {
+            self.streams.used(*stream, span.last);
+        }
+    }
+
+    /// The rows of the batch are in the log.
+    pub(crate) fn advance(&mut self, batch: &Batch) {
+        if let (None, Some(record)) = (self.oldest, batch.records.first()) {
+            self.oldest = Some(record.time_min);
+            self.oldest_age = record.age;
+        }
+        self.end = batch.end();
+    }
+}

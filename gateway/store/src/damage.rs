@@ -1,0 +1,265 @@
+//! A damaged database is set aside under another name, and a new one begun that goes on with as much as can be known.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use sqlx::{Connection, Row, SqliteConnection};
+use tidegate_model::{Column, Name, StreamId};
+
+use crate::{
+    GapReason, SetAside, StoreError,
+    age::AgeClock,
+    books::{Books, Meta, end, recover_numbers},
+    commit::save_position,
+    database::{Database, FILE, Unusable, failed},
+    gaps::{self, Gap, Gaps},
+    numbers::{signed, unsigned},
+    retention::{candidates, spans},
+    streams::{self, Streams},
+    summary::{Span, widen},
+    target::Target,
+};
+
+/// What SQLite puts beside the database.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Milliseconds since 1970. The one place where the store asks for the time: a name and a number that have not been used before.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Gives the database and what belongs to it another name.
+pub(crate) fn set_aside(dir: &Path, why: &str) -> Result<SetAside, StoreError> {
+    let path = dir.join(FILE);
+    let mut seconds = now() / 1000;
+    let mut aside = dir.join(format!("{FILE}.damaged-{seconds}"));
+    while aside.exists() {
+        seconds += 1;
+        aside = dir.join(format!("{FILE}.damaged-{seconds}"));
+    }
+    for suffix in SUFFIXES {
+        match std::fs::rename(beside(&path, suffix), beside(&aside, suffix)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path: dir.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    tracing::error!(
+        set_aside = %aside.display(), %why,
+        "the database is damaged; it has been set aside and a new one is begun; rows that waited in it are announced to their targets as \
+         gaps; check the disk, and delete the file when nobody needs it any more"
+    );
+    Ok(SetAside { path: aside, why: why.to_owned() })
+}
+
+/// What could be read from a damaged database, each part on its own.
+#[derive(Debug, Default)]
+struct Salvage {
+    meta: Option<Meta>,
+    /// The streams with their last numbers.
+    streams: Option<Streams>,
+    columns: BTreeMap<u32, Arc<[Column]>>,
+    /// How far each target was.
+    positions: Option<BTreeMap<Name, u64>>,
+    /// The position after the last row.
+    end: Option<u64>,
+    /// Gaps that had not been acknowledged, and rows that had not been.
+    unsent: Option<Vec<(Name, Gap)>>,
+}
+
+impl Salvage {
+    /// Reads what can be read; `bases` says how far the targets are when that is known already.
+    async fn read(path: &Path, bases: Option<BTreeMap<Name, u64>>) -> Salvage {
+        let Ok(mut connection) = Database::read_only(path).await else { return Salvage::default() };
+        let connection = &mut connection;
+        let meta = Meta::load(connection).await.ok();
+        let positions = match bases {
+            Some(bases) => Some(bases),
+            None => positions(connection).await.ok(),
+        };
+        let end = log_end(connection).await.ok();
+        let streams = match &meta {
+            Some(meta) => numbered(connection, meta.sequence_position).await.ok(),
+            None => None,
+        };
+        let unsent = match (&positions, end) {
+            (Some(positions), Some(end)) => unsent(connection, positions, end).await.ok().flatten(),
+            _ => None,
+        };
+        Salvage { meta, streams, columns: streams::all_columns(connection).await, positions, end, unsent }
+    }
+}
+
+async fn positions(connection: &mut SqliteConnection) -> Result<BTreeMap<Name, u64>, Unusable> {
+    let mut positions = BTreeMap::new();
+    for row in sqlx::query("SELECT target, position FROM cursor").fetch_all(connection).await? {
+        positions.insert(streams::name(row.try_get("target")?)?, unsigned(row.try_get("position")?));
+    }
+    Ok(positions)
+}
+
+async fn log_end(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let select = "SELECT first_position, row_count FROM log ORDER BY first_position DESC LIMIT 1";
+    sqlx::query(select).fetch_optional(connection).await?.map_or(Ok(0), |row| end(&row))
+}
+
+async fn numbered(connection: &mut SqliteConnection, sequence_position: u64) -> Result<Streams, Unusable> {
+    let mut streams = Streams::load(connection).await?;
+    recover_numbers(connection, &mut streams, sequence_position).await?;
+    Ok(streams)
+}
+
+/// What the targets have not got; `None` when that cannot be said exactly.
+async fn unsent(
+    connection: &mut SqliteConnection,
+    positions: &BTreeMap<Name, u64>,
+    log_end: u64,
+) -> Result<Option<Vec<(Name, Gap)>>, Unusable> {
+    let mut unsent = Vec::new();
+    let select = "SELECT target, stream_id, first_seq, last_seq, reason FROM gap ORDER BY target, position, id";
+    for row in sqlx::query(select).fetch_all(&mut *connection).await? {
+        unsent.push((streams::name(row.try_get("target")?)?, gaps::gap(&row)?));
+    }
+    for (target, base) in positions {
+        let mut waiting: BTreeMap<StreamId, Span> = BTreeMap::new();
+        let mut from = *base;
+        let select = "SELECT coalesce(max(first_position), 0) FROM log WHERE first_position <= ?";
+        let row = sqlx::query(select).bind(signed(from)).fetch_one(&mut *connection).await?;
+        from = unsigned(row.try_get(0)?);
+        loop {
+            let records = candidates(connection, from, log_end.saturating_add(1)).await?;
+            let Some(last) = records.last() else { break };
+            from = last.end;
+            let (found, complete) = spans(connection, &records, *base).await?;
+            if !complete {
+                return Ok(None);
+            }
+            found.into_iter().for_each(|(stream, span)| widen(&mut waiting, stream, span));
+        }
+        let gap = |(stream, span)| (target.clone(), Gap { stream, span, reason: GapReason::Damaged });
+        unsent.extend(waiting.into_iter().map(gap));
+    }
+    Ok(Some(unsent))
+}
+
+/// At the start: what is known is what could be read.
+pub(crate) async fn replace(
+    dir: &Path,
+    why: &str,
+    max_age: Duration,
+) -> Result<(Database, Books, SetAside), StoreError> {
+    let aside = set_aside(dir, why)?;
+    let salvage = Salvage::read(&aside.path, None).await;
+    let known = salvage.meta.unwrap_or_default();
+    let end = salvage.end.unwrap_or(0);
+    let exact = salvage.meta.is_some() && salvage.streams.is_some() && salvage.positions.is_some();
+    let numbering_base = if exact { known.numbering_base } else { now() };
+    let targets_lost = if salvage.positions.is_some() { known.targets_lost } else { numbering_base };
+    let mut streams = salvage.streams.unwrap_or_default();
+    streams.raise_to(numbering_base);
+    let target = |(name, _): (Name, u64)| (name.clone(), Arc::new(Target::new(name, end, None)));
+    let mut books = Books {
+        boot: known.boot + 1,
+        first: end,
+        end,
+        oldest: None,
+        oldest_age: 0,
+        age: AgeClock::new(0, None, max_age),
+        streams,
+        gaps: Gaps::new(),
+        sequence_position: end,
+        targets_lost,
+        targets: salvage.positions.into_iter().flatten().map(target).collect(),
+    };
+    let unsent = salvage.unsent.filter(|_| exact);
+    let database = write(dir, &mut books, &salvage.columns, unsent).await?;
+    Ok((database, books, aside))
+}
+
+/// While the gateway runs: everything but the rows is known by heart, and so is what the targets have got.
+pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books) -> Result<Database, StoreError> {
+    let bases = books.targets.values().map(|target| (target.name.clone(), target.base())).collect();
+    let salvage = Salvage::read(&aside.path, Some(bases)).await;
+    for suffix in SUFFIXES {
+        // Left by a try before this one that has not come to its end.
+        let _ = std::fs::remove_file(beside(&dir.join(FILE), suffix));
+    }
+    books.gaps = Gaps::new();
+    let database = write(dir, books, &salvage.columns, salvage.unsent).await?;
+    (books.first, books.oldest, books.sequence_position) = (books.end, None, books.end);
+    Ok(database)
+}
+
+/// Makes a new database with what the books say and the gaps that follow from the damage.
+async fn write(
+    dir: &Path,
+    books: &mut Books,
+    columns: &BTreeMap<u32, Arc<[Column]>>,
+    unsent: Option<Vec<(Name, Gap)>>,
+) -> Result<Database, StoreError> {
+    let doing = failed("be begun anew");
+    let mut database = Database::open(dir.join(FILE)).await.map_err(|error| match error {
+        Unusable::Damaged(why) => doing(sqlx::Error::Protocol(why)),
+        Unusable::Other(error) => error,
+    })?;
+    books.streams.write_all(columns)?;
+    let unsent = unsent.unwrap_or_else(|| everything(books));
+    fill(&mut database.connection, books, &unsent).await.map_err(&doing)?;
+    books.streams.saved_new();
+    books.streams.saved_sequence();
+    for target in books.targets.values() {
+        {
+            let mut place = target.place();
+            place.restart(books.end);
+            place.saved = Some(books.end);
+        }
+        gaps::refresh(&mut database.connection, target).await.map_err(&doing)?;
+    }
+    Ok(database)
+}
+
+/// Every row that there has been, as lost for every target: some of them have got them, but who cannot be told.
+fn everything(books: &Books) -> Vec<(Name, Gap)> {
+    let series = || books.streams.series().iter().filter(|series| series.last_seq > 0);
+    let gap = |last, stream| Gap { stream, span: Span { first: 1, last }, reason: GapReason::Damaged };
+    let of = |target: &Name| {
+        series().map(|series| (target.clone(), gap(series.last_seq, series.newest))).collect::<Vec<_>>()
+    };
+    books.targets.keys().flat_map(of).collect()
+}
+
+async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(Name, Gap)]) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let meta = Meta {
+        boot: books.boot,
+        clean: 0,
+        numbering_base: books.streams.numbering_base(),
+        targets_lost: books.targets_lost,
+        sequence_position: books.end,
+        start_position: books.end,
+    };
+    meta.save(&mut transaction).await?;
+    books.streams.save_new(&mut transaction).await?;
+    books.streams.save_sequence(&mut transaction).await?;
+    for target in books.targets.values() {
+        save_position(&mut transaction, target, books.end).await?;
+    }
+    for (name, gap) in unsent {
+        if let Some(target) = books.targets.get(name) {
+            books.gaps.add(&mut transaction, target, books.end, *gap).await?;
+        }
+    }
+    transaction.commit().await
+}

@@ -1,0 +1,50 @@
+//! One gateway per data directory.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::Path,
+};
+
+use crate::StoreError;
+
+/// The file whose lock says that a gateway works here. It stays when the gateway ends; the operating system frees the lock.
+pub(crate) const FILE: &str = "store.lock";
+
+/// Makes the data directory if need be and locks it for as long as the file is held.
+pub(crate) fn take(dir: &Path) -> Result<File, StoreError> {
+    let unusable = |source: io::Error| StoreError::Directory { path: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(unusable)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(FILE)).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_directory_is_refused_until_it_is_free_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = take(dir.path()).unwrap();
+        let error = take(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::InUse { .. }));
+        assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+        drop(lock);
+        assert!(take(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("data");
+        std::fs::write(&file, "not a directory").unwrap();
+        let error = take(&file).unwrap_err();
+        assert!(matches!(error, StoreError::Directory { .. }));
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
+}

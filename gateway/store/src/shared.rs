@@ -1,0 +1,173 @@
+//! What the handles, the cursors and the writer of one store share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::SqlitePool;
+use tidegate_model::{Name, Stream, StreamId, Timestamp};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    CommitTimes, Dropped, StoreError, StoreStatus, gaps::Gap, numbers::count, pending::Pending, tail::Tail,
+    target::Target,
+};
+
+/// What the writer is asked to do, between two commits.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A stream with these columns.
+    Stream(Box<crate::streams::Wanted>),
+    /// The target of that name, marked open.
+    Cursor { target: Name, start: tidegate_config::StartAt, reply: oneshot::Sender<Result<Arc<Target>, StoreError>> },
+    /// The next gaps of a target, marked as given.
+    Gaps { target: Arc<Target>, reply: oneshot::Sender<Result<Vec<(crate::Ticket, Gap)>, StoreError>> },
+    /// Nothing: the answer says that what was under way is finished.
+    Finish { reply: oneshot::Sender<()> },
+    /// A target has come to something that cannot be read.
+    Damaged { target: Arc<Target>, place: Unreadable, reply: oneshot::Sender<()> },
+    /// A last commit, then the end.
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// What a cursor cannot read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// The position it wanted to read.
+    pub(crate) position: u64,
+    /// First position of the record and the position after it, when only its rows cannot be decoded.
+    pub(crate) record: Option<(u64, u64)>,
+    /// What is wrong.
+    pub(crate) why: String,
+}
+
+/// What the handles, the cursors and the writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Rows that wait for their commit.
+    pub(crate) pending: Pending,
+    /// Wakes the writer: a first row, a row too many, an acknowledgement.
+    pub(crate) wake: Notify,
+    /// Whether the writer has set the time of the next commit, so that it need not be woken.
+    pub(crate) armed: AtomicBool,
+    /// Set once the store is closed.
+    pub(crate) closed: AtomicBool,
+    tail: Mutex<Tail>,
+    targets: Mutex<BTreeMap<Name, Arc<Target>>>,
+    streams: Mutex<HashMap<StreamId, Arc<Stream>>>,
+    numbers: Mutex<Numbers>,
+    readers: Mutex<SqlitePool>,
+    /// Held for as long as anybody may touch the database.
+    _lock: File,
+}
+
+/// What the writer counts.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Numbers {
+    pub(crate) boot: u64,
+    pub(crate) first_position: u64,
+    pub(crate) bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) rows_committed: u64,
+    pub(crate) bytes_committed: u64,
+    pub(crate) commits: u64,
+    pub(crate) fsyncs: u64,
+    pub(crate) commit_times: CommitTimes,
+    pub(crate) dropped: Dropped,
+    pub(crate) failing: Option<String>,
+}
+
+/// The contents, also when a thread has panicked while it held them: every change here is complete at every step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(pending: Pending, tail: Tail, readers: SqlitePool, file_lock: File) -> Shared {
+        Shared {
+            pending,
+            wake: Notify::new(),
+            armed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            tail: Mutex::new(tail),
+            targets: Mutex::default(),
+            streams: Mutex::default(),
+            numbers: Mutex::default(),
+            readers: Mutex::new(readers),
+            _lock: file_lock,
+        }
+    }
+
+    pub(crate) fn tail(&self) -> MutexGuard<'_, Tail> {
+        lock(&self.tail)
+    }
+
+    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Target>>> {
+        lock(&self.targets)
+    }
+
+    /// The streams whose rows have been seen since the start, so that a row read back shares its stream with the others.
+    pub(crate) fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Stream>>> {
+        lock(&self.streams)
+    }
+
+    pub(crate) fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        lock(&self.numbers)
+    }
+
+    /// Connections for reading.
+    pub(crate) fn readers(&self) -> SqlitePool {
+        lock(&self.readers).clone()
+    }
+
+    /// Reads from another database from now on; the one before is given back.
+    pub(crate) fn replace_readers(&self, readers: SqlitePool) -> SqlitePool {
+        std::mem::replace(&mut lock(&self.readers), readers)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Tells every cursor that there is something new.
+    pub(crate) fn tell_all(&self) {
+        for target in self.targets().values() {
+            target.news.notify_one();
+        }
+    }
+
+    pub(crate) fn status(&self) -> StoreStatus {
+        let (end, tail_bytes) = {
+            let tail = self.tail();
+            (tail.end(), count(tail.bytes()))
+        };
+        let targets = self.targets().values().map(|target| target.status(end)).collect();
+        let waiting = self.pending.waiting();
+        let numbers = self.numbers().clone();
+        StoreStatus {
+            boot: numbers.boot,
+            rows: end.saturating_sub(numbers.first_position),
+            bytes: numbers.bytes,
+            file_bytes: numbers.file_bytes,
+            oldest: numbers.oldest,
+            rows_committed: numbers.rows_committed,
+            bytes_committed: numbers.bytes_committed,
+            commits: numbers.commits,
+            fsyncs: numbers.fsyncs,
+            commit_times: numbers.commit_times,
+            pending_rows: count(waiting.rows),
+            pending_bytes: count(waiting.bytes),
+            pending_bytes_high: count(waiting.high),
+            tail_bytes,
+            dropped: Dropped { disk_failing: waiting.dropped, ..numbers.dropped },
+            failing: numbers.failing,
+            targets,
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The task that owns the database: it commits, answers the handles and the cursors between two commits, and keeps trying while
+//! the disk fails.
+
+use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    SetAside,
+    batch::Batch,
+    books::{Books, bytes_in_use},
+    commit::{self, Failure, Written},
+    damage,
+    database::{Database, FILE, PAGE, Trouble, readers},
+    gaps,
+    numbers::count,
+    retention::Retention,
+    shared::{Command, Shared},
+    target::Target,
+};
+
+/// First and longest time between two tries to write.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The write-ahead log is moved into the database when it has about so many bytes.
+const CHECKPOINT: u64 = 8 << 20;
+/// A cursor that has not read for so many commits does not keep up: no rows are kept in memory for it.
+const KEEPS_UP: u64 = 8;
+
+/// The task that owns the database.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dir: PathBuf,
+    /// `None` after an error, until it could be opened again.
+    pub(crate) database: Option<Database>,
+    pub(crate) books: Books,
+    pub(crate) retention: Retention,
+    pub(crate) options: tidegate_config::Store,
+    /// Rows on their way to the disk.
+    batch: Option<Batch>,
+    /// When to commit next.
+    due: Option<Instant>,
+    failing: Option<Failing>,
+    /// Where the damaged database is while its successor could not be begun.
+    aside: Option<SetAside>,
+    /// Bytes in the write-ahead log, about.
+    journal: u64,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        dir: PathBuf,
+        database: Database,
+        books: Books,
+        options: tidegate_config::Store,
+    ) -> Writer {
+        let retention = Retention::new(&options);
+        let (batch, due, failing, aside, journal) = (None, None, None, None, 0);
+        let database = Some(database);
+        Writer { shared, dir, database, books, retention, options, batch, due, failing, aside, journal }
+    }
+
+    /// Works until it is told to close, or until every handle and cursor is gone.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.measure().await;
+        loop {
+            let due = self.due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                () = sleep_until(due), if self.due.is_some() => self.commit(false).await,
+                command = commands.recv() => match command {
+                    Some(Command::Close { reply }) => {
+                        self.close().await;
+                        // Nobody waits for the answer when the caller has given up.
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.obey(command).await,
+                    None => return self.close().await,
+                },
+                () = self.shared.wake.notified() => self.arm(),
+                () = std::future::ready(()), if self.retention.is_due() && self.failing.is_none() => self.retain().await,
+            }
+        }
+    }
+
+    /// Sets the time of the next commit if there is anything to commit.
+    pub(crate) fn arm(&mut self) {
+        if self.failing.is_some() {
+            return;
+        }
+        let waiting = self.shared.pending.waiting();
+        let now = Instant::now();
+        if waiting.urgent && waiting.any {
+            self.due = Some(now);
+        } else if self.due.is_none() && (waiting.any || self.has_news()) {
+            self.due = Some(now + self.options.commit);
+        }
+        self.shared.armed.store(self.due.is_some(), Ordering::Release);
+    }
+
+    /// Whether there is something to write that is no row.
+    fn has_news(&self) -> bool {
+        self.books.streams.has_new() || self.books.targets.values().any(|target| target.place().is_unsaved())
+    }
+
+    /// Commits what has arrived; when that fails it is kept and tried again later.
+    async fn commit(&mut self, last: bool) {
+        self.due = None;
+        self.shared.armed.store(false, Ordering::Release);
+        let started = Instant::now();
+        if self.batch.is_none() {
+            let arrived = self.shared.pending.take();
+            if !arrived.rows.is_empty() || !arrived.lost.is_empty() {
+                let batch = Batch::new(arrived, self.books.end);
+                self.books.use_numbers(&batch);
+                self.batch = Some(batch);
+            }
+        }
+        if let Some(aside) = &self.aside {
+            self.replace(aside.why.clone()).await;
+        }
+        match self.try_commit(last).await {
+            Ok(gaps_for) => {
+                self.works_again();
+                self.committed(started, &gaps_for).await;
+            }
+            Err(failure) => self.failed(failure).await,
+        }
+        self.arm();
+    }
+
+    async fn try_commit(&mut self, last: bool) -> Result<Vec<Arc<Target>>, Failure> {
+        let age = self.books.age;
+        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.records.is_empty()) {
+            if let Err(error) = batch.encode(&mut self.books.age).await {
+                (batch.records, self.books.age) = (Vec::new(), age);
+                return Err(Failure::Codec(error));
+            }
+        }
+        let targets: Vec<Arc<Target>> = self.books.targets.values().cloned().collect();
+        if self.database.is_none() && self.reopen().await? {
+            return Ok(targets);
+        }
+        let Some(database) = &mut self.database else { return Ok(Vec::new()) };
+        let commits = self.shared.numbers().commits;
+        let batch = self.batch.as_ref();
+        let written: Written =
+            commit::write(&mut database.connection, &mut self.books, &targets, batch, commits, last).await?;
+        let batch = self.batch.as_ref();
+        Ok(written.note(&mut self.books, batch))
+    }
+
+    /// Opens the database again. True when it turns out that the last commit is there in spite of its error: SQLite finds a
+    /// transaction that is complete in the write-ahead log whether or not its fsync has been reported.
+    async fn reopen(&mut self) -> Result<bool, Failure> {
+        let mut database = Database::reopen(self.dir.join(FILE)).await?;
+        let found = database.number("SELECT coalesce(max(first_position + row_count), 0) FROM log").await?;
+        let expected = self.books.end;
+        let batch = self.batch.as_ref().filter(|batch| batch.end() == found && found > expected);
+        if let Some(batch) = batch {
+            // Written once more, so that it is certainly on the disk.
+            database.number("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+            self.books.gaps = gaps::Gaps::load(&mut database.connection).await?;
+            self.books.advance(batch);
+        } else if found != expected && (found > 0 || self.books.first < expected) {
+            return Err(Failure::Shrunk { found, expected });
+        }
+        let arrived = batch.is_some();
+        self.database = Some(database);
+        Ok(arrived)
+    }
+
+    /// Counts what has been committed and hands the rows on.
+    async fn committed(&mut self, started: Instant, gaps_for: &[Arc<Target>]) {
+        if let Some(database) = &mut self.database {
+            refresh(database, gaps_for).await;
+        }
+        {
+            let mut numbers = self.shared.numbers();
+            numbers.commits += 1;
+            numbers.fsyncs += 1;
+        }
+        let Some(batch) = self.batch.take() else { return };
+        let (rows, bytes, encoded) = (count(batch.entries.len()), batch.bytes(), batch.encoded_bytes());
+        self.hand_on(batch);
+        self.shared.pending.committed(bytes);
+        self.retention.written(encoded);
+        self.journal += encoded + 4 * PAGE;
+        {
+            let mut numbers = self.shared.numbers();
+            numbers.rows_committed += rows;
+            numbers.bytes_committed += encoded;
+            numbers.bytes += encoded;
+            numbers.oldest = self.books.oldest;
+            numbers.commit_times.add(started.elapsed());
+        }
+        if self.journal > CHECKPOINT {
+            self.checkpoint().await;
+        }
+        self.retention.look(&self.books);
+        if self.retention.wants_measure() {
+            self.measure().await;
+        }
+    }
+
+    /// Puts the rows where the cursors find them.
+    fn hand_on(&self, batch: Batch) {
+        let first_time = batch.entries.first().map(|entry| entry.row.time);
+        let (reached, end, commits) = {
+            let tail = self.shared.tail();
+            (tail.first(), tail.end(), tail.commits())
+        };
+        let mut wanted = None;
+        for target in self.books.targets.values() {
+            let mut place = target.place();
+            if place.base() == batch.first_position {
+                place.since = first_time;
+            }
+            let keeps_up = place.read == end || place.read_at_commit + KEEPS_UP >= commits;
+            if place.open && keeps_up {
+                // Who reads the disk has to find the newest rows here once it is through.
+                let read = if place.read >= reached { place.read } else { end };
+                wanted = Some(wanted.map_or(read, |wanted: u64| wanted.min(read)));
+            }
+        }
+        self.shared.tail().add(batch.entries.into_iter(), wanted);
+        self.shared.tell_all();
+    }
+
+    /// Moves the write-ahead log into the database, so that its file can be used from the beginning again.
+    async fn checkpoint(&mut self) {
+        let Some(database) = &mut self.database else { return };
+        match database.number("PRAGMA wal_checkpoint(PASSIVE)").await {
+            Ok(_) => {
+                self.journal = 0;
+                // The log, the database, and the header of the log when it begins again.
+                self.shared.numbers().fsyncs += 3;
+            }
+            // The rows are safe in the write-ahead log; if the disk is at fault the next commit says so.
+            Err(error) => tracing::debug!(%error, "the write-ahead log could not be moved into the database"),
+        }
+    }
+
+    /// Looks up how large the database is.
+    pub(crate) async fn measure(&mut self) {
+        let Some(database) = &mut self.database else { return };
+        let bytes = bytes_in_use(&mut database.connection).await;
+        let size = |suffix: &str| {
+            let path = self.dir.join(format!("{FILE}{suffix}"));
+            std::fs::metadata(path).map_or(0, |file| file.len())
+        };
+        let file_bytes = size("") + size("-wal");
+        if let Ok(bytes) = bytes {
+            self.retention.measured(bytes);
+            let mut numbers = self.shared.numbers();
+            (numbers.bytes, numbers.file_bytes) = (bytes, file_bytes);
+            (numbers.first_position, numbers.oldest) = (self.books.first, self.books.oldest);
+        }
+    }
+
+    /// Notes why nothing can be written, and when to try again.
+    pub(crate) async fn failed(&mut self, failure: Failure) {
+        self.books.gaps.forget();
+        let why = failure.explain();
+        if failure.trouble() == Trouble::Damaged {
+            return self.replace(why).await;
+        }
+        if matches!(failure, Failure::Database(_)) {
+            self.disconnect().await;
+        }
+        self.not_writing(why);
+    }
+
+    /// Tries again later.
+    fn not_writing(&mut self, why: String) {
+        let now = Instant::now();
+        let pause = self.failing.as_ref().map_or(RETRY.0, |failing| (failing.pause * 2).min(RETRY.1));
+        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
+        if self.failing.is_none() {
+            tracing::error!(
+                dir = %self.dir.display(), %why,
+                "rows cannot be written to the disk; they wait in memory, then the newest are dropped and announced as gaps; \
+                 free the disk or repair it, the gateway keeps trying"
+            );
+        }
+        self.failing = Some(Failing { since, pause });
+        self.shared.numbers().failing = Some(why);
+        self.due = Some(now + pause);
+    }
+
+    fn works_again(&mut self) {
+        if let Some(failing) = self.failing.take() {
+            let seconds = failing.since.elapsed().as_secs();
+            let dropped = self.shared.pending.waiting().dropped;
+            tracing::info!(seconds, dropped_since_start = dropped, "rows are written to the disk again");
+            self.shared.numbers().failing = None;
+        }
+    }
+
+    async fn disconnect(&mut self) {
+        if let Some(database) = self.database.take() {
+            // The error of a connection that has failed already says nothing new.
+            let _ = database.close().await;
+        }
+    }
+
+    /// Sets the damaged database aside and begins a new one with what is known by heart.
+    async fn replace(&mut self, why: String) {
+        self.disconnect().await;
+        self.shared.readers().close().await;
+        let aside = match self.aside.take().map_or_else(|| damage::set_aside(&self.dir, &why), Ok) {
+            Ok(aside) => aside,
+            Err(error) => return self.not_writing(error.to_string()),
+        };
+        match damage::begin_again(&self.dir, &aside, &mut self.books).await {
+            Ok(database) => {
+                self.shared.replace_readers(readers(&database.path));
+                self.database = Some(database);
+                self.shared.tail().restart(self.books.end);
+                self.due = Some(Instant::now());
+                self.shared.tell_all();
+            }
+            Err(error) => {
+                self.aside = Some(aside);
+                self.not_writing(error.to_string());
+            }
+        }
+    }
+
+    /// A last commit, then the end of the database.
+    async fn close(&mut self) {
+        self.shared.pending.close();
+        self.commit(true).await;
+        if let Some(failing) = &self.failing {
+            let rows = self.batch.as_ref().map_or(0, |batch| batch.entries.len());
+            let why = self.shared.numbers().failing.clone().unwrap_or_default();
+            tracing::error!(rows, %why, seconds = failing.since.elapsed().as_secs(), "the last rows could not be written and are lost");
+        }
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tell_all();
+        self.shared.readers().close().await;
+        if let Some(database) = self.database.take() {
+            if let Err(error) = database.close().await {
+                tracing::warn!(%error, "the database was not closed cleanly; nothing is lost");
+            }
+        }
+    }
+}
+
+/// Counts the gaps of these targets anew.
+async fn refresh(database: &mut Database, targets: &[Arc<Target>]) {
+    for target in targets {
+        if let Err(error) = gaps::refresh(&mut database.connection, target).await {
+            tracing::warn!(target = %target.name, %error, "the gaps of a target could not be counted");
+        }
+    }
+}
