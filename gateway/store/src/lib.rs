@@ -33,7 +33,7 @@ mod tail;
 mod target;
 mod writer;
 
-pub use cursor::Cursor;
+pub use cursor::{Acknowledger, Cursor};
 pub use delivery::{Delivery, GapReason, Item, Ticket};
 pub use error::StoreError;
 pub use status::{CommitTimes, CursorStatus, Dropped, StoreStatus};
