@@ -97,6 +97,10 @@ pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Repor
 /// Checks every profile of the site with the driver of its family.
 fn check_profiles(site: &Site, drivers: &[&'static dyn Driver], report: &mut Report) {
     for profile in &site.profiles {
+        if profile.driver.is_empty() {
+            // That it is missing has been reported.
+            continue;
+        }
         let Some(driver) = drivers.iter().find(|driver| driver.family() == *profile.driver) else {
             let mut families: Vec<&str> = drivers.iter().map(|driver| driver.family()).collect();
             families.dedup();
@@ -181,7 +185,8 @@ fn share(profile: &config::Profile, plans: &[GroupPlan], report: &mut Report) ->
 
 /// The text that a link is made of: its own table, those of its devices, and their profiles' files.
 fn fingerprint(link: &config::Link) -> String {
-    let mut text = format!("{:?}", link.table.entries().map(|(key, _, node)| format!("{key}={node}")).collect::<Vec<_>>());
+    let mut text =
+        format!("{:?}", link.table.entries().map(|(key, _, node)| format!("{key}={node}")).collect::<Vec<_>>());
     for device in &link.devices {
         let keys: Vec<String> = device.table.entries().map(|(key, _, node)| format!("{key}={node}")).collect();
         let source = match &device.profile.origin {

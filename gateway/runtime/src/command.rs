@@ -16,7 +16,7 @@ use crate::{clock::Clock, device::Latest};
 /// How long a command may wait for the device when it does not say itself.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
 /// The longest time a command may ask for.
-pub const LONGEST_TTL: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_TTL: Duration = Duration::from_secs(3600);
 
 /// Commands waiting for one link, at most.
 pub(crate) const QUEUE: usize = 64;

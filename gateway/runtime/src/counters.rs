@@ -43,10 +43,7 @@ impl Latency {
     }
 
     pub(crate) fn snapshot(&self) -> LatencySnapshot {
-        LatencySnapshot {
-            buckets: self.buckets.iter().map(Counter::get).collect(),
-            sum_micros: self.sum_micros.get(),
-        }
+        LatencySnapshot { buckets: self.buckets.iter().map(Counter::get).collect(), sum_micros: self.sum_micros.get() }
     }
 }
 

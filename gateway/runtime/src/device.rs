@@ -20,7 +20,6 @@ use crate::{
 
 /// One group of one device, ready to be polled.
 pub(crate) struct GroupTask {
-    pub(crate) name: Name,
     pub(crate) interval: Duration,
     pub(crate) stages: Arc<Stages>,
     state: State,
@@ -35,7 +34,6 @@ pub(crate) struct GroupTask {
 impl GroupTask {
     /// A group whose stream ends with row `last_seq` so far.
     pub(crate) fn new(
-        name: Name,
         interval: Duration,
         stages: Arc<Stages>,
         stream: Arc<Stream>,
@@ -44,7 +42,7 @@ impl GroupTask {
     ) -> GroupTask {
         let state = State::new(&stages);
         let size = PayloadSize::default();
-        GroupTask { name, interval, stages, state, stream, last_seq, topic: topic.into(), size, polled: None }
+        GroupTask { interval, stages, state, stream, last_seq, topic: topic.into(), size, polled: None }
     }
 }
 
@@ -105,7 +103,7 @@ pub(crate) struct Emitter {
 }
 
 impl DeviceTask {
-    /// Turns the readings of one poll into a row and sends it on its way. Returns the most serious reason in it, if any.
+    /// Turns the readings of one poll into a row and sends it on its way.
     pub(crate) fn emit(&mut self, group: usize, readings: &mut Readings, emitter: &Emitter) {
         let Some(group) = self.groups.get_mut(group) else { return };
         let now = emitter.clock.now();
@@ -185,7 +183,9 @@ impl DeviceTask {
         let reason = reason.map(Reason::as_str);
         emitter.outputs.device_state(&self.name, state, reason, since);
         match state {
-            DeviceState::Online if before.state.is_some() => tracing::info!(device = %self.name, "device is online again"),
+            DeviceState::Online if before.state.is_some() => {
+                tracing::info!(device = %self.name, "device is online again")
+            }
             DeviceState::Online => tracing::debug!(device = %self.name, "device is online"),
             DeviceState::Degraded => tracing::debug!(device = %self.name, reason, "device answers in part"),
             DeviceState::Offline => tracing::info!(

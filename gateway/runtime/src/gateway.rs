@@ -173,7 +173,12 @@ impl Gateway {
         Ok(())
     }
 
-    async fn start_link(&self, assembled: AssembledLink, index: usize, count: usize) -> Result<RunningLink, StoreError> {
+    async fn start_link(
+        &self,
+        assembled: AssembledLink,
+        index: usize,
+        count: usize,
+    ) -> Result<RunningLink, StoreError> {
         let clock = self.handle.clock();
         let counters = Arc::new(LinkCounters::default());
         let since = clock.timestamp(clock.now());
@@ -231,7 +236,7 @@ impl Gateway {
                 self.outputs.store.stream(&device.name, &group.name, group.stages.columns()).await?;
             let topic = self.outputs.topics.data(&device.name, &group.name);
             let stages = Arc::clone(&group.stages);
-            groups.push(GroupTask::new(group.name.clone(), group.interval, stages, stream, last_seq, topic));
+            groups.push(GroupTask::new(group.interval, stages, stream, last_seq, topic));
         }
         Ok(DeviceTask {
             name: device.name.clone(),

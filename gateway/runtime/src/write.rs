@@ -57,7 +57,6 @@ async fn one(
         Ok(Written::Confirmed) => Ok(()),
         Ok(Written::Refused(why)) => Err(WriteError::RefusedByDevice(why)),
         Ok(Written::Unknown(why)) => Err(WriteError::Unknown(why)),
-        Ok(Written::Unknown(why)) => Err(WriteError::Unknown(why)),
         Err(lost) => {
             if let Some(device) = task.devices.get_mut(device) {
                 device.failed(tidegate_model::Reason::Timeout, task.emitter.clock.now(), &task.emitter);

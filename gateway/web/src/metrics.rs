@@ -188,10 +188,7 @@ impl Snapshot {
 /// No labels on an exemplar: there are no exemplars.
 type NoLabels = [(&'static str, &'static str); 0];
 
-fn histogram(
-    metric: &mut prometheus_client::encoding::MetricEncoder<'_>,
-    latency: &LatencySnapshot,
-) -> fmt::Result {
+fn histogram(metric: &mut prometheus_client::encoding::MetricEncoder<'_>, latency: &LatencySnapshot) -> fmt::Result {
     let bounds = LATENCY_BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::MAX]);
     let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets.iter().copied()).collect();
     let count = latency.buckets.iter().sum();

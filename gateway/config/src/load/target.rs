@@ -61,7 +61,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     let keep_alives = SECOND..=HOUR;
     let keep_alive = table.take_within("keep_alive", 30 * SECOND, keep_alives, report).value;
     let in_flight = table.take_within("in_flight", 100, 1..=10_000, report).value;
-    let retry_longest = table.take_within("retry_longest", 60 * SECOND, SECOND..=24 * HOUR, report).value;
+    let retry_longest = table.take_within("retry_longest", 10 * SECOND, SECOND..=24 * HOUR, report).value;
     let client_id = client_id(table, report);
     let url = url?.value;
     Some(MqttTarget {

@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    commands,
+    logging::{self, Format},
+};
+
+/// An industrial protocol gateway: reads machines, serves a local MQTT broker, keeps days of data on a small disk and
+/// hands it to the cloud whenever there is a link.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,tidegate_north=debug`.
+    #[arg(long, global = true, default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start simulated devices, a gateway over them and a second broker as "the cloud", all on loopback.
+    #[command(after_help = "Examples:\n  tidegate demo\n  tidegate demo --dir /tmp/plant")]
+    Demo {
+        /// Where the site that the demo uses is written, and its data.
+        #[arg(long, default_value = "demo")]
+        dir: PathBuf,
+    },
+    /// Run a site. SIGTERM and Ctrl-C stop it cleanly, SIGHUP reloads it.
+    #[command(
+        after_help = "Examples:\n  tidegate run\n  tidegate run -c /etc/tidegate/tidegate.toml --log-format json"
+    )]
+    Run {
+        #[command(flatten)]
+        site: SiteFile,
+    },
+    /// Report every mistake in a site and its profiles, and forecast the load of each link. Exit code 1 on a mistake.
+    #[command(after_help = "Examples:\n  tidegate check\n  tidegate check -c site/tidegate.toml")]
+    Check {
+        #[command(flatten)]
+        site: SiteFile,
+    },
+    /// Print the configuration in force and where each value comes from.
+    PrintConfig {
+        #[command(flatten)]
+        site: SiteFile,
+    },
+    /// List the drivers that are built in and what each can do.
+    Drivers,
+    /// Print the latest samples of a device, through the running gateway.
+    #[command(after_help = "Examples:\n  tidegate read meter-1\n  tidegate read meter-1 voltage_l1 current_l1")]
+    Read {
+        #[command(flatten)]
+        site: SiteFile,
+        /// The device.
+        device: String,
+        /// The tags; all of them unless named.
+        tags: Vec<String>,
+    },
+    /// Write tags of a device, through the running gateway, and wait for the device's answer.
+    #[command(
+        after_help = "Examples:\n  tidegate write oven-1 setpoint=42.5\n  tidegate write oven-1 mode=auto enabled=true"
+    )]
+    Write {
+        #[command(flatten)]
+        site: SiteFile,
+        /// The device.
+        device: String,
+        /// What to write: TAG=VALUE.
+        #[arg(required = true, value_name = "TAG=VALUE")]
+        values: Vec<String>,
+    },
+    /// Print what waits in the store for each target.
+    Queue {
+        #[command(flatten)]
+        site: SiteFile,
+    },
+    /// Exit with 0 while the gateway is healthy; for container health checks.
+    Healthcheck {
+        #[command(flatten)]
+        site: SiteFile,
+    },
+}
+
+/// Which site is meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SiteFile {
+    /// The site's file.
+    #[arg(short = 'c', long = "config", default_value = "tidegate.toml")]
+    pub(crate) config: PathBuf,
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        logging::start(self.log_format, &self.log)?;
+        match self.command {
+            Command::Demo { dir } => commands::demo::demo(&dir),
+            Command::Run { site } => commands::run::run(&site.config),
+            Command::Check { site } => commands::check::check(&site.config),
+            Command::PrintConfig { site } => commands::check::print_config(&site.config),
+            Command::Drivers => commands::drivers::drivers(),
+            Command::Read { site, device, tags } => commands::values::read(&site.config, &device, &tags),
+            Command::Write { site, device, values } => commands::values::write(&site.config, &device, &values),
+            Command::Queue { site } => commands::queue::queue(&site.config),
+            Command::Healthcheck { site } => commands::healthcheck::healthcheck(&site.config),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What each command of the command line does, one file each.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod drivers;
+pub(crate) mod healthcheck;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod values;

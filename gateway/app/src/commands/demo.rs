@@ -1,0 +1,97 @@
+//! `tidegate demo`: a simulated plant, a gateway over it and a second broker as "the cloud", all on loopback.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use tidegate_broker::Broker;
+use tidegate_config::{self as config, Profiles};
+use tidegate_runtime::{DeviceState, Handle};
+
+use crate::{
+    commands::run::{runtime, serve},
+    demo::{plant::Plant, site as demo_site},
+    running::Running,
+    site,
+};
+
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) fn demo(dir: &Path) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(async {
+        demo_site::write_profiles(dir)?;
+        let plant = Plant::start(&dir.join("profiles"))?;
+        let cloud = cloud().await.context("failed to start the broker that plays the cloud")?;
+        let file = demo_site::write(dir, &plant, cloud.address())?;
+        let (loaded, report) = site::check(&file, Profiles::Used);
+        eprint!("{}", report.render());
+        let Some(loaded) = loaded else {
+            bail!("{} has mistakes; mend them, or remove it and start again", file.display());
+        };
+        let mut running = Running::start(loaded).await?;
+        println!("{}", welcome(&running, &plant, &cloud, &file));
+        let teller = tokio::spawn(tell(running.handle()));
+        serve(&mut running, &file).await?;
+        teller.abort();
+        println!("stopping");
+        running.stop().await;
+        cloud.stop().await;
+        drop(plant);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A broker that is not the gateway's.
+async fn cloud() -> anyhow::Result<Broker> {
+    let options = config::Broker {
+        listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+        topic_root: "tidegate".to_owned(),
+        tag_topics: false,
+        users: Vec::new(),
+    };
+    Ok(Broker::start(&options).await?)
+}
+
+/// What a person needs to look around.
+fn welcome(running: &Running, plant: &Plant, cloud: &Broker, file: &Path) -> String {
+    let (local, web) = (running.broker_address(), running.web_address());
+    let password = match &running.first_password {
+        Some(password) => format!("user admin, password {password} (shown this once)"),
+        None => "user admin, the password of the first start".to_owned(),
+    };
+    let file = file.display();
+    format!(
+        "\nTidegate is running over {machines} simulated machines.\n\n\
+         the site      {file}\n\
+         interface     http://{web}/api/v1/status   {password}\n\
+         metrics       http://{web}/metrics\n\
+         live data     mosquitto_sub -p {local_port} -v -t 'tidegate/#'\n\
+         the cloud     mosquitto_sub -p {cloud_port} -v -t 'tidegate/#'\n\
+         a value       tidegate read -c {file} {device}\n\
+         the queue     tidegate queue -c {file}\n\n\
+         Ctrl-C stops it.\n",
+        machines = plant.machines().len(),
+        local_port = local.port(),
+        cloud_port = cloud.address().port(),
+        device = plant.machines().first().map_or("", |machine| machine.device),
+    )
+}
+
+/// Says from time to time how it goes.
+async fn tell(handle: Handle) {
+    let mut rows_before = 0;
+    loop {
+        handle.clock().sleep(TELL_EVERY).await;
+        let status = handle.status();
+        let devices = || status.links.iter().flat_map(|link| &link.devices);
+        let online = devices().filter(|device| device.state == Some(DeviceState::Online)).count();
+        let rows: u64 = status.links.iter().map(|link| link.rows).sum();
+        let waiting: u64 = status.targets.iter().map(|target| target.waiting_rows).sum();
+        println!(
+            "{online} of {} machines online, {} rows in the last {} s, {waiting} rows wait for the cloud",
+            devices().count(),
+            rows.saturating_sub(rows_before),
+            TELL_EVERY.as_secs()
+        );
+        rows_before = rows;
+    }
+}

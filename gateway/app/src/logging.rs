@@ -1,0 +1,29 @@
+//! Log lines: text for people, JSON for machines; always on standard error.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Starts logging. The libraries that only repeat what the gateway says better are kept to warnings.
+pub(crate) fn start(format: Format, filter: &str) -> anyhow::Result<()> {
+    let libraries = "rumqttd=error,rumqttc=error,sqlx=warn,hyper=warn";
+    let filter = EnvFilter::builder()
+        .parse(format!("{libraries},{filter}"))
+        .with_context(|| format!("--log \"{filter}\" is no log filter; try info or debug"))?;
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        Format::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! A running site: store, broker, links, targets and web interface, built in order and stopped in the opposite one.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use tidegate_broker::Broker;
+use tidegate_config::{self as config, Profiles, Site, TargetKind};
+use tidegate_model::Name;
+use tidegate_north::{MqttTarget, TargetState};
+use tidegate_runtime::{Gateway, Handle, Options, TargetProbe, TargetStatus};
+use tidegate_store::Store;
+use tidegate_web::{Access, Server};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::site::{self, Loaded};
+
+/// A running site.
+pub(crate) struct Running {
+    site: Site,
+    store: Store,
+    broker: Broker,
+    gateway: Gateway,
+    targets: Vec<RunningTarget>,
+    web: Server,
+    /// The password of the user `admin`, when this start has made it.
+    pub(crate) first_password: Option<String>,
+}
+
+struct RunningTarget {
+    target: config::Target,
+    status: tidegate_north::TargetStatus,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts everything, or nothing.
+    pub(crate) async fn start(loaded: Loaded) -> anyhow::Result<Running> {
+        let Loaded { site, assembly } = loaded;
+        let data_dir = &site.gateway.data_dir;
+        let opened = Store::open(data_dir, &site.store).await.context("failed to open the store")?;
+        if let Some(set_aside) = &opened.set_aside {
+            tracing::error!(
+                path = %set_aside.path.display(),
+                why = set_aside.why,
+                "the database was damaged and has been set aside; a new one was begun; keep the old one for rescue"
+            );
+        }
+        let store = opened.store;
+        let broker = Broker::start(&site.broker).await.context("failed to start the local broker")?;
+        let options = Options {
+            id: site.gateway.id.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            topic_root: site.broker.topic_root.clone(),
+            tag_topics: site.broker.tag_topics,
+            store: store.clone(),
+            broker: broker.clone(),
+        };
+        let (access, first_password) = Access::open(data_dir).context("failed to prepare the logins")?;
+        let gateway = Gateway::start(options, assembly).await.context("failed to start the links")?;
+        let handle = gateway.handle();
+        let web = Server::start(&site.web, handle, access).await.context("failed to start the web interface")?;
+        let mut running = Running { site, store, broker, gateway, targets: Vec::new(), web, first_password };
+        for target in running.site.targets.clone() {
+            running.start_target(target).await?;
+        }
+        running.publish_targets();
+        Ok(running)
+    }
+
+    /// Where the local broker listens.
+    pub(crate) fn broker_address(&self) -> std::net::SocketAddr {
+        self.broker.address()
+    }
+
+    /// Where the web interface listens.
+    pub(crate) fn web_address(&self) -> std::net::SocketAddr {
+        self.web.address()
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.gateway.handle()
+    }
+
+    /// Reads the site again and goes over to it. With a mistake in it, the old one goes on.
+    pub(crate) async fn reload(&mut self, config: &Path) {
+        let (loaded, report) = site::check(config, Profiles::Used);
+        let Some(Loaded { site, assembly }) = loaded else {
+            eprint!("{}", report.render());
+            tracing::error!("the site has mistakes; the gateway goes on with the old one until they are mended");
+            return;
+        };
+        self.warn_of_restarts(&site);
+        match self.gateway.reload(assembly).await {
+            Ok(done) => {
+                tracing::info!(kept = done.kept, started = done.started, stopped = done.stopped, "site reloaded");
+            }
+            Err(error) => tracing::error!(%error, "new links could not be started; reload again when it is mended"),
+        }
+        self.reload_targets(site.targets.clone()).await;
+        self.site.targets = site.targets;
+    }
+
+    /// What a reload cannot change is said, not silently left.
+    fn warn_of_restarts(&self, new: &Site) {
+        let old = &self.site;
+        let same = [
+            ("[gateway]", old.gateway.id == new.gateway.id && old.gateway.data_dir == new.gateway.data_dir),
+            ("[broker]", old.broker == new.broker),
+            ("[store]", old.store == new.store),
+            ("[web]", old.web == new.web),
+        ];
+        for (section, _) in same.iter().filter(|(_, same)| !same) {
+            tracing::warn!(section, "a change here takes a restart; until then the old values are in force");
+        }
+    }
+
+    /// Stops targets that are gone or changed and starts those that are new or changed; their cursors stay in the store.
+    async fn reload_targets(&mut self, new: Vec<config::Target>) {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.targets).into_iter().partition(|running| new.contains(&running.target));
+        self.targets = kept;
+        for target in gone {
+            target.stop().await;
+        }
+        for target in new {
+            if self.targets.iter().any(|running| running.target == target) {
+                continue;
+            }
+            let name = target.name.clone();
+            if let Err(error) = self.start_target(target).await {
+                tracing::error!(target = %name, error = format!("{error:#}"), "target could not be started; its rows wait");
+            }
+        }
+        self.publish_targets();
+    }
+
+    async fn start_target(&mut self, target: config::Target) -> anyhow::Result<()> {
+        let TargetKind::Mqtt(options) = &target.kind;
+        let clock = self.gateway.handle().clock().clone();
+        let now = Arc::new(move || clock.timestamp(clock.now()));
+        let gateway = self.site.gateway.id.clone();
+        let root = &self.site.broker.topic_root;
+        let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
+            .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        let cursor = self
+            .store
+            .cursor(&target.name, target.start)
+            .await
+            .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
+        let status = mqtt.status();
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(mqtt.run(cursor, cancel.clone()));
+        self.targets.push(RunningTarget { target, status, cancel, task });
+        Ok(())
+    }
+
+    fn publish_targets(&self) {
+        let probes = self.targets.iter().map(|target| {
+            let status = target.status.clone();
+            let probe: TargetProbe = Box::new(move || probe(&status));
+            probe
+        });
+        self.gateway.handle().set_targets(probes.collect());
+    }
+
+    /// Stops everything: links first, so that their last rows still go to the store, then the rest.
+    pub(crate) async fn stop(self) {
+        self.web.stop().await;
+        self.gateway.stop().await;
+        for target in self.targets {
+            target.stop().await;
+        }
+        self.store.close().await;
+        self.broker.stop().await;
+    }
+
+    /// The gateway's id.
+    pub(crate) fn id(&self) -> &Name {
+        &self.site.gateway.id
+    }
+}
+
+impl RunningTarget {
+    async fn stop(self) {
+        self.cancel.cancel();
+        // A task that panicked has been reported by the runtime; its cursor is where it was.
+        let _ = self.task.await;
+    }
+}
+
+/// The status of a target in the words of the interface.
+fn probe(status: &tidegate_north::TargetStatus) -> TargetStatus {
+    let now = status.snapshot();
+    let (state, next_try) = match now.state {
+        TargetState::Connecting => ("connecting", None),
+        TargetState::Online => ("online", None),
+        TargetState::BackingOff { until } => ("backing_off", Some(until.as_millis())),
+        TargetState::Stopped => ("stopped", None),
+    };
+    TargetStatus {
+        name: now.name.to_string(),
+        state: state.to_owned(),
+        since: now.since.as_millis(),
+        next_try,
+        last_error: now.last_error,
+        sent: now.sent,
+        acknowledged: now.acknowledged,
+        bytes: now.bytes,
+        reconnects: now.reconnects,
+        in_flight: now.in_flight,
+        ..TargetStatus::default()
+    }
+}
