@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -62,8 +61,6 @@ pub(crate) struct Shared {
     streams: Mutex<HashMap<StreamId, Arc<Stream>>>,
     numbers: Mutex<Numbers>,
     readers: Mutex<SqlitePool>,
-    /// Held for as long as anybody may touch the database.
-    _lock: File,
 }
 
 /// What the writer counts.
@@ -89,7 +86,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(pending: Pending, tail: Tail, readers: SqlitePool, file_lock: File) -> Shared {
+    pub(crate) fn new(pending: Pending, tail: Tail, readers: SqlitePool) -> Shared {
         Shared {
             pending,
             wake: Notify::new(),
@@ -100,7 +97,6 @@ impl Shared {
             streams: Mutex::default(),
             numbers: Mutex::default(),
             readers: Mutex::new(readers),
-            _lock: file_lock,
         }
     }
 

@@ -65,7 +65,7 @@ impl Store {
     ///
     /// [`StoreError::Directory`], [`StoreError::InUse`], [`StoreError::NewerFormat`] or [`StoreError::Database`].
     pub async fn open(dir: &Path, options: &tidegate_config::Store) -> Result<Opened, StoreError> {
-        let file_lock = lock::take(dir)?;
+        let directory = lock::take(dir)?;
         let (database, books, set_aside) = match open_database(dir, options).await {
             Ok((database, books)) => (database, books, None),
             Err(Unusable::Damaged(why)) => {
@@ -75,11 +75,11 @@ impl Store {
             Err(Unusable::Other(error)) => return Err(error),
         };
         let tail = Tail::new(TAIL_BYTES, books.end);
-        let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, readers(&database.path), file_lock));
+        let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, readers(&database.path)));
         shared.targets().clone_from(&books.targets);
         shared.numbers().boot = books.boot;
         let (commands, requests) = mpsc::channel(COMMANDS);
-        let mut writer = Writer::new(Arc::clone(&shared), dir.to_owned(), database, books, options.clone());
+        let mut writer = Writer::new(Arc::clone(&shared), dir.to_owned(), directory, database, books, options.clone());
         writer.measure().await;
         tokio::spawn(writer.run(requests));
         Ok(Opened { store: Store { shared, commands }, set_aside })

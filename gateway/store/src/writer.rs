@@ -1,7 +1,7 @@
 //! The task that owns the database: it commits, answers the handles and the cursors between two commits, and keeps trying while
 //! the disk fails.
 
-use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{fs::File, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     aside: Option<SetAside>,
     /// Bytes in the write-ahead log, about.
     journal: u64,
+    /// Says that the directory is in use; given back when the database is closed.
+    directory: Option<File>,
 }
 
 #[derive(Debug)]
@@ -60,14 +62,15 @@ impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         dir: PathBuf,
+        directory: File,
         database: Database,
         books: Books,
         options: tidegate_config::Store,
     ) -> Writer {
         let retention = Retention::new(&options);
         let (batch, due, failing, aside, journal) = (None, None, None, None, 0);
-        let database = Some(database);
-        Writer { shared, dir, database, books, retention, options, batch, due, failing, aside, journal }
+        let (database, directory) = (Some(database), Some(directory));
+        Writer { shared, dir, database, books, retention, options, batch, due, failing, aside, journal, directory }
     }
 
     /// Works until it is told to close, or until every handle and cursor is gone.
@@ -355,6 +358,7 @@ impl Writer {
                 tracing::warn!(%error, "the database was not closed cleanly; nothing is lost");
             }
         }
+        self.directory = None;
     }
 }
 
