@@ -74,7 +74,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads what [`encode`] has written. Takes at most three times [`MAX_BYTES`] of memory, whatever the bytes are.
+    /// Reads what [`encode`] has written. Takes at most five times [`MAX_BYTES`] of memory, whatever the bytes are.
     ///
     /// # Errors
     ///

@@ -83,6 +83,11 @@ impl Budget {
         self.0 = left.ok_or(CodecError::TooLarge { limit: MAX_BYTES })?;
         Ok(())
     }
+
+    /// How many things of that size it is still good for.
+    fn room(&self, size: usize) -> usize {
+        self.0 / size
+    }
 }
 
 /// So many slots or items in a row that are of one kind.
@@ -124,7 +129,7 @@ fn heads(input: &mut Input) -> Result<Vec<Head>, CodecError> {
         };
         if flags & SAME_SHAPE == 0 {
             let runs;
-            (columns, runs) = read_runs(input)?;
+            (columns, runs) = read_runs(input, budget.room(size_of::<Slot>()))?;
             shape = Some(runs.into());
         }
         budget.take(columns, size_of::<Slot>())?;
@@ -134,10 +139,13 @@ fn heads(input: &mut Input) -> Result<Vec<Head>, CodecError> {
     Ok(heads)
 }
 
-/// How many marks there are, and the marks. Every run takes two bytes of input at least, which bounds their number.
-pub(super) fn read_runs(input: &mut Input) -> Result<(usize, Vec<Run>), CodecError> {
+/// How many marks there are, at most `limit`, and the marks.
+pub(super) fn read_runs(input: &mut Input, limit: usize) -> Result<(usize, Vec<Run>), CodecError> {
     const WHAT: &str = "a run of slots";
     let count = input.count(WHAT)?;
+    if count > limit {
+        return Err(CodecError::TooLarge { limit: MAX_BYTES });
+    }
     let mut left = count;
     let mut runs = Vec::new();
     while left > 0 {

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::CodecError;
 
+/// Each value takes at least this much memory in rows that `encode` accepts.
+const MOST: usize = MAX_BYTES / size_of::<Value>();
+
 /// The values that no slot has taken yet, in the order of the slots.
 pub(super) struct Values<'a> {
     /// Of each array: its runs.
@@ -32,8 +35,7 @@ pub(super) struct Values<'a> {
 impl<'a> Values<'a> {
     /// Reads all sections, to the end of the body.
     pub(super) fn read(input: &mut Input<'a>) -> Result<Values<'a>, CodecError> {
-        // Each value takes at least this much memory in rows that `encode` accepts.
-        let mut room = MAX_BYTES / size_of::<Value>();
+        let mut room = MOST;
         let mut section = |values: Result<Vec<u64>, CodecError>| {
             values.map(|values| {
                 room -= values.len();
@@ -42,7 +44,7 @@ impl<'a> Values<'a> {
         };
         let arrays = input.count("the length of the arrays")?;
         let arrays = Input::new(input.take(arrays, "the arrays")?);
-        let (bools, room) = section(planes::read(input, MAX_BYTES / size_of::<Value>(), "the bools"))?;
+        let (bools, room) = section(planes::read(input, MOST, "the bools"))?;
         let (ints, room) = section(planes::read(input, room, "the integers"))?;
         let (uints, room) = section(planes::read(input, room, "the unsigned integers"))?;
         let (singles, room) = section(floats::read::<Single>(input, room, "the 32-bit floats"))?;
@@ -99,7 +101,7 @@ impl<'a> Values<'a> {
 
     /// An array takes its items from the sections one by one, so it never has more of them than there are.
     fn array(&mut self) -> Result<Value, CodecError> {
-        let (_, runs) = read_runs(&mut self.arrays)?;
+        let (_, runs) = read_runs(&mut self.arrays, MOST)?;
         let mut items = Vec::new();
         for Run { mark, length } in runs {
             let Mark::Good(content @ Content::One(_)) = mark else {

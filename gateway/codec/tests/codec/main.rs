@@ -1,0 +1,6 @@
+//! What the codec writes is what the public page and FORMAT.md say, and what it has ever written is still read.
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod json;
