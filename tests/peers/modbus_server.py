@@ -8,6 +8,8 @@ holding, input), each with addresses 0 to size - 1, all 0. Then it takes command
 
     set UNIT TABLE ADDRESS VALUE...    changes values, as the machine behind the registers would
     get UNIT TABLE ADDRESS COUNT       what the registers hold now
+    put UNIT ADDRESS TYPE ORDER VALUE  a value into holding registers, encoded by pymodbus (FLOAT32 big 1.5)
+    take UNIT ADDRESS TYPE ORDER COUNT a value out of so many holding registers, decoded by pymodbus
     hole UNIT ADDRESS COUNT            requests that touch these registers get "illegal data address"
     silent UNIT on|off                 whether the unit leaves requests unanswered
     requests                           UNIT:FUNCTION:ADDRESS:COUNT of each request since the last time this was asked
@@ -21,6 +23,7 @@ import collections
 import functools
 import sys
 
+from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import NoSuchIdException
 from pymodbus.server import ModbusTcpServer
@@ -89,9 +92,11 @@ class Plant:
         if verb == "hole":
             self.holes[unit].append((int(arguments[1]), int(arguments[2])))
             return []
-        table, address, rest = arguments[1], int(arguments[2]), [int(word) for word in arguments[3:]]
         self.from_within = True
         try:
+            if verb in ("put", "take"):
+                return await self.encoded(verb, unit, int(arguments[1]), *arguments[2:])
+            table, address, rest = arguments[1], int(arguments[2]), [int(word) for word in arguments[3:]]
             if verb == "get":
                 values = await self.server.async_getValues(unit, TABLES[table], address, rest[0])
                 return [int(value) for value in values]
@@ -102,6 +107,17 @@ class Plant:
         finally:
             self.from_within = False
         raise ValueError(f"no command {verb}")
+
+    async def encoded(self, verb, unit, address, kind, order, value):
+        """`put` and `take`: what the bytes of a value are is not for our own code to say here."""
+        datatype = ModbusClientMixin.DATATYPE[kind]
+        if verb == "take":
+            registers = await self.server.async_getValues(unit, TABLES["holding"], address, int(value))
+            return [ModbusClientMixin.convert_from_registers(registers, datatype, word_order=order)]
+        python = {"F": float, "S": str}.get(kind[0], int)(value)
+        registers = ModbusClientMixin.convert_to_registers(python, datatype, word_order=order)
+        await self.server.async_setValues(unit, TABLES["holding"], address, registers)
+        return []
 
 
 async def main():

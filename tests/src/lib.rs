@@ -17,6 +17,7 @@
 //! ```
 
 mod child;
+mod device;
 mod gateway;
 mod http;
 mod modbus_server;
@@ -28,9 +29,10 @@ mod subscriber;
 mod wait;
 
 pub use child::{Child, Line};
+pub use device::Device;
 pub use gateway::{Gateway, program};
 pub use http::{Answer, get};
-pub use modbus_server::{ModbusServer, Request, Table};
+pub use modbus_server::{ModbusServer, Request, Table, WordOrder};
 pub use mosquitto::{Mosquitto, publish};
 pub use peers::Peers;
 pub use port::Port;

@@ -33,6 +33,24 @@ impl Table {
     }
 }
 
+/// In which order the registers of a long value stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WordOrder {
+    /// The one with the highest bytes first.
+    Big,
+    /// The one with the lowest bytes first.
+    Little,
+}
+
+impl WordOrder {
+    fn as_str(self) -> &'static str {
+        match self {
+            WordOrder::Big => "big",
+            WordOrder::Little => "little",
+        }
+    }
+}
+
 /// A request that the device has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
@@ -104,6 +122,26 @@ impl ModbusServer {
     pub fn get(&mut self, unit: u8, table: Table, address: u16, count: u16) -> anyhow::Result<Vec<u16>> {
         let answer = self.ask(&format!("get {unit} {} {address} {count}", table.as_str()))?;
         answer.iter().map(|word| Ok(word.parse()?)).collect()
+    }
+
+    /// Puts a value into holding registers as pymodbus encodes it: `kind` is one of its types (`FLOAT32`), and the register
+    /// with the highest bytes comes first or last.
+    ///
+    /// # Errors
+    ///
+    /// When pymodbus cannot encode it, or the server has ended.
+    pub fn put(&mut self, unit: u8, address: u16, kind: &str, order: WordOrder, value: &str) -> anyhow::Result<()> {
+        self.ask(&format!("put {unit} {address} {kind} {} {value}", order.as_str())).map(drop)
+    }
+
+    /// Takes a value out of so many holding registers as pymodbus decodes it.
+    ///
+    /// # Errors
+    ///
+    /// When pymodbus cannot decode it, or the server has ended.
+    pub fn take(&mut self, unit: u8, address: u16, kind: &str, order: WordOrder, count: u16) -> anyhow::Result<String> {
+        let answer = self.ask(&format!("take {unit} {address} {kind} {} {count}", order.as_str()))?;
+        Ok(answer.join(" "))
     }
 
     /// From now on, requests that touch these registers are answered with "illegal data address".
