@@ -1,6 +1,8 @@
 //! Licences and advisories of every dependency, by cargo-deny with `deny.toml`.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
 
 use crate::{shell, tally::Tally, workspace::Workspace};
 
@@ -41,8 +43,10 @@ fn install(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     }
     // Not optimised: it runs for a second, and an optimised build takes many minutes.
     let mut build = shell::cargo(["install", "cargo-deny", "--version", VERSION, "--locked", "--debug", "--force"]);
-    build.arg("--root").arg(workspace.tools()).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let objects = workspace.tools().join("build");
+    build.arg("--root").arg(workspace.tools()).arg("--target-dir").arg(&objects).env("CARGO_PROFILE_DEV_DEBUG", "0");
     shell::must(&mut build)?;
+    fs::remove_dir_all(&objects).with_context(|| format!("failed to remove {}", objects.display()))?;
     Ok(own)
 }
 
