@@ -74,12 +74,12 @@ impl Failure {
                 format!("{:?} is no host name that a certificate could be for; check `url`", peer.host),
             ),
             _ => match cause::<io::Error>(error) {
-                Some(error) => from_io(error, peer, connected),
-                None if is_packet_error(error) => Failure::new(
+                Some(error) if !is_cut_packet(error) => from_io(error, peer, connected),
+                _ if is_packet_error(error) => Failure::new(
                     FailureKind::Protocol,
                     format!("what {address} sent is not MQTT ({error}); is it the right port?"),
                 ),
-                None => Failure::new(FailureKind::Protocol, format!("{address}: {error}")),
+                _ => Failure::new(FailureKind::Protocol, format!("{address}: {error}")),
             },
         }
     }
@@ -115,6 +115,11 @@ fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 
 fn is_packet_error(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::NotConnAck(_)) || cause::<PacketError>(error).is_some()
+}
+
+/// Whether the connection ended in the middle of a packet. The framing says so with an error that has no kind.
+fn is_cut_packet(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other
 }
 
 fn refused(code: ConnectReturnCode, peer: &Peer) -> Failure {
@@ -190,7 +195,8 @@ fn from_tls(error: &rustls::Error, peer: &Peer) -> Failure {
     let Peer { address, host, .. } = peer;
     let text = match error {
         rustls::Error::InvalidCertificate(why) => match why {
-            CertificateError::UnknownIssuer => format!(
+            // A bad signature: of an authority that has the same name as ours.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {address} is not signed by an authority that the gateway trusts; is `ca` the right file?"
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -229,6 +235,7 @@ fn is_about_the_client(alert: AlertDescription) -> bool {
             | Alert::CertificateUnknown
             | Alert::UnknownCA
             | Alert::AccessDenied
+            | Alert::DecryptError
     )
 }
 

@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rumqttc::tokio_rustls::TlsAcceptor;
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tidegate_config::Tls;
 use tokio::net::TcpStream;
 
-use crate::scene::{Broker, Client, Plant, options, start};
+use crate::scene::{Broker, Client, LONG, Plant, options, start, within};
 
 /// A certificate authority, and the files of whom it has signed.
 struct Authority {
@@ -21,8 +21,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Authority {
+    fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let authority = Authority { issuer, dir: tempfile::tempdir().unwrap() };
@@ -72,7 +73,14 @@ type TlsClient = Client<rumqttc::tokio_rustls::server::TlsStream<TcpStream>>;
 
 /// The next connection, unless the handshake or the login fails.
 async fn accepted(broker: &Broker, acceptor: &TlsAcceptor) -> Option<TlsClient> {
-    let socket = acceptor.accept(broker.socket().await).await.ok()?;
+    let socket = match acceptor.accept(broker.socket().await).into_fallible().await {
+        Ok(socket) => socket,
+        Err((_, mut socket)) => {
+            // Closed with something unread in it, the connection would be reset and the alert perhaps lost.
+            within(LONG, tokio::io::copy(&mut socket, &mut tokio::io::sink())).await.ok()?;
+            return None;
+        }
+    };
     let mut client = Client::of(socket).await?;
     client.log_in().await;
     Some(client)
@@ -93,7 +101,7 @@ async fn told(tls: Tls, acceptor: &TlsAcceptor) -> String {
 
 #[tokio::test]
 async fn rows_travel_encrypted_to_a_broker_with_the_plants_own_authority_and_a_client_certificate() {
-    let authority = Authority::new();
+    let authority = Authority::new("plant");
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
     plant.live_rows(200);
     let mut options = options(broker.port());
@@ -109,14 +117,17 @@ async fn rows_travel_encrypted_to_a_broker_with_the_plants_own_authority_and_a_c
 
 #[tokio::test]
 async fn a_broker_of_another_authority_is_refused_in_clear_words() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    let text = told(Tls { ca: Some(ours.ca()), client: None }, &theirs.acceptor("127.0.0.1", false)).await;
-    assert!(text.contains("not signed by an authority that the gateway trusts; is `ca` the right file?"), "{text}");
+    // Also when it only has the same name, as after the authority has been set up anew.
+    for theirs in ["elsewhere", "plant"] {
+        let (ours, theirs) = (Authority::new("plant"), Authority::new(theirs));
+        let text = told(Tls { ca: Some(ours.ca()), client: None }, &theirs.acceptor("127.0.0.1", false)).await;
+        assert!(text.contains("not signed by an authority that the gateway trusts; is `ca` the right file?"), "{text}");
+    }
 }
 
 #[tokio::test]
 async fn a_broker_with_a_certificate_for_another_name_is_refused_in_clear_words() {
-    let authority = Authority::new();
+    let authority = Authority::new("plant");
     let tls = Tls { ca: Some(authority.ca()), client: None };
     let text = told(tls, &authority.acceptor("elsewhere.example", false)).await;
     assert!(text.contains("is not for \"127.0.0.1\"; use the name that stands in it"), "{text}");
@@ -124,8 +135,9 @@ async fn a_broker_with_a_certificate_for_another_name_is_refused_in_clear_words(
 
 #[tokio::test]
 async fn a_missing_or_foreign_client_certificate_is_told_in_clear_words() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    for client in [None, Some(theirs.signed("line3"))] {
+    let (ours, others) = (Authority::new("plant"), [Authority::new("elsewhere"), Authority::new("plant")]);
+    let foreign = others.iter().map(|authority| Some(authority.signed("line3")));
+    for client in foreign.chain([None]) {
         let text = told(Tls { ca: Some(ours.ca()), client }, &ours.acceptor("127.0.0.1", true)).await;
         assert!(text.contains("does not accept the gateway's client certificate"), "{text}");
     }
@@ -133,7 +145,7 @@ async fn a_missing_or_foreign_client_certificate_is_told_in_clear_words() {
 
 #[tokio::test]
 async fn a_renewed_authority_is_used_without_a_restart() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new("plant"), Authority::new("plant"));
     let (plant, broker) = (Plant::new().await, Broker::new().await);
     let mut options = options(broker.port());
     options.tls = Some(Tls { ca: Some(old.ca()), client: None });

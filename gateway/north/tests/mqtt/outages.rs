@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tidegate_config::Secret;
 use tidegate_north::TargetState;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::scene::{Broker, LONG, NOW, Plant, options, seq, start, within};
 
@@ -130,10 +130,17 @@ async fn a_refused_login_is_told_in_clear_words_and_tried_again_until_it_is_put_
 async fn what_is_no_broker_is_told_in_clear_words() {
     let (plant, broker) = (Plant::new().await, Broker::new().await);
     let target = start(&options(broker.port()), plant.cursor().await);
-    let mut socket = broker.socket().await;
-    socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    let is_told = |text: &String| text.contains("is not MQTT") && text.contains("is it the right port?");
-    target.until("the error", |status| status.last_error.as_ref().is_some_and(is_told)).await;
+    let page = "x".repeat(100);
+    for (tries, body) in [(1, ""), (2, page.as_str())] {
+        let mut socket = broker.socket().await;
+        // The request is read, so that the answer is not lost in a reset.
+        let _ = socket.read(&mut [0; 1000]).await.unwrap();
+        socket.write_all(format!("HTTP/1.1 400 Bad Request\r\n\r\n{body}").as_bytes()).await.unwrap();
+        drop(socket);
+        let snapshot = target.until("the error", |status| status.connect_failures == tries).await;
+        let text = snapshot.last_error.unwrap();
+        assert!(text.contains("is not MQTT") && text.contains("is it the right port?"), "{text}");
+    }
     drop(broker.socket().await);
     let is_told = |text: &String| text.contains("closed the connection before it answered the login");
     target.until("the error", |status| status.last_error.as_ref().is_some_and(is_told)).await;
