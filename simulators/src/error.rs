@@ -16,9 +16,9 @@ pub enum SimulatorError {
     /// The script or a fault on the command line has mistakes; the text names all of them.
     #[error("read the faults:\n{0}")]
     Faults(String),
-    /// There is nothing to simulate.
-    #[error("start a simulator without a {0}")]
-    Nothing(&'static str),
+    /// No port is asked for, or more than there are behind the first one.
+    #[error("find {0} ports from {1} on")]
+    Ports(u16, SocketAddr),
     /// A port cannot be listened on.
     #[error("listen on {address}: {source}")]
     Listen {

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
+use tidegate_driver_modbus::UnitId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,11 +11,11 @@ use tokio::{
 };
 
 use super::{
-    faults::FaultKind,
+    faults::{FaultKind, LONGEST_DELAY},
     frame::{self, Parsed, Request},
     operation::{Exception, Operation},
     options::UnknownUnit,
-    plan::Plan,
+    plan::{Plan, Treatment},
     port::Port,
 };
 
@@ -172,49 +173,48 @@ impl Connection {
 
     async fn answer(&mut self, request: Request<'_>) -> io::Result<Then> {
         let now = self.port.clock.now();
-        let unit = request.unit.into();
         let function = request.pdu.first().copied().unwrap_or_default();
         let operation = Operation::parse(function, request.pdu.get(1..).unwrap_or_default());
-        let device = self.port.device(unit);
+        let treatment = self.treatment(now, request.unit.into(), &operation);
+        let device = self.port.device(request.unit.into());
         if let Some(device) = device {
             device.count_request();
         }
-        let treatment = match self.plan.is_empty() {
-            true => Default::default(),
-            false => self.plan.treatment(now, self.port.index, unit, |table, first, count| {
-                operation.as_ref().is_ok_and(|operation| operation.touches(table, first, count))
-            }),
+        let done_by = match (treatment.kind, device, self.port.unknown_unit) {
+            (Some(FaultKind::Silence), ..) | (_, None, UnknownUnit::Silent) => return Ok(Then::GoOn),
+            (Some(FaultKind::Exception { code }), ..) => Err(code),
+            (Some(FaultKind::IllegalAddress { .. }), ..) => Err(Exception::IllegalAddress.code()),
+            (_, None, UnknownUnit::Exception) => Err(Exception::TargetFailedToRespond.code()),
+            (_, Some(device), _) => Ok(device),
         };
-        let prescribed = match treatment.kind {
-            Some(FaultKind::Silence) => return Ok(Then::GoOn),
-            Some(FaultKind::Exception { code }) => Some(code),
-            Some(FaultKind::IllegalAddress { .. }) => Some(Exception::IllegalAddress.code()),
-            _ => None,
-        };
-        if device.is_none() && self.port.unknown_unit == UnknownUnit::Silent {
-            return Ok(Then::GoOn);
-        }
+        let moment = self.port.clock.moment(now);
         let begin = frame::write(&mut self.output, request.transaction, request.unit, |out| {
-            let done = match (prescribed, device, operation) {
-                (Some(code), ..) => Err(code),
-                (None, None, _) => Err(Exception::TargetFailedToRespond.code()),
-                (None, Some(_), Err(exception)) => Err(exception.code()),
-                (None, Some(device), Ok(operation)) => {
-                    device.carry_out(function, &operation, self.port.clock.moment(now), out).map_err(Exception::code)
-                }
-            };
+            let done = done_by.and_then(|device| {
+                let done = operation.and_then(|operation| device.carry_out(function, &operation, moment, out));
+                done.map_err(Exception::code)
+            });
             if let Err(code) = done {
                 out.extend_from_slice(&[function | 0x80, code]);
             }
         });
-        if !treatment.delay.is_zero() {
-            let answer = self.output.split_off(begin);
-            self.flush().await?;
-            sleep(treatment.delay).await;
-            self.output.extend_from_slice(&answer);
-            return Ok(self.spoil(0, treatment.kind));
+        if treatment.delay.is_zero() {
+            return Ok(self.spoil(begin, treatment.kind));
         }
-        Ok(self.spoil(begin, treatment.kind))
+        let answer = self.output.split_off(begin);
+        self.flush().await?;
+        sleep(treatment.delay).await;
+        self.output.extend_from_slice(&answer);
+        Ok(self.spoil(0, treatment.kind))
+    }
+
+    /// What happens to the answer of a request to this unit.
+    fn treatment(&self, now: Duration, unit: UnitId, operation: &Result<Operation<'_>, Exception>) -> Treatment {
+        if self.plan.is_empty() {
+            return Treatment::default();
+        }
+        self.plan.treatment(now, self.port.index, unit, |table, first, count| {
+            operation.as_ref().is_ok_and(|operation| operation.touches(table, first, count))
+        })
     }
 
     /// Changes the answer that begins at `begin` of the output.
@@ -234,7 +234,7 @@ impl Connection {
             (Some(FaultKind::Late { by }), _) => {
                 let answer = self.output.split_off(begin);
                 if self.late.len() < MOST_LATE {
-                    self.late.push_back((self.port.clock.now() + by.min(super::faults::LONGEST_DELAY), answer));
+                    self.late.push_back((self.port.clock.now() + by.min(LONGEST_DELAY), answer));
                 }
             }
             _ => {}

@@ -66,14 +66,34 @@ const USUAL: [(&[&str], Usual); 44] = [
     (&["kg", "t", "N"], Usual::Walk(250.0, 60.0)),
 ];
 
+/// Words in the names of quantities that go another way than their unit, or have none: the word, the unit that they have
+/// (any when `None`), and the course.
+const NAMED: [(&str, Option<&str>, Usual); 13] = [
+    ("power_factor", Some("%"), Usual::Walk(93.0, 5.0)),
+    ("power_factor", None, Usual::Walk(0.93, 0.05)),
+    ("cos_phi", None, Usual::Walk(0.93, 0.05)),
+    ("thd", None, Usual::Walk(3.0, 1.0)),
+    ("_l1_l2", Some("V"), Usual::Walk(400.0, 8.0)),
+    ("_l2_l3", Some("V"), Usual::Walk(400.0, 8.0)),
+    ("_l3_l1", Some("V"), Usual::Walk(400.0, 8.0)),
+    ("_ll", Some("V"), Usual::Walk(400.0, 8.0)),
+    ("voltage", Some(""), Usual::Walk(230.0, 5.0)),
+    ("current", Some(""), Usual::Walk(12.0, 6.0)),
+    ("frequency", Some(""), Usual::Walk(50.0, 0.05)),
+    ("temperature", Some(""), Usual::Sine(45.0, 15.0)),
+    ("energy", Some(""), Usual::Counter(12_000.0, 60.0)),
+];
+
 /// The course of a quantity that says nothing about itself.
 const UNKNOWN: Usual = Usual::Walk(50.0, 20.0);
 /// Time between two possible changes of a state.
 const DWELL: Duration = Duration::from_secs(45);
 /// Seconds of a slow swing.
 const SWING: f64 = 900.0;
+/// The ends of the names of exponents of ten for other tags, as SunSpec has them; an exponent stays 0.
+const EXPONENTS: [&str; 3] = ["_scale", "_sf", "_scale_factor"];
 /// Words in the names of numbers that never move, and of those that switch.
-const FIXED: [&str; 8] = ["version", "serial", "model", "_id", "baud", "_sf", "manufacturer", "firmware"];
+const FIXED: [&str; 7] = ["version", "serial", "model", "_id", "baud", "manufacturer", "firmware"];
 const SWITCHING: [&str; 8] = ["state", "status", "alarm", "fault", "error", "mode", "event", "flags"];
 
 /// How the tag moves, in its delivered unit; with texts, the device's numbers for them.
@@ -95,6 +115,9 @@ pub(crate) fn motion(tag: &Tag, format: Format, scale: Option<&Scale>, all_chang
         return states_of(tag, [0.0, 1.0].into());
     }
     let name = tag.name.as_str().to_ascii_lowercase();
+    if tag.unit.is_none() && EXPONENTS.iter().any(|end| name.ends_with(end)) {
+        return Motion::Constant(0.0);
+    }
     if tag.access != Access::Read || FIXED.iter().any(|word| name.contains(word)) {
         return Motion::Constant(resting(tag, bounds));
     }
@@ -136,7 +159,12 @@ pub(crate) fn limits(format: Format) -> (f64, f64) {
 }
 
 fn usual(tag: &Tag) -> Option<Usual> {
-    let unit = tag.unit.as_deref()?;
+    let unit = tag.unit.as_deref().unwrap_or_default();
+    let name = tag.name.as_str().to_ascii_lowercase();
+    let named = NAMED.iter().find(|(word, of, _)| name.contains(word) && of.is_none_or(|of| of == unit));
+    if let Some((_, _, usual)) = named {
+        return Some(*usual);
+    }
     USUAL.iter().find(|(names, _)| names.contains(&unit)).map(|(_, usual)| *usual)
 }
 

@@ -43,40 +43,24 @@ impl ModbusSimulator {
     /// # Errors
     ///
     /// [`SimulatorError::Profile`] and [`SimulatorError::OtherProtocol`] for a profile that cannot be served,
-    /// [`SimulatorError::Nothing`] without a port, [`SimulatorError::Listen`] for a port that is taken,
+    /// [`SimulatorError::Ports`] for no ports or too many, [`SimulatorError::Listen`] for a port that is taken,
     /// [`SimulatorError::Worker`] when the system gives no thread.
     pub fn start(options: ModbusOptions) -> Result<ModbusSimulator, SimulatorError> {
         let map = Arc::new(map(&options)?);
-        let clock = Clock::start(options.step, options.still);
-        let faults = watch::Sender::new(Arc::new(Plan::new(options.faults.iter().copied(), Duration::ZERO)));
-        let mut listeners = Vec::new();
-        for index in 0..options.ports {
-            let mut address = options.listen;
-            if address.port() != 0 {
-                address.set_port(options.listen.port().checked_add(index).ok_or(SimulatorError::Nothing("free port"))?);
-            }
-            listeners.push(listen(address).map_err(|source| SimulatorError::Listen { address, source })?);
-        }
-        if listeners.is_empty() {
-            return Err(SimulatorError::Nothing("port"));
-        }
+        let listeners = listeners(&options)?;
+        let faults = options.faults.iter().copied();
         let mut simulator = ModbusSimulator {
             ports: Vec::new(),
             addresses: listeners.iter().map(|(_, address)| *address).collect(),
-            clock,
-            faults,
+            clock: Clock::start(options.step, options.still),
+            faults: watch::Sender::new(Arc::new(Plan::new(faults, Duration::ZERO))),
             stop: CancellationToken::new(),
             workers: Vec::new(),
         };
-        let workers = options.workers.clamp(1, listeners.len());
+        let workers = options.workers.clamp(1, listeners.len().max(1));
         let mut shares: Vec<Vec<(Arc<Port>, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
         for (index, (listener, address)) in listeners.into_iter().enumerate() {
-            let port_seed = mix(options.seed, u64::try_from(index).unwrap_or_default());
-            let devices = options.units.iter().map(|unit| {
-                let seed = mix(port_seed, unit.get().into());
-                (unit, Device::new(Arc::clone(&map), seed, options.all_change))
-            });
-            let port = Arc::new(Port::new(index, address, clock, options.unknown_unit, devices));
+            let port = Arc::new(port(&options, &map, simulator.clock, index, address));
             simulator.ports.push(Arc::clone(&port));
             if let Some(share) = shares.get_mut(index % workers) {
                 share.push((port, listener));
@@ -199,7 +183,35 @@ fn map(options: &ModbusOptions) -> Result<Map, SimulatorError> {
     map.filter(|_| !report.has_errors()).ok_or_else(|| SimulatorError::Profile(report.render()))
 }
 
-/// A listening socket and the address it really has.
+/// A listening socket for each port, and the address it really has.
+fn listeners(options: &ModbusOptions) -> Result<Vec<(TcpListener, SocketAddr)>, SimulatorError> {
+    let no_ports = || SimulatorError::Ports(options.ports, options.listen);
+    if options.ports == 0 {
+        return Err(no_ports());
+    }
+    let mut listeners = Vec::new();
+    for index in 0..options.ports {
+        let mut address = options.listen;
+        if address.port() != 0 {
+            let port = address.port().checked_add(index).ok_or_else(no_ports)?;
+            address.set_port(port);
+        }
+        listeners.push(listen(address).map_err(|source| SimulatorError::Listen { address, source })?);
+    }
+    Ok(listeners)
+}
+
+/// A port with a device for each unit.
+fn port(options: &ModbusOptions, map: &Arc<Map>, clock: Clock, index: usize, address: SocketAddr) -> Port {
+    let port_seed = mix(options.seed, u64::try_from(index).unwrap_or_default());
+    let devices = options.units.iter().map(|unit| {
+        let seed = mix(port_seed, unit.get().into());
+        (unit, Device::new(Arc::clone(map), seed, options.all_change))
+    });
+    Port::new(index, address, clock, options.unknown_unit, devices)
+}
+
+/// A listening socket, and the address it really has.
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;

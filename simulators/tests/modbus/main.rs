@@ -7,6 +7,8 @@ mod exchanges;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod values;

@@ -5,8 +5,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use tidegate_config::{Report, Source, parse_profile};
 use tidegate_model::Value;
-use tidegate_simulators::modbus::{ModbusOptions, ModbusSimulator, UnitRange};
+use tidegate_simulators::{
+    SimulatorError,
+    modbus::{ModbusOptions, ModbusSimulator, UnitRange},
+};
 use tokio_modbus::{
     client::{Context, tcp},
     prelude::{Reader, Slave, Writer},
@@ -286,4 +290,18 @@ fn a_stopped_simulator_closes_its_ports_and_connections() {
     assert_eq!(simulator.connections_accepted(0), 1);
     drop(simulator);
     assert!(client.rest().is_empty());
+}
+
+#[test]
+fn a_simulator_without_a_port_or_of_another_protocol_does_not_start() {
+    let mut options = ModbusOptions::new(profile(SETPOINT));
+    options.ports = 0;
+    assert!(matches!(ModbusSimulator::start(options), Err(SimulatorError::Ports(0, _))));
+    let text = "profile = { manufacturer = \"M\", model = \"X\", driver = \"opcua\" }\n\
+        [[group]]\nname = \"all\"\ninterval = \"1s\"\n[[tag]]\nname = \"a\"\ngroup = \"all\"\n";
+    let mut report = Report::new();
+    let other = parse_profile(&Source::new("other", text), &mut report);
+    assert!(!report.has_errors(), "{}", report.render());
+    let started = ModbusSimulator::start(ModbusOptions::new(other));
+    assert!(matches!(started, Err(SimulatorError::OtherProtocol(protocol)) if protocol == "opcua"));
 }
