@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tidegate_codec::json;
 use tidegate_config::{ByteSize, MqttTarget as Options, Secret, StartAt, Tls, WhenFull};
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
@@ -317,6 +317,8 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 /// An authority; its certificate is in `ca.pem` of that folder.
 fn authority(folder: &Path) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    // OpenSSL takes a certificate whose subject is its issuer's for signed by itself: each has a name of its own.
+    params.distinguished_name.push(DnType::CommonName, format!("authority of {}", folder.display()));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     fs::create_dir_all(folder).unwrap();
@@ -327,7 +329,9 @@ fn authority(folder: &Path) -> Authority {
 /// Signs a certificate for `name`, in `<name>.pem` and `<name>.key`.
 fn authority_files(authority: &Authority, folder: &Path, name: &str) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params.signed_by(&key, authority).unwrap();
     fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
     fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
