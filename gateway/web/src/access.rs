@@ -128,8 +128,7 @@ impl Access {
 
 fn first_user() -> Result<(User, String), AccessError> {
     let password = random_text(PASSWORD_LENGTH);
-    let salt_text = random_text(22);
-    let salt = SaltString::from_b64(&salt_text).map_err(AccessError::Hash)?;
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(AccessError::Hash)?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(AccessError::Hash)?.to_string();
     Ok((User { name: "admin".to_owned(), role: Role::Admin, password: hash }, password))
 }

@@ -189,7 +189,7 @@ impl Snapshot {
 type NoLabels = [(&'static str, &'static str); 0];
 
 fn histogram(metric: &mut prometheus_client::encoding::MetricEncoder<'_>, latency: &LatencySnapshot) -> fmt::Result {
-    let bounds = LATENCY_BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::MAX]);
+    let bounds = LATENCY_BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets.iter().copied()).collect();
     let count = latency.buckets.iter().sum();
     metric.encode_histogram::<NoLabels>(seconds(latency.sum_micros), count, &buckets, None)
