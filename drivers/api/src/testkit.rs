@@ -93,21 +93,34 @@ impl fmt::Display for Failure {
 
 /// Runs the whole suite; the answer is everything that the driver did not show.
 pub async fn check(harness: &dyn Harness) -> Vec<Failure> {
-    let results = [
-        ("a profile and its links are planned alike each time", checks::plans_are_alike(harness).await),
-        ("a poll fills every column with what the device holds", checks::poll_is_complete(harness).await),
-        ("a link connects again and again and closes what it opened", checks::connects_again(harness).await),
-        ("a device that refuses is a connect fault in time", checks::refusal_is_a_fault(harness).await),
-        ("a silent device is lost within the timeout", checks::silence_is_a_timeout(harness).await),
-        ("a cancelled call ends at once", checks::cancel_ends_at_once(harness).await),
-        ("what came before the session was lost counts", checks::half_a_poll_counts(harness).await),
-        ("a closed connection is noticed at once", checks::closing_is_noticed(harness).await),
-        ("a dropped call leaves nothing open", checks::dropped_call_is_closed(harness).await),
-        ("a driver can do what it says it can", checks::capabilities_are_true(harness).await),
-        ("a write is sent once and confirmed", checks::write_is_confirmed(harness).await),
-        ("a write without an answer is unknown and was sent once", checks::lost_write_was_sent_once(harness).await),
-    ];
-    results.into_iter().filter_map(|(expected, result)| result.err().map(|found| Failure { expected, found })).collect()
+    [
+        judge("a profile and its links are planned alike each time", checks::plans_are_alike(harness)).await,
+        judge("a poll fills every column with what the device holds", checks::poll_is_complete(harness)).await,
+        judge("a link connects again and again and closes what it opened", checks::connects_again(harness)).await,
+        judge("a device that refuses is a connect fault in time", checks::refusal_is_a_fault(harness)).await,
+        judge("a silent device is lost within the timeout", checks::silence_is_a_timeout(harness)).await,
+        judge("a cancelled call ends at once", checks::cancel_ends_at_once(harness)).await,
+        judge("what came before the session was lost counts", checks::half_a_poll_counts(harness)).await,
+        judge("a closed connection is noticed at once", checks::closing_is_noticed(harness)).await,
+        judge("a dropped call leaves nothing open", checks::dropped_call_is_closed(harness)).await,
+        judge("a driver can do what it says it can", checks::capabilities_are_true(harness)).await,
+        judge("a write is sent once and confirmed", checks::write_is_confirmed(harness)).await,
+        judge("a write without an answer is unknown and was sent once", checks::lost_write_was_sent_once(harness))
+            .await,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Waits for a check; one that does not end has failed.
+async fn judge(expected: &'static str, check: impl Future<Output = Result<(), String>>) -> Option<Failure> {
+    let found = match tokio::time::timeout(PATIENT * 3, check).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(found)) => found,
+        Err(_) => "it waits for ever".to_owned(),
+    };
+    Some(Failure { expected, found })
 }
 
 /// The time within which a device that works has answered.
