@@ -33,7 +33,7 @@ pub struct ModbusOptions {
     pub step: Duration,
     /// No value moves by itself.
     pub still: bool,
-    /// Each float differs from what was read one step or more before.
+    /// Each float differs from what was read one step or more before (with `full_precision` all but certainly).
     pub all_change: bool,
     /// Floats use all their bits instead of the decimals that a device would show.
     pub full_precision: bool,
