@@ -43,6 +43,8 @@ impl Connection {
                 Ok(())
             }
             Packet::Ping => {
+                // What came before the ping goes out before its answer, so a client can tell that nothing is on its way.
+                self.fill()?;
                 wire::ping_response(&mut self.out);
                 Ok(())
             }

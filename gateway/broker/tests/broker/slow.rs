@@ -1,0 +1,90 @@
+//! Subscribers that read too slowly, and many messages.
+
+use bytes::Bytes;
+use tidegate_broker::Limits;
+
+use crate::{
+    raw::{Options, Raw},
+    rig::{broker, broker_with, until},
+};
+
+fn limits() -> Limits {
+    Limits { queue_bytes: 4_000_000, queue_bytes_qos0: 1_000_000, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_stuck_subscriber_with_qos_0_loses_messages_and_nobody_else_does() {
+    let broker = broker_with(limits()).await;
+    let mut stuck = Raw::connect(broker.address(), Options::new(5, "stuck")).await;
+    let mut healthy = Raw::connect(broker.address(), Options::new(5, "healthy")).await;
+    stuck.subscribe(&[("a", 0)]).await;
+    healthy.subscribe(&[("a", 0)]).await;
+    let publisher = broker.publisher();
+    for n in 0..1_000_u16 {
+        let mut payload = vec![0; 20_000];
+        payload[..2].copy_from_slice(&n.to_be_bytes());
+        publisher.publish("a", payload.into(), false);
+        let found = healthy.published().await;
+        assert_eq!(found.payload[..2], n.to_be_bytes());
+    }
+    assert!(broker.status().dropped > 0);
+    // It gets what had room, in order, and then what is new.
+    let numbers: Vec<u16> = stuck
+        .ping()
+        .await
+        .iter()
+        .map(|packet| u16::from_be_bytes(stuck.read_publish(packet).payload[..2].try_into().unwrap()))
+        .collect();
+    assert!(numbers[0] == 0 && numbers.is_sorted() && numbers.len() < 1_000, "{numbers:?}");
+    publisher.publish("a", Bytes::from_static(b"new"), false);
+    assert_eq!(stuck.published().await.payload, b"new");
+}
+
+#[tokio::test]
+async fn a_stuck_subscriber_with_qos_1_is_disconnected_and_told_why() {
+    let broker = broker_with(limits()).await;
+    let mut stuck = Raw::connect(broker.address(), Options::new(5, "stuck")).await;
+    let mut healthy = Raw::connect(broker.address(), Options::new(5, "healthy")).await;
+    stuck.subscribe(&[("a", 1)]).await;
+    healthy.subscribe(&[("a", 1)]).await;
+    for _ in 0..1_000 {
+        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
+        let found = healthy.published().await;
+        healthy.acknowledge(4, found.id).await;
+    }
+    until(&broker, |status| status.too_slow == 1).await;
+    // It reads in time to be told; its unacknowledged messages come first.
+    assert_eq!(stuck.ended().await.map(|last| last[0]), Some(0xE0));
+    healthy.quiet().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_large_messages_reaches_a_subscriber_with_qos_1_whole() {
+    let broker = broker().await;
+    let mut client = Raw::connect(broker.address(), Options::new(4, "client")).await;
+    client.subscribe(&[("a/#", 1)]).await;
+    for n in 0..1_500_u16 {
+        let mut payload = vec![0; 20_000];
+        payload[..2].copy_from_slice(&n.to_be_bytes());
+        broker.publisher().publish(format!("a/{}", n % 100), payload.into(), false);
+    }
+    for n in 0..1_500_u16 {
+        let found = client.published().await;
+        assert_eq!(found.payload[..2], n.to_be_bytes());
+        client.acknowledge(4, found.id).await;
+    }
+    assert_eq!((broker.status().dropped, broker.status().too_slow), (0, 0));
+}
+
+#[tokio::test]
+async fn a_publisher_that_floods_the_broker_is_answered_and_heard_out() {
+    let broker = broker().await;
+    let mut client = Raw::connect(broker.address(), Options::new(4, "client")).await;
+    for id in 1..=5_000_u16 {
+        client.publish(0b010, "a", id, &[], b"x").await;
+    }
+    let answers = client.ping().await;
+    assert_eq!(answers.len(), 5_000);
+    assert_eq!(answers.last().unwrap(), &[0x40, 2, 0x13, 0x88]);
+    assert_eq!(broker.status().received, 5_000);
+}
