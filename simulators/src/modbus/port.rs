@@ -103,6 +103,7 @@ impl Port {
 
     /// Opens or shuts the door; one that cannot be opened is lost, and is tried again.
     async fn turn(&self, door: Door, refuses: bool) -> Door {
+        let known = matches!(door, Door::Lost);
         let turned = match (door, refuses) {
             (Door::Open(listener), true) => {
                 drop(listener);
@@ -116,7 +117,9 @@ impl Port {
         match turned {
             Ok(door) => door,
             Err(error) => {
-                tracing::warn!(address = %self.address, %error, "the port is taken, trying until it is free");
+                if !known {
+                    tracing::warn!(address = %self.address, %error, "the port is taken, trying until it is free");
+                }
                 sleep(PAUSE).await;
                 Door::Lost
             }
