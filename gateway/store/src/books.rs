@@ -180,14 +180,14 @@ pub(crate) async fn recover_numbers(
     for row in sqlx::query(select).bind(signed(since)).fetch_all(&mut *connection).await? {
         let first = unsigned(row.try_get("first_position")?);
         match Summary::decode(row.try_get("summary")?, first) {
-            Some(summary) => summary.streams.iter().for_each(|(stream, span)| streams.used(*stream, span.last)),
+            Some(summary) => summary.streams.iter().for_each(|(stream, span)| streams.wrote(*stream, span.last)),
             None => {
                 let select = "SELECT body FROM log WHERE first_position = ?";
                 let row = sqlx::query(select).bind(signed(first)).fetch_one(&mut *connection).await?;
                 let record = record::Record::decode(row.try_get("body")?).map_err(|error| {
                     Unusable::Damaged(format!("the last numbers of the streams cannot be recovered: {error}"))
                 })?;
-                record.rows().iter().for_each(|row| streams.used(row.stream, row.seq));
+                record.rows().iter().for_each(|row| streams.wrote(row.stream, row.seq));
             }
         }
     }

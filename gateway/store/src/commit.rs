@@ -220,6 +220,9 @@ impl Books {
             self.oldest = Some(record.time_min);
             self.oldest_age = record.age;
         }
+        for entry in &batch.entries {
+            self.streams.wrote(entry.row.stream.id(), entry.row.seq);
+        }
         self.end = batch.end();
     }
 }

@@ -128,7 +128,8 @@ async fn unsent(
     log_end: u64,
 ) -> Result<Option<Vec<(Name, Gap)>>, Unusable> {
     let mut unsent = Vec::new();
-    let select = "SELECT target, stream_id, first_seq, last_seq, reason FROM gap ORDER BY target, position, id";
+    // An index may be what is damaged.
+    let select = "SELECT target, stream_id, first_seq, last_seq, reason FROM gap NOT INDEXED ORDER BY position, id";
     for row in sqlx::query(select).fetch_all(&mut *connection).await? {
         unsent.push((streams::name(row.try_get("target")?)?, gaps::gap(&row)?));
     }
@@ -183,21 +184,24 @@ pub(crate) async fn replace(
         targets_lost,
         targets: salvage.positions.into_iter().flatten().map(target).collect(),
     };
-    let unsent = salvage.unsent.filter(|_| exact);
+    let unsent = salvage.unsent.filter(|_| exact).unwrap_or_else(|| everything(&books, books.targets.keys()));
     let database = write(dir, &mut books, &salvage.columns, unsent).await?;
     Ok((database, books, aside))
 }
 
 /// While the gateway runs: everything but the rows is known by heart, and so is what the targets have got.
 pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books) -> Result<Database, StoreError> {
-    let bases = books.targets.values().map(|target| (target.name.clone(), target.base())).collect();
-    let salvage = Salvage::read(&aside.path, Some(bases)).await;
+    let waiting = |target: &&Arc<Target>| target.base() < books.end || target.place().gaps > 0;
+    let bases: BTreeMap<Name, u64> =
+        books.targets.values().filter(waiting).map(|target| (target.name.clone(), target.base())).collect();
+    let salvage = Salvage::read(&aside.path, Some(bases.clone())).await;
     for suffix in SUFFIXES {
         // Left by a try before this one that has not come to its end.
         let _ = std::fs::remove_file(beside(&dir.join(FILE), suffix));
     }
     books.gaps = Gaps::new();
-    let database = write(dir, books, &salvage.columns, salvage.unsent).await?;
+    let unsent = salvage.unsent.unwrap_or_else(|| everything(books, bases.keys()));
+    let database = write(dir, books, &salvage.columns, unsent).await?;
     (books.first, books.oldest, books.sequence_position) = (books.end, None, books.end);
     Ok(database)
 }
@@ -207,7 +211,7 @@ async fn write(
     dir: &Path,
     books: &mut Books,
     columns: &BTreeMap<u32, Arc<[Column]>>,
-    unsent: Option<Vec<(Name, Gap)>>,
+    unsent: Vec<(Name, Gap)>,
 ) -> Result<Database, StoreError> {
     let doing = failed("be begun anew");
     let mut database = Database::open(dir.join(FILE)).await.map_err(|error| match error {
@@ -215,7 +219,6 @@ async fn write(
         Unusable::Other(error) => error,
     })?;
     books.streams.write_all(columns)?;
-    let unsent = unsent.unwrap_or_else(|| everything(books));
     fill(&mut database.connection, books, &unsent).await.map_err(&doing)?;
     books.streams.saved_new();
     books.streams.saved_sequence();
@@ -230,14 +233,14 @@ async fn write(
     Ok(database)
 }
 
-/// Every row that there has been, as lost for every target: some of them have got them, but who cannot be told.
-fn everything(books: &Books) -> Vec<(Name, Gap)> {
-    let series = || books.streams.series().iter().filter(|series| series.last_seq > 0);
+/// Every row that has been written, as lost for these targets: some of the rows they have got, but which cannot be told.
+fn everything<'a>(books: &Books, targets: impl Iterator<Item = &'a Name>) -> Vec<(Name, Gap)> {
+    let written = || books.streams.series().iter().filter(|series| series.written > 0);
     let gap = |last, stream| Gap { stream, span: Span { first: 1, last }, reason: GapReason::Damaged };
     let of = |target: &Name| {
-        series().map(|series| (target.clone(), gap(series.last_seq, series.newest))).collect::<Vec<_>>()
+        written().map(|series| (target.clone(), gap(series.written, series.newest))).collect::<Vec<_>>()
     };
-    books.targets.keys().flat_map(of).collect()
+    targets.flat_map(of).collect()
 }
 
 async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(Name, Gap)]) -> Result<(), sqlx::Error> {

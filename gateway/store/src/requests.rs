@@ -209,22 +209,34 @@ async fn summary(connection: &mut SqliteConnection, first_position: u64) -> Opti
     Summary::decode(row.try_get("summary").ok()?, first_position)
 }
 
-/// The first position after `position` from which on the log can be read.
+/// The first record after `position` from which on the log can be read; damage is taken to be in one piece.
 async fn next_readable(connection: &mut SqliteConnection, position: u64, log_end: u64) -> u64 {
     let mut step = 1_u64;
-    while position.saturating_add(step) < log_end {
-        let select =
-            "SELECT first_position, summary FROM log WHERE first_position >= ? ORDER BY first_position LIMIT 1";
-        let found = sqlx::query(select).bind(signed(position + step)).fetch_optional(&mut *connection).await;
-        if let Ok(Some(row)) = found {
-            let first = row.try_get("first_position").map_or(0, unsigned);
-            if first > position && row.try_get("summary").is_ok_and(|bytes| Summary::decode(bytes, first).is_some()) {
-                return first;
-            }
-        }
+    let mut found = None;
+    while found.is_none() && position.saturating_add(step) < log_end {
+        found = readable_from(connection, position + step).await;
         step = step.saturating_mul(2);
     }
-    log_end
+    let Some(mut found) = found else { return log_end };
+    // Somewhere between the last that could not be read and this one.
+    let mut unreadable = position + step / 4;
+    while unreadable + 1 < found {
+        let middle = unreadable + (found - unreadable) / 2;
+        match readable_from(connection, middle).await {
+            Some(first) if first < found => found = first,
+            Some(_) => break,
+            None => unreadable = middle,
+        }
+    }
+    found
+}
+
+/// The first record from this position on, if it can be read.
+async fn readable_from(connection: &mut SqliteConnection, position: u64) -> Option<u64> {
+    let select = "SELECT first_position, summary FROM log WHERE first_position >= ? ORDER BY first_position LIMIT 1";
+    let row = sqlx::query(select).bind(signed(position)).fetch_optional(connection).await.ok()??;
+    let first = row.try_get("first_position").ok().map(unsigned).filter(|first| *first >= position)?;
+    Summary::decode(row.try_get("summary").ok()?, first).map(|_| first)
 }
 
 /// Which rows are missing between two positions, told from the records on both sides. A stream of which they say nothing is taken to
@@ -255,7 +267,7 @@ async fn between(
         let last_before = before.iter().filter(|(id, _)| is_of(id)).map(|(_, span)| span.last).max();
         let first_after = after.iter().filter(|(id, _)| is_of(id)).map(|(_, span)| span.first).min();
         let first = last_before.map_or(1, |last| last.saturating_add(1));
-        let last = first_after.map_or(series.last_seq, |first| first.saturating_sub(1));
+        let last = first_after.map_or(series.written, |first| first.saturating_sub(1));
         if first <= last {
             missing.insert(series.newest, Span { first, last });
         }

@@ -132,7 +132,7 @@ impl Writer {
             if !complete {
                 // Nobody knows what was in some of them: rather announce too much than too little.
                 for series in self.books.streams.series() {
-                    widen(&mut spans, series.newest, Span { first: 1, last: series.last_seq });
+                    widen(&mut spans, series.newest, Span { first: 1, last: series.written });
                 }
             }
             lost = lost.max(spans.values().map(|span| span.rows()).sum());

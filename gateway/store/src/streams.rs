@@ -35,6 +35,8 @@ pub(crate) struct Series {
     pub(crate) group: Name,
     /// Number of the last row; 0 before the first.
     pub(crate) last_seq: u64,
+    /// Number of the last row in the log; those that wait to be written have larger ones.
+    pub(crate) written: u64,
     /// The stream with the newest columns.
     pub(crate) newest: StreamId,
     /// Whether `last_seq` is not in the table.
@@ -108,7 +110,7 @@ impl Streams {
             let names = (name(row.try_get("device")?)?, name(row.try_get("group_name")?)?);
             let last_seq = unsigned(row.try_get("last_seq")?);
             if let Some(series) = streams.by_name.get(&names).and_then(|at| streams.series.get_mut(*at)) {
-                series.last_seq = last_seq;
+                (series.last_seq, series.written) = (last_seq, last_seq);
             }
         }
         Ok(streams)
@@ -120,7 +122,7 @@ impl Streams {
             let (device, group) = (device.clone(), group.clone());
             let after_damage = base > 0;
             let (unsaved, unannounced) = (after_damage, after_damage);
-            series.push(Series { device, group, last_seq: base, newest: stream, unsaved, unannounced });
+            series.push(Series { device, group, last_seq: base, written: base, newest: stream, unsaved, unannounced });
             series.len() - 1
         });
         if let Some(series) = series.get_mut(at) {
@@ -192,7 +194,7 @@ impl Streams {
     pub(crate) fn raise_to(&mut self, numbering_base: u64) {
         self.numbering_base = numbering_base;
         for series in self.series.iter_mut().filter(|series| series.last_seq < numbering_base) {
-            series.last_seq = numbering_base;
+            (series.last_seq, series.written) = (numbering_base, numbering_base);
             series.unsaved = true;
         }
     }
@@ -248,6 +250,15 @@ impl Streams {
         if let Some(series) = self.series.get_mut(known.series).filter(|series| series.last_seq < seq) {
             series.last_seq = seq;
             series.unsaved = true;
+        }
+    }
+
+    /// Notes that the row of a stream with this number is in the log.
+    pub(crate) fn wrote(&mut self, stream: StreamId, seq: u64) {
+        self.used(stream, seq);
+        let Some(known) = self.streams.get(&stream) else { return };
+        if let Some(series) = self.series.get_mut(known.series) {
+            series.written = series.written.max(seq);
         }
     }
 

@@ -41,7 +41,11 @@ async fn a_store_whose_handles_are_all_dropped_closes_by_itself() {
     drop(store);
     until(|| !dir.path().join("store.db-wal").exists(), "it is closed").await;
     let mut again = None;
-    until(|| std::fs::File::open(dir.path().join("store.lock")).is_ok_and(|file| file.try_lock().is_ok()), "it is free").await;
+    until(
+        || std::fs::File::open(dir.path().join("store.lock")).is_ok_and(|file| file.try_lock().is_ok()),
+        "it is free",
+    )
+    .await;
     let store = again.insert(open(dir.path()).await);
     assert_eq!(Machine::new(store, "press").await.next, 3);
 }
