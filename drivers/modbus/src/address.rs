@@ -108,6 +108,16 @@ impl PrimaryTable {
         }
     }
 
+    /// [`PrimaryTable::noun`] with its article ("an input register").
+    pub(crate) fn a_noun(self) -> &'static str {
+        match self {
+            PrimaryTable::Coil => "a coil",
+            PrimaryTable::Discrete => "a discrete input",
+            PrimaryTable::Input => "an input register",
+            PrimaryTable::Holding => "a holding register",
+        }
+    }
+
     /// The table that the first digit of a traditional number ("40001") stands for.
     fn from_digit(digit: char) -> Option<PrimaryTable> {
         match digit {

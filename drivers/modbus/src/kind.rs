@@ -117,13 +117,13 @@ fn stray_keys(
 
 /// What stands in a table of bits is a bit.
 fn coil(kind: &At<Type>, bit: Option<&At<u8>>, table: Option<PrimaryTable>, report: &mut Report) -> Option<Format> {
-    let noun = table.map_or("coil", PrimaryTable::noun);
+    let noun = table.map_or("a coil", PrimaryTable::a_noun);
     if let Some(bit) = bit {
-        report.error(&bit.origin, format!("a {noun} is a single bit already"), Some("remove `bit`".to_owned()));
+        report.error(&bit.origin, format!("{noun} is a single bit already"), Some("remove `bit`".to_owned()));
         return None;
     }
     if kind.value != Type::Bool {
-        let message = format!("a {noun} is a `bool`");
+        let message = format!("{noun} is a `bool`");
         report.error(&kind.origin, message, Some("write `type = \"bool\"` in the tag".to_owned()));
         return None;
     }

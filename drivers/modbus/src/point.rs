@@ -148,7 +148,7 @@ fn place(tag: &Tag, keys: &Table, report: &mut Report) -> Option<(PrimaryTable, 
     let table = match (table, named) {
         (Some(table), Some(named)) if table.value != named => {
             let message =
-                format!("the number is one of a {}, but `table` is \"{}\"", named.noun(), table.value.as_str());
+                format!("the number is that of {}, but `table` is \"{}\"", named.a_noun(), table.value.as_str());
             let help = format!("write `table = \"{}\"`, or the zero-based address as an integer", named.as_str());
             report.error(&address.origin, message, Some(help));
             return None;
@@ -187,7 +187,7 @@ fn write(
     let noun = point.table.noun();
     if !point.table.is_writable() {
         let access = if keys.has("access") { keys.origin_of("access") } else { &tag.origin };
-        let message = format!("a {noun} cannot be written, the protocol has no request for it");
+        let message = format!("{} cannot be written, the protocol has no request for it", point.table.a_noun());
         report.error(access, message, Some("write `access = \"read\"`, or use a coil or holding register".to_owned()));
         return None;
     }
