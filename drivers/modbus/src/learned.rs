@@ -15,20 +15,50 @@ use crate::{
     plan::{Block, Requests},
 };
 
-/// Cuts in one poll at most, so that a device without most of its addresses does not hold up the others on the connection.
+/// Cuts in one poll whose halves are asked for at once; the halves of further ones wait for the next poll, so that a device
+/// without most of its addresses does not hold up the others on the connection.
 const CUTS_PER_POLL: u16 = 64;
 
 /// The first time that a parked tag waits is this part of the longest: a device that was only starting up is whole again soon.
 const FIRST_WAIT_PART: u32 = 32;
 
-/// What is left to be done about one block.
+/// What is known about a block.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// The device has not answered it yet.
+    Open,
+    /// The device has answered it.
+    Answered,
+    /// It was put together from pieces that were each answered.
+    Joined,
+    /// It is a single tag that the device does not have.
+    Parked {
+        /// When it is asked for again.
+        until: Instant,
+        /// How long it will have waited then.
+        waited: Duration,
+    },
+}
+
+/// A block and what is known about it.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     block: Block,
-    /// When the tags of the block are parked: when they are asked for again, and how long they have waited then.
-    parked: Option<(Instant, Duration)>,
-    /// Whether the block was put together from pieces that were each answered.
-    joined: bool,
+    state: State,
+}
+
+impl Piece {
+    fn open(block: Block) -> Piece {
+        Piece { block, state: State::Open }
+    }
+
+    fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked { .. })
+    }
+
+    fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered | State::Joined)
+    }
 }
 
 /// What a device has shown about one group.
@@ -38,8 +68,8 @@ pub(crate) struct Learned {
     /// The parked piece that is asked for in this poll.
     probing: Option<usize>,
     cuts_left: u16,
-    /// Whether a block was cut in this poll.
-    cut: bool,
+    /// Whether a piece was answered for the first time in this poll.
+    settled: bool,
     /// Whether pieces are put together again. Not after the device has refused a block of which it had answered every piece:
     /// then it refuses the length, not an address.
     may_join: bool,
@@ -49,31 +79,26 @@ pub(crate) struct Learned {
 
 impl Learned {
     fn new(requests: &Requests) -> Learned {
-        let pieces =
-            requests.blocks().iter().map(|block| Piece { block: *block, parked: None, joined: false }).collect();
-        Learned { pieces, probing: None, cuts_left: CUTS_PER_POLL, cut: false, may_join: true, changed: false }
+        let pieces = requests.blocks().iter().copied().map(Piece::open).collect();
+        Learned { pieces, probing: None, cuts_left: CUTS_PER_POLL, settled: false, may_join: true, changed: false }
     }
 
     fn begin(&mut self, now: Instant) {
         self.cuts_left = CUTS_PER_POLL;
-        let due = |(index, piece): (usize, &Piece)| piece.parked.map(|(until, _)| (until, index));
-        self.probing = self
-            .pieces
-            .iter()
-            .enumerate()
-            .filter_map(due)
-            .filter(|(until, _)| *until <= now)
-            .min()
-            .map(|(_, index)| index);
+        let due = |(index, piece): (usize, &Piece)| match piece.state {
+            State::Parked { until, .. } if until <= now => Some((until, index)),
+            _ => None,
+        };
+        self.probing = self.pieces.iter().enumerate().filter_map(due).min().map(|(_, index)| index);
     }
 
     /// Puts neighbouring pieces together whose tags have been answered.
     fn join(&mut self, quirks: &Quirks) {
         let mut joined: Vec<Piece> = Vec::with_capacity(self.pieces.len());
         for piece in self.pieces.drain(..) {
-            let last = joined.last_mut().filter(|last| last.parked.is_none() && piece.parked.is_none());
+            let last = joined.last_mut().filter(|last| last.is_answered() && piece.is_answered());
             match last.and_then(|last| last.block.joined(&piece.block, quirks).map(|block| (last, block))) {
-                Some((last, block)) => *last = Piece { block, parked: None, joined: true },
+                Some((last, block)) => *last = Piece { block, state: State::Joined },
                 None => joined.push(piece),
             }
         }
@@ -103,7 +128,7 @@ impl Course<'_> {
             return self.requests.blocks().get(step).map(|block| (step, *block));
         };
         for (index, piece) in learned.pieces.iter().enumerate().skip(step) {
-            if piece.parked.is_none() || learned.probing == Some(index) {
+            if !piece.is_parked() || learned.probing == Some(index) {
                 return Some((index, piece.block));
             }
             self.requests.fail(&piece.block, Reason::BadAddress, out);
@@ -113,10 +138,15 @@ impl Course<'_> {
 
     /// Notes that the device has answered the block at `step`.
     pub(crate) fn answered(&mut self, step: usize) {
-        if let Some(learned) = self.learned
-            && learned.pieces.get(step).is_some_and(|piece| piece.parked.is_some())
-        {
-            learned.changed = true;
+        let Some(learned) = self.learned else { return };
+        let Some(piece) = learned.pieces.get_mut(step) else { return };
+        match piece.state {
+            State::Open => {
+                piece.state = State::Answered;
+                learned.settled = true;
+            }
+            State::Parked { .. } => learned.changed = true,
+            State::Answered | State::Joined => {}
         }
     }
 
@@ -125,26 +155,23 @@ impl Course<'_> {
         let learned = self.learned.get_or_insert_with(|| Box::new(Learned::new(self.requests)));
         let Some(piece) = learned.pieces.get_mut(step) else { return step + 1 };
         let longest = self.quirks.retry_bad_address;
-        if let Some((_, waited)) = piece.parked {
-            let wait = (waited * 2).min(longest);
-            piece.parked = Some((now + wait, wait));
+        let park = |waited: Duration| State::Parked { until: now + waited, waited };
+        if let State::Parked { waited, .. } = piece.state {
+            piece.state = park((waited * 2).min(longest));
             self.requests.fail(&piece.block, Reason::BadAddress, out);
             return step + 1;
         }
         let Some((left, right)) = self.requests.halves(&piece.block) else {
-            let wait = longest / FIRST_WAIT_PART;
-            piece.parked = Some((now + wait, wait));
+            piece.state = park(longest / FIRST_WAIT_PART);
             self.requests.fail(&piece.block, Reason::BadAddress, out);
             return step + 1;
         };
-        if piece.joined {
+        if matches!(piece.state, State::Joined) {
             learned.may_join = false;
         }
         let whole = piece.block;
-        let halves = [left, right].map(|block| Piece { block, parked: None, joined: false });
-        learned.pieces.splice(step..=step, halves);
+        learned.pieces.splice(step..=step, [left, right].map(Piece::open));
         learned.probing = learned.probing.map(|probing| if probing > step { probing + 1 } else { probing });
-        learned.cut = true;
         match learned.cuts_left.checked_sub(1) {
             Some(left) => {
                 learned.cuts_left = left;
@@ -163,8 +190,8 @@ impl Course<'_> {
         let Some(learned) = self.learned else { return };
         if learned.changed {
             *self.learned = None;
-        } else if learned.cut && learned.may_join {
-            learned.cut = false;
+        } else if learned.settled && learned.may_join {
+            learned.settled = false;
             learned.join(self.quirks);
         }
     }

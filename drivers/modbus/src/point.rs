@@ -20,7 +20,7 @@ pub enum WriteWith {
     ReadWrite,
 }
 
-/// One tag of a profile as the device sees it. 20 bytes; shared by all devices of the profile.
+/// One tag of a profile as the device sees it. 16 bytes; shared by all devices of the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     table: PrimaryTable,
@@ -236,4 +236,14 @@ fn write(
         return None;
     }
     Some(with)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_takes_16_bytes() {
+        assert_eq!(size_of::<Point>(), 16);
+    }
 }

@@ -192,15 +192,20 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Arc<Mutex<Scrip
     }
 }
 
-/// The first link of a site with this profile (named `test`) and these lines for its link and devices.
-pub(crate) fn link(site: &str, profile: &str, address: SocketAddr) -> config::Link {
+/// The links of a site with this profile, named `test`.
+pub(crate) fn site(site: &str, profile: &str) -> Vec<config::Link> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("profiles")).unwrap();
     std::fs::write(folder.path().join("profiles/test.toml"), profile).unwrap();
     std::fs::write(folder.path().join("tidegate.toml"), site).unwrap();
     let (site, report) = config::load(&folder.path().join("tidegate.toml"), [], Profiles::Used);
     assert_eq!(report.render(), "");
-    at(site.unwrap().links.remove(0), address)
+    site.unwrap().links
+}
+
+/// The first link of such a site, with this address.
+pub(crate) fn link(site_text: &str, profile: &str, address: SocketAddr) -> config::Link {
+    at(site(site_text, profile).remove(0), address)
 }
 
 /// The link with another address.

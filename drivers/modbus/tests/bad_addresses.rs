@@ -1,0 +1,199 @@
+//! Whatever addresses a device lacks: the tags that it has are good, the others are `bad_address`, and soon nothing is asked
+//! that it refuses.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use support::{Device, Reply, compile, connect, link, register};
+use tidegate_driver_api::{
+    Cx, Next, Poll, Readings, Session, Step,
+    model::{Reading, Reason, Value},
+};
+use tokio_util::sync::CancellationToken;
+
+const SITE: &str = r#"
+[gateway]
+id = "test"
+profiles = ["profiles"]
+[[link]]
+name = "line"
+driver = "modbus-tcp"
+address = "127.0.0.1:502"
+[[device]]
+name = "meter"
+link = "line"
+profile = "test"
+"#;
+
+const HEAD: &str = r#"
+[profile]
+manufacturer = "Test"
+model = "Test"
+driver = "modbus"
+version = 1
+[defaults]
+table = "holding"
+[[group]]
+name = "all"
+interval = "1s"
+"#;
+
+/// Address and registers of each tag, by column.
+type Tags = Vec<(u16, u16)>;
+
+fn profile(tags: &Tags) -> String {
+    let mut text = HEAD.to_owned();
+    for (column, (address, registers)) in tags.iter().enumerate() {
+        let kind = if *registers == 1 { "u16" } else { "u32" };
+        write!(text, "[[tag]]\nname = \"t{column}\"\ngroup = \"all\"\naddress = {address}\ntype = \"{kind}\"\n")
+            .unwrap();
+    }
+    text
+}
+
+fn value((address, registers): (u16, u16)) -> Value {
+    let high = u64::from(register(address));
+    Value::Uint(if registers == 1 { high } else { high << 16 | u64::from(register(address + 1)) })
+}
+
+/// A device that lacks some addresses, and counts the requests that it refuses.
+async fn lacking(missing: Arc<Mutex<BTreeSet<u16>>>) -> (Device, Arc<AtomicUsize>) {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let device = Device::start(move |asked| {
+        let addresses = asked.address()..asked.address() + asked.count();
+        if missing.lock().unwrap().range(addresses).next().is_none() {
+            return Reply::Send(asked.right());
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Reply::Send(asked.exception(2))
+    })
+    .await;
+    (device, refused)
+}
+
+/// Polls at a time; returns the number of requests.
+async fn poll(session: &mut dyn Session, now: Instant, out: &mut Readings) -> usize {
+    out.reset(out.items().len());
+    let mut step = Step::FIRST;
+    for requests in 1.. {
+        let cx = Cx::new(now, Duration::from_secs(10), CancellationToken::new());
+        match session.read(&cx, Poll { device: 0, group: 0 }, step, out).await.unwrap() {
+            Next::Request(next) => step = next,
+            Next::Done => return requests,
+        }
+    }
+    unreachable!()
+}
+
+/// Numbers that look like chance and are the same each time.
+fn chance(seed: u64) -> impl FnMut(u16) -> u16 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        u16::try_from(state % u64::from(below)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn tags_are_good_exactly_when_the_device_has_all_their_addresses() {
+    for seed in 1..60 {
+        let mut next = chance(seed);
+        let tags: Tags = (0..60).map(|_| (next(200), 1 + next(2))).collect();
+        let missing: BTreeSet<u16> = (0..next(16)).map(|_| next(202)).collect();
+        let has = |&(address, registers): &(u16, u16)| missing.range(address..address + registers).next().is_none();
+        let shared = Arc::new(Mutex::new(missing.clone()));
+        let (device, refused) = lacking(Arc::clone(&shared)).await;
+        let mut compiled = compile(&link(SITE, &profile(&tags), device.address));
+        let mut out = Readings::new(tags.len());
+        let now = Instant::now();
+        let mut polls = 0;
+        // Until a poll is not refused anything: the cuts of one poll are limited.
+        loop {
+            // A connection for each poll: what was learned survives.
+            let mut session = connect(compiled.link.as_mut()).await;
+            let before = refused.load(Ordering::SeqCst);
+            poll(session.as_mut(), now, &mut out).await;
+            polls += 1;
+            for (column, tag) in tags.iter().enumerate() {
+                match &out.items()[column] {
+                    Reading::Value(read) => assert_eq!(*read, value(*tag), "seed {seed} column {column}"),
+                    other => assert_eq!(*other, Reading::Failed(Reason::BadAddress), "seed {seed} column {column}"),
+                }
+            }
+            if refused.load(Ordering::SeqCst) == before {
+                break;
+            }
+            assert!(polls < 6, "seed {seed}: refused for ever");
+        }
+        for (column, tag) in tags.iter().enumerate() {
+            let good = matches!(out.items()[column], Reading::Value(_));
+            assert_eq!(good, has(tag), "seed {seed} column {column} {tag:?}");
+        }
+        // The device gets its addresses: one tag is asked for again, answers, and with the next poll all are good.
+        shared.lock().unwrap().clear();
+        let later = now + Duration::from_secs(600);
+        let mut session = connect(compiled.link.as_mut()).await;
+        poll(session.as_mut(), later, &mut out).await;
+        poll(session.as_mut(), later, &mut out).await;
+        assert!(out.items().iter().all(|reading| matches!(reading, Reading::Value(_))), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_without_any_address_is_asked_a_limited_number_of_times() {
+    let tags: Tags = (0..1000).map(|tag| (tag * 2, 2)).collect();
+    let (device, _) = lacking(Arc::new(Mutex::new((0..2000).collect()))).await;
+    let mut compiled = compile(&link(SITE, &profile(&tags), device.address));
+    let mut session = connect(compiled.link.as_mut()).await;
+    let mut out = Readings::new(tags.len());
+    let now = Instant::now();
+    let mut polls = 0;
+    let bad = Reading::Failed(Reason::BadAddress);
+    loop {
+        let before = device.asked().len();
+        poll(session.as_mut(), now, &mut out).await;
+        assert!(out.items().iter().all(|reading| *reading == bad));
+        if device.asked().len() == before {
+            break;
+        }
+        polls += 1;
+    }
+    // In each of the 17 blocks every tag is refused once alone, and every cut between two of them was a refusal before.
+    assert_eq!(device.asked().len(), 2 * 1000 - 17);
+    assert!((2..20).contains(&polls), "the cuts are spread over {polls} polls");
+    let before = device.asked().len();
+    assert_eq!(poll(session.as_mut(), now, &mut out).await, 1);
+    assert_eq!(device.asked().len(), before, "all are parked: nothing is asked");
+    // Later, one of them is asked for again in each poll.
+    poll(session.as_mut(), now + Duration::from_secs(30), &mut out).await;
+    assert_eq!(device.asked().len(), before + 1);
+}
+
+#[tokio::test]
+async fn the_line_stays_silent_for_the_turnaround() {
+    let quirks = "[quirks]\nturnaround = \"40ms\"\nmax_gap = 0\n[[group]]";
+    let tags: Tags = vec![(0, 1), (10, 1), (20, 1)];
+    let device = Device::start(|asked| Reply::Send(asked.right())).await;
+    let profile = profile(&tags).replace("[[group]]", quirks);
+    let mut compiled = compile(&link(SITE, &profile, device.address));
+    let mut session = connect(compiled.link.as_mut()).await;
+    let mut out = Readings::new(tags.len());
+    let begun = Instant::now();
+    assert_eq!(poll(session.as_mut(), begun, &mut out).await, 3);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(80) && took < Duration::from_secs(5), "{took:?}");
+}
