@@ -1,5 +1,7 @@
 //! The mqtt target and a real mosquitto as the cloud: outages, cut connections, logins, certificates, limits.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -31,6 +31,7 @@ use self::{
     message::Messages,
     session::Surroundings,
     suspicion::Suspicion,
+    window::Window,
 };
 use crate::{
     Clock, TargetError, TargetStatus,
@@ -46,6 +47,7 @@ pub struct MqttTarget {
     messages: Messages,
     status: TargetStatus,
     suspicion: Suspicion,
+    window: Window,
     backoff: Backoff,
     /// Whether the last failure was worth a line in the log, so that the recovery is too.
     said: bool,
@@ -77,8 +79,10 @@ impl MqttTarget {
         }
         let messages = Messages::new(topic_root, gateway);
         let client_id = options.client_id.clone().unwrap_or_else(|| format!("{gateway}-{name}"));
+        let connector = Connector::new(options, client_id, messages.state_topic());
         Ok(MqttTarget {
-            connector: Connector::new(options, client_id, messages.state_topic()),
+            window: Window::new(connector.in_flight, connector.keep_alive),
+            connector,
             messages,
             status: TargetStatus::new(name, clock),
             suspicion: Suspicion::default(),
@@ -134,6 +138,7 @@ impl MqttTarget {
             connector: &self.connector,
             messages: &mut self.messages,
             suspicion: &self.suspicion,
+            window: &mut self.window,
             status: &self.status,
         };
         let session = session::run(connection, cursor, around, cancel).await;

@@ -48,6 +48,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) connector: &'a Connector,
     pub(crate) messages: &'a mut Messages,
     pub(crate) suspicion: &'a Suspicion,
+    pub(crate) window: &'a mut Window,
     pub(crate) status: &'a TargetStatus,
 }
 
@@ -81,7 +82,6 @@ struct Session<'a> {
     acknowledger: Acknowledger,
     around: Surroundings<'a>,
     flight: Flight,
-    window: Window,
     /// Read from the store and not yet sent.
     waiting: VecDeque<Delivery>,
     progress: bool,
@@ -89,10 +89,9 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(client: AsyncClient, since: Timestamp, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
-        let Connector { keep_alive, in_flight, .. } = around.connector;
-        let window = Window::new(*in_flight, *keep_alive, around.suspicion.one_at_a_time());
+        around.window.begin(around.suspicion.one_at_a_time());
         let (flight, waiting) = (Flight::default(), VecDeque::new());
-        Session { client, since, acknowledger, around, flight, window, waiting, progress: false }
+        Session { client, since, acknowledger, around, flight, waiting, progress: false }
     }
 
     async fn serve(
@@ -162,7 +161,7 @@ impl<'a> Session<'a> {
 
     /// Sends what waits, as far as the window allows.
     fn send_waiting(&mut self) -> Result<(), Failure> {
-        while self.window.has_room(self.flight.len(), self.flight.bytes()) {
+        while self.around.window.has_room(self.flight.len(), self.flight.bytes()) {
             let Some(delivery) = self.waiting.pop_front() else { break };
             let Surroundings { messages, suspicion, status, .. } = &mut self.around;
             let Message { topic, payload, subject, left_out } = messages.message(&delivery.item, self.since, suspicion);
@@ -222,7 +221,7 @@ impl<'a> Session<'a> {
     /// The only place where the cursor is moved: on the acknowledgement of exactly this message.
     fn acknowledged(&mut self, packet_id: u16) {
         let Some(arrived) = self.flight.acknowledged(packet_id, Instant::now()) else { return };
-        self.window.acknowledged(arrived.after);
+        self.around.window.acknowledged(arrived.after);
         let Freight::Delivery { ticket, subject, left_out } = arrived.freight else { return };
         self.acknowledger.acknowledge(ticket);
         self.progress = true;

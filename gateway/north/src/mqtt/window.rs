@@ -25,12 +25,17 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A window of at most `most` messages. `alone`: it begins with one message, so that what a message does to the
-    /// connection is seen.
-    pub(crate) fn new(most: u16, keep_alive: Duration, alone: bool) -> Window {
+    /// A window of at most `most` messages, for the target's first connection.
+    pub(crate) fn new(most: u16, keep_alive: Duration) -> Window {
         let most = most.max(1);
-        let messages = if alone { 1 } else { FIRST_MESSAGES.min(most) };
-        Window { messages, most, quick: keep_alive / 8, slow: keep_alive / 3, settle: 0 }
+        Window { messages: FIRST_MESSAGES.min(most), most, quick: keep_alive / 8, slow: keep_alive / 3, settle: 0 }
+    }
+
+    /// A new connection. What the last one has taught about a thin link still holds. `alone`: it begins with one message,
+    /// so that what this message does to the connection is seen.
+    pub(crate) fn begin(&mut self, alone: bool) {
+        self.settle = 0;
+        self.messages = if alone { 1 } else { self.messages.min(FIRST_MESSAGES) };
     }
 
     /// Whether one more message may be sent.
@@ -64,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_window_opens_with_quick_acknowledgements_up_to_its_most() {
-        let mut window = Window::new(20, KEEP_ALIVE, false);
+        let mut window = Window::new(20, KEEP_ALIVE);
         assert_eq!(size(&window), 16);
         (0..100).for_each(|_| window.acknowledged(QUICK));
         assert_eq!(size(&window), 20);
@@ -72,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_slow_link_closes_the_window_once_for_all_that_was_on_its_way() {
-        let mut window = Window::new(100, KEEP_ALIVE, false);
+        let mut window = Window::new(100, KEEP_ALIVE);
         (0..16).for_each(|_| window.acknowledged(SLOW));
         assert_eq!(size(&window), 8);
         (0..200).for_each(|_| window.acknowledged(SLOW));
@@ -81,7 +86,7 @@ mod tests {
 
     #[test]
     fn bytes_bound_the_window_but_never_a_message_that_travels_alone() {
-        let window = Window::new(100, KEEP_ALIVE, false);
+        let window = Window::new(100, KEEP_ALIVE);
         assert!(window.has_room(1, MOST_BYTES - 1));
         assert!(!window.has_room(1, MOST_BYTES));
         assert!(window.has_room(0, MOST_BYTES));
@@ -89,9 +94,21 @@ mod tests {
 
     #[test]
     fn a_suspicious_message_travels_alone() {
-        let mut window = Window::new(100, KEEP_ALIVE, true);
+        let mut window = Window::new(100, KEEP_ALIVE);
+        window.begin(true);
         assert_eq!(size(&window), 1);
         window.acknowledged(QUICK);
         assert_eq!(size(&window), 2);
+    }
+
+    #[test]
+    fn a_new_connection_begins_carefully_and_remembers_a_thin_link() {
+        let mut window = Window::new(100, KEEP_ALIVE);
+        (0..100).for_each(|_| window.acknowledged(QUICK));
+        window.begin(false);
+        assert_eq!(size(&window), 16);
+        (0..16).for_each(|_| window.acknowledged(SLOW));
+        window.begin(false);
+        assert_eq!(size(&window), 8);
     }
 }

@@ -1,5 +1,13 @@
 //! The mqtt target against a broker that does what each test says.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod acknowledgements;
 mod certificates;
 mod outages;

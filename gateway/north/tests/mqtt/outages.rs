@@ -100,6 +100,26 @@ async fn connections_that_break_off_under_load_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_thin_link_is_not_given_up_because_the_ping_waits_behind_the_rows() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    plant.live_rows(60);
+    let mut options = options(broker.port());
+    // A ping has to be answered within a second; all rows at once would hold it back for more than three.
+    options.keep_alive = Duration::from_secs(1);
+    let target = start(&options, plant.cursor().await);
+    let mut client = broker.client().await;
+    for seq in 1..=60 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(client.take_rows(1).await, [seq]);
+    }
+    let snapshot = target.until("all acknowledged", |status| status.acknowledged == 60).await;
+    assert_eq!((snapshot.sent, snapshot.reconnects), (60, 0));
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
 async fn a_refused_login_is_told_in_clear_words_and_tried_again_until_it_is_put_right() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
     plant.live_rows(1);

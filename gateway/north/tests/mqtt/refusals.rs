@@ -63,14 +63,8 @@ async fn where_not_even_the_gap_record_is_borne_nothing_is_dropped() {
     let (mut rows, mut gaps) = (0, 0);
     while rows < 20 {
         let mut client = broker.client().await;
-        while let Some(Packet::Publish(publish)) = client.packet().await {
-            if publish.topic.ends_with("/gap/fast") {
-                gaps += 1
-            } else {
-                rows += 1
-            }
-            break;
-        }
+        let first = client.publish().await;
+        *(if first.topic.ends_with("/gap/fast") { &mut gaps } else { &mut rows }) += 1;
     }
     assert!(gaps >= 2, "{gaps} gap records were tried");
     assert_eq!(target.status.snapshot().acknowledged, 0);
