@@ -20,7 +20,7 @@ pub enum WriteWith {
     ReadWrite,
 }
 
-/// One tag of a profile as the device sees it. 16 bytes; shared by all devices of the profile.
+/// One tag of a profile as the device sees it. 14 bytes; shared by all devices of the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     table: PrimaryTable,
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_takes_16_bytes() {
-        assert_eq!(size_of::<Point>(), 16);
+    fn a_point_takes_14_bytes() {
+        assert_eq!(size_of::<Point>(), 14);
     }
 }
