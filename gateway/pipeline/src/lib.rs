@@ -11,6 +11,10 @@
 //! 6. `device_time`: the device's own time, if it is plausible;
 //! 7. `deadband` and `on_change`: what is not worth a report becomes unchanged.
 //!
+//! An expression has numbers, tags of its own group, `+ - * / % ^`, brackets and the functions `abs`, `acos`, `asin`, `atan`, `atan2`,
+//! `ceil`, `cos`, `exp`, `floor`, `ln`, `log10`, `log2`, `max`, `min`, `round`, `sign`, `sin`, `sqrt`, `tan` and `trunc`; `-a^2` is `-(a^2)` and
+//! `a^b^c` is `a^(b^c)`. A tag with `-` in its name, or one that begins with a digit, stands in braces: `{flow-1} * 2`.
+//!
 //! `write` goes the other way: it checks a value that somebody wants to write and undoes `texts` and `scale`.
 //!
 //! **Invariant:** no I/O and no clock: time is an argument. No stage fails: whatever a device says becomes a slot.

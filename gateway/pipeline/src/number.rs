@@ -76,6 +76,13 @@ pub(crate) fn integer_to_float(number: i128) -> f64 {
     number as f64
 }
 
+/// The nearest 64-bit float.
+#[inline]
+#[expect(clippy::as_conversions, reason = "no `From` exists; rounding to the nearest is what is wanted")]
+pub(crate) fn small_to_float(number: i64) -> f64 {
+    number as f64
+}
+
 /// The nearest 32-bit float; infinite beyond their range.
 #[inline]
 #[expect(clippy::as_conversions, reason = "no `From` exists; rounding to the nearest is what is wanted")]

