@@ -133,21 +133,31 @@ fn compile_convert(tag: &Tag, raw: ValueType, report: &mut Report) -> Option<(Co
     match (&tag.scaling, &tag.texts) {
         (None, None) => Some((Convert::Nothing, raw)),
         (Some(scaling), None) => compile_scale(tag, scaling, raw, report),
-        (None, Some(texts)) if raw.items.is_none() && raw.kind != ValueKind::Text => {
-            match Texts::new(texts, raw.kind, is_writable(tag.access)) {
+        (_, Some(texts)) if raw.items.is_none() && raw.kind != ValueKind::Text => {
+            check_beside_texts(tag, texts, report)?;
+            match Texts::new(texts, raw.kind) {
                 Ok(texts) => Some((Convert::Texts(texts), ValueType::single(ValueKind::Text))),
                 Err(message) => refused(texts, message, report),
             }
         }
-        (None, Some(texts)) => refused(
+        (_, Some(texts)) => refused(
             texts,
             format!("only a single number can have texts, but `{}` is {}", tag.name, described(raw)),
             report,
         ),
-        (Some(scaling), Some(_)) => {
-            refused(scaling, format!("`{}` has texts, so it cannot have a scale or an offset", tag.name), report)
-        }
     }
+}
+
+/// A text has no scale and no limits. The configuration says so at each key; nothing is said twice.
+fn check_beside_texts<T>(tag: &Tag, texts: &At<T>, report: &mut Report) -> Option<()> {
+    let limits = tag.range.is_some() || tag.minimum.is_some() || tag.maximum.is_some();
+    if tag.scaling.is_none() && !limits {
+        return Some(());
+    }
+    if !report.has_errors() {
+        refused::<(), T>(texts, format!("`{}` has texts, so it has no scale, range or limits", tag.name), report);
+    }
+    None
 }
 
 fn compile_scale(

@@ -15,9 +15,7 @@ pub(crate) struct Texts {
 
 impl Texts {
     /// The texts of a tag whose raw values are of the kind `raw`; the error is for a person.
-    ///
-    /// `unique`: no two numbers may have the same text, because the tag is written too.
-    pub(crate) fn new(texts: &[(i64, String)], raw: ValueKind, unique: bool) -> Result<Texts, String> {
+    pub(crate) fn new(texts: &[(i64, String)], raw: ValueKind) -> Result<Texts, String> {
         let mut texts: Vec<(i64, Arc<str>)> =
             texts.iter().map(|(number, text)| (*number, text.as_str().into())).collect();
         texts.sort_unstable();
@@ -32,13 +30,6 @@ impl Texts {
         for ((number, _), (next, _)) in texts.iter().zip(texts.iter().skip(1)) {
             if number == next {
                 return Err(format!("{number} has two texts"));
-            }
-        }
-        let mut by_text: Vec<&(i64, Arc<str>)> = texts.iter().collect();
-        by_text.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-        for ((number, text), (next, next_text)) in by_text.iter().zip(by_text.iter().skip(1)) {
-            if unique && text == next_text {
-                return Err(format!("{number} and {next} both have the text \"{text}\", so it cannot be written"));
             }
         }
         Ok(Texts { texts: texts.into() })
@@ -63,7 +54,7 @@ impl Texts {
         }
     }
 
-    /// The raw number of this kind that has the text.
+    /// The raw number of this kind that has the text; texts of a tag that is written are all different.
     pub(crate) fn invert(&self, text: &str, raw: ValueKind) -> Option<Value> {
         let (number, _) = self.texts.iter().find(|(_, known)| **known == *text)?;
         to_raw(*number, raw)
@@ -92,7 +83,7 @@ mod tests {
     use super::*;
 
     fn texts(raw: ValueKind) -> Texts {
-        Texts::new(&[(1, "on".to_owned()), (0, "off".to_owned())], raw, true).unwrap()
+        Texts::new(&[(1, "on".to_owned()), (0, "off".to_owned())], raw).unwrap()
     }
 
     fn text(text: &str) -> Value {
@@ -119,29 +110,21 @@ mod tests {
         let uncertain = |digits| Slot::Uncertain(text(digits), Reason::OutOfRange);
         assert_eq!(texts(ValueKind::Int).apply(&Value::Int(-7)), uncertain("-7"));
         assert_eq!(texts(ValueKind::Uint).apply(&Value::Uint(u64::MAX)), uncertain("18446744073709551615"));
-        let only_on = Texts::new(&[(1, "on".to_owned())], ValueKind::Bool, true).unwrap();
+        let only_on = Texts::new(&[(1, "on".to_owned())], ValueKind::Bool).unwrap();
         assert_eq!(only_on.apply(&Value::Bool(false)), uncertain("0"));
     }
 
     #[test]
-    fn a_number_the_tag_never_has_a_second_text_and_an_ambiguous_text_are_mistakes() {
-        let refused = |texts: &[(i64, &str)], raw, unique| {
+    fn a_number_the_tag_never_has_and_a_second_text_are_mistakes() {
+        let refused = |texts: &[(i64, &str)], raw| {
             let texts: Vec<(i64, String)> = texts.iter().map(|(number, text)| (*number, (*text).to_owned())).collect();
-            Texts::new(&texts, raw, unique).unwrap_err()
+            Texts::new(&texts, raw).unwrap_err()
         };
         assert_eq!(
-            refused(&[(-1, "error")], ValueKind::Uint, false),
+            refused(&[(-1, "error")], ValueKind::Uint),
             "-1 has a text, but the tag is an unsigned integer, which is never -1"
         );
-        assert_eq!(
-            refused(&[(2, "x")], ValueKind::Bool, false),
-            "2 has a text, but the tag is a bool, which is never 2"
-        );
-        assert_eq!(refused(&[(2, "x"), (2, "y")], ValueKind::Int, false), "2 has two texts");
-        assert_eq!(
-            refused(&[(2, "on"), (1, "on")], ValueKind::Int, true),
-            "1 and 2 both have the text \"on\", so it cannot be written"
-        );
-        assert!(Texts::new(&[(2, "on".to_owned()), (1, "on".to_owned())], ValueKind::Int, false).is_ok());
+        assert_eq!(refused(&[(2, "x")], ValueKind::Bool), "2 has a text, but the tag is a bool, which is never 2");
+        assert_eq!(refused(&[(2, "x"), (2, "y")], ValueKind::Int), "2 has two texts");
     }
 }

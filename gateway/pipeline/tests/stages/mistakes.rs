@@ -123,12 +123,22 @@ fn conversions_that_make_no_sense_are_mistakes() {
     let zero = Tag { scaling: scaling("0.0", "5"), ..tag("a") };
     assert_eq!(messages(ValueKind::Int, vec![zero]), ["`scale` may not be 0"]);
     let both = Tag { scaling: scaling("0.1", "0"), texts: texts(&[(0, "off")]), ..tag("a") };
-    assert_eq!(messages(ValueKind::Int, vec![both]), ["`a` has texts, so it cannot have a scale or an offset"]);
+    assert_eq!(messages(ValueKind::Int, vec![both]), ["`a` has texts, so it has no scale, range or limits"]);
     let named = Tag { texts: texts(&[(0, "off")]), ..tag("a") };
     assert_eq!(
         messages(ValueKind::F32, vec![named]),
         ["0 has a text, but the tag is a 32-bit float, which is never 0"]
     );
+}
+
+#[test]
+fn what_the_configuration_has_reported_is_not_reported_again() {
+    let both = Tag { range: range(0.0, 1.0), texts: texts(&[(0, "off")]), ..tag("a") };
+    let group = group(ReportWhen::Always, vec![both]);
+    let mut report = Report::new();
+    report.error(&tidegate_config::Origin::Default, "`range` does not go with `texts`", None);
+    assert!(Stages::compile(&group, &raw(&group, ValueKind::Int), &mut report).is_none());
+    assert_eq!(report.mistakes().len(), 1, "{}", report.render());
 }
 
 #[test]

@@ -91,3 +91,63 @@ fn a_calculated_tag_is_reported_by_its_own_deadband() {
     assert_eq!(polled.poll(&ints(&[5])), Some(vec![good_int(5), Slot::Unchanged]));
     assert_eq!(polled.poll(&ints(&[6])), Some(vec![good_int(6), good_f64(7.0)]));
 }
+
+/// A small deterministic source of numbers (SplitMix64), so that a failing case fails again.
+fn dice(seed: &mut u64, limit: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % limit
+}
+
+/// A walk of small steps, now and then out of range or without an answer.
+fn random_reading(seed: &mut u64, level: &mut i64) -> Reading {
+    *level += i64::try_from(dice(seed, 5)).unwrap() - 2;
+    match dice(seed, 12) {
+        0 => FAILED,
+        1 => Reading::Failed(Reason::Disconnected),
+        2 => Reading::Value(Value::Int(1_000)),
+        _ => Reading::Value(Value::Int(*level)),
+    }
+}
+
+#[test]
+fn who_keeps_the_last_report_of_each_tag_is_never_further_off_than_its_deadband() {
+    const BAND: i64 = 4;
+    let mut seed = 6;
+    let mut silent_polls = 0;
+    for report in [ReportWhen::Always, ReportWhen::OnChange] {
+        let tags = vec![
+            Tag { deadband: deadband(4.0, Some(20)), range: range(-500.0, 500.0), ..tag("banded") },
+            Tag { deadband: deadband(4.0, None), ..tag("banded_for_ever") },
+            Tag { range: range(-500.0, 500.0), ..tag("plain") },
+        ];
+        let tags = if report == ReportWhen::Always { tags.into_iter().take(2).collect() } else { tags };
+        let count = tags.len();
+        let mut polled = Polled::new(&group(report, tags), ValueKind::Int);
+        let mut known = vec![Slot::Unchanged; count];
+        let mut levels = vec![0; count];
+        for _ in 0..5_000 {
+            let readings: Vec<Reading> = levels.iter_mut().map(|level| random_reading(&mut seed, level)).collect();
+            match polled.poll(&readings) {
+                None => silent_polls += 1,
+                Some(slots) => {
+                    assert!(slots.iter().any(|slot| *slot != Slot::Unchanged), "an empty row");
+                    for (known, slot) in known.iter_mut().zip(slots).filter(|(_, slot)| *slot != Slot::Unchanged) {
+                        *known = slot;
+                    }
+                }
+            }
+            for (column, (known, latest)) in known.iter().zip(polled.state.latest()).enumerate() {
+                assert_eq!(known.quality(), latest.quality(), "column {column}");
+                let (Some(Value::Int(known)), Some(Value::Int(latest))) = (known.value(), latest.value()) else {
+                    continue;
+                };
+                let off = if column < 2 { BAND - 1 } else { 0 };
+                assert!((known - latest).abs() <= off, "column {column}: {known} is kept, {latest} is true");
+            }
+        }
+    }
+    assert!(silent_polls > 100, "only {silent_polls} polls without a row");
+}

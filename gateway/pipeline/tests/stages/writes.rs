@@ -29,23 +29,17 @@ fn text(text: &str) -> Value {
 
 #[test]
 fn every_16_bit_number_comes_back_from_its_delivered_value() {
-    let scalings = [
-        ("0.1", "0"),
-        ("0.01", "0"),
-        ("0.001", "0"),
-        ("2.5", "0"),
-        ("-0.5", "-40"),
-        ("1e-3", "0"),
-        ("0.1", "-40"),
-        ("10", "3"),
-    ];
+    let scalings = [("0.1", "0"), ("0.01", "0"), ("1e-3", "0"), ("2.5", "0"), ("-0.5", "-40")];
     for (scale, offset) in scalings {
         let group = group(ReportWhen::Always, vec![Tag { scaling: scaling(scale, offset), ..writable("a") }]);
         for kind in [ValueKind::Int, ValueKind::Uint] {
             let stages = stages(&group, &raw(&group, kind));
             let mut state = tidegate_pipeline::State::new(&stages);
-            let lowest = if kind == ValueKind::Int { i64::from(i16::MIN) } else { 0 };
-            for number in lowest..=i64::from(u16::MAX) {
+            let numbers = match kind {
+                ValueKind::Int => i64::from(i16::MIN)..=i64::from(i16::MAX),
+                _ => 0..=i64::from(u16::MAX),
+            };
+            for number in numbers {
                 let raw = match kind {
                     ValueKind::Int => Value::Int(number),
                     _ => Value::Uint(number.cast_unsigned()),
