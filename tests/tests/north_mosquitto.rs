@@ -175,11 +175,16 @@ fn a_broker_that_was_away_gets_everything_at_once_and_in_order() {
     let back = Instant::now();
     line.until_all_acknowledged();
     assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
-    let received = subscriber
-        .wait_for(PATIENCE, "5050 rows", |messages| Some(numbers(messages)).filter(|rows| rows.len() >= 5050))
-        .unwrap();
-    assert_eq!(received, (1..=5050).collect::<Vec<_>>());
     assert_eq!(line.status().sent, 5050, "nothing had to be sent twice");
+    // mosquitto gives its subscriber again what that had not acknowledged before the stop: the first of each counts.
+    let first = |messages: &[Message]| {
+        let mut seen = BTreeSet::new();
+        numbers(messages).into_iter().filter(|number| seen.insert(*number)).collect::<Vec<_>>()
+    };
+    let received = subscriber
+        .wait_for(PATIENCE, "5050 rows", |messages| Some(first(messages)).filter(|rows| rows.len() >= 5050))
+        .unwrap();
+    assert!(received.into_iter().eq(1..=5050), "they came in another order");
     line.stop();
 }
 
