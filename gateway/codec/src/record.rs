@@ -74,7 +74,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads what [`encode`] has written. Takes at most five times [`MAX_BYTES`] of memory, whatever the bytes are.
+    /// Reads what [`encode()`] has written. Takes at most five times [`MAX_BYTES`] of memory, whatever the bytes are.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Record {
     /// - [`CodecError::NotARecord`], [`CodecError::Version`], [`CodecError::Checksum`]: something else, from a later
     ///   gateway, or damaged.
     /// - [`CodecError::TooLarge`], [`CodecError::Malformed`], [`CodecError::Compression`]: the checksum is right, but no
-    ///   version of [`encode`] has written this.
+    ///   version of [`encode()`] has written this.
     pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         let body = decode::unpack(bytes)?;
         Ok(Record { rows: decode::rows(&body)? })
