@@ -16,7 +16,7 @@ pub(super) fn write(numbers: &[u64], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`write`] has written, if there are at most `limit` numbers.
+/// Reads what [`write()`] has written, if there are at most `limit` numbers.
 pub(super) fn read(input: &mut Input, limit: usize, what: &'static str) -> Result<Vec<u64>, CodecError> {
     let count = input.count(what)?;
     let planes = input.byte(what)?;
