@@ -21,6 +21,8 @@ const ROOM: usize = 512;
 /// One open connection.
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// The request; here and not in the future of a call, which is allocated for each.
+    sent: Box<[u8; LONGEST_REQUEST]>,
     received: Box<[u8; ROOM]>,
     /// Whether the last exchange came to its end. Between its beginning and its end a call may be dropped; the connection is
     /// then useless, because the answer can still come.
@@ -34,7 +36,14 @@ pub(crate) struct Connection {
 impl Connection {
     /// Takes over a connection on which nothing has been sent yet.
     pub(crate) fn new(stream: TcpStream) -> Connection {
-        Connection { stream, received: Box::new([0; ROOM]), intact: true, surplus: false, quiet: None }
+        Connection {
+            stream,
+            sent: Box::new([0; LONGEST_REQUEST]),
+            received: Box::new([0; ROOM]),
+            intact: true,
+            surplus: false,
+            quiet: None,
+        }
     }
 
     /// Sends a request and returns its answer. Afterwards the line stays silent for `turnaround`.
@@ -68,8 +77,7 @@ impl Connection {
             quiet.await;
         }
         self.expect_silence()?;
-        let mut frame = [0; LONGEST_REQUEST];
-        let frame = request.encode(header, &mut frame).ok_or(Fault::TooLong)?;
+        let frame = request.encode(header, &mut self.sent).ok_or(Fault::TooLong)?;
         self.stream.write_all(frame).await?;
         let mut filled = 0;
         loop {
