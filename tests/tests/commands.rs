@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Subscriber, Table, program, publish};
+use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Subscriber, Table, program, publish, wait_until};
 
 const PROFILE: &str = r#"
 [profile]
@@ -78,7 +78,8 @@ fn a_command_over_mqtt_reaches_the_device_and_its_reply_tells_how_it_went() -> a
     let mut oven = oven(&peers)?;
     let replies = Subscriber::start(&peers, oven.site.broker_address(), "tidegate/line3/oven-1/set/reply")?;
 
-    let reply = command(&peers, &oven, &replies, r#"{"id":"1","values":{"setpoint":42.5,"heating":true},"ttl":"10s"}"#)?;
+    let reply =
+        command(&peers, &oven, &replies, r#"{"id":"1","values":{"setpoint":42.5,"heating":true},"ttl":"10s"}"#)?;
     assert_eq!(reply, serde_json::json!({ "id": "1", "ok": true }));
     assert_eq!(oven.modbus.get(1, Table::Holding, 100, 1)?, [425]);
     assert_eq!(oven.modbus.get(1, Table::Coil, 3, 1)?, [1]);
@@ -126,7 +127,8 @@ fn the_command_line_reads_and_writes_through_the_running_gateway() -> anyhow::Re
     oven.modbus.set(1, Table::Holding, 0, &[215])?;
     let tidegate = |arguments: &[&str]| -> anyhow::Result<(bool, String)> {
         let (verb, rest) = arguments.split_first().unwrap();
-        let output = Command::new(program("tidegate")?).arg(verb).arg("-c").arg(oven.site.file()).args(rest).output()?;
+        let output =
+            Command::new(program("tidegate")?).arg(verb).arg("-c").arg(oven.site.file()).args(rest).output()?;
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8(text)?))
     };
@@ -135,8 +137,9 @@ fn the_command_line_reads_and_writes_through_the_running_gateway() -> anyhow::Re
     assert!(!ok && text.contains("above maximum 100"), "{text}");
     let (ok, text) = tidegate(&["write", "oven-2", "setpoint=5"])?;
     assert!(!ok && text.contains("oven-2"), "{text}");
-    let (ok, text) = tidegate(&["read", "oven-1", "temperature"])?;
-    assert!(ok && text.contains("21.5"), "{text}");
+    wait_until(PATIENCE, "the temperature to be read", || {
+        tidegate(&["read", "oven-1", "temperature"]).ok().filter(|(ok, text)| *ok && text.contains("21.5"))
+    })?;
     let (ok, text) = tidegate(&["healthcheck"])?;
     assert!(ok, "{text}");
     assert_eq!(oven.modbus.get(1, Table::Holding, 100, 1)?, [555]);

@@ -1,8 +1,8 @@
 //! What goes wrong around a gateway, and what it does then: mistakes in the site, ports in use, a damaged database.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, process::Command};
 
-use tidegate_tests::{Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, get, wait_until};
+use tidegate_tests::{Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, program};
 
 const PROFILE: &str = r#"
 [profile]
@@ -41,19 +41,12 @@ fn write_meter(site: &Site, address: std::net::SocketAddr, more: &str) -> anyhow
 
 /// Starts a gateway that cannot run, and returns what it said before it ended with exit code 1.
 fn refusal(site: &Site) -> anyhow::Result<String> {
-    let gateway = Gateway::start_unready(site)?;
-    let said = wait_until(PATIENCE, "the gateway to end", || {
-        let text: Vec<String> = gateway.child().lines().iter().map(|line| line.text.clone()).collect();
-        get(site.web_address(), "/healthz").is_err().then_some(text)
-    });
-    said?;
-    let child = gateway.child();
-    let text = || child.lines().iter().map(|line| line.text.clone()).collect::<Vec<_>>().join("\n");
-    wait_until(PATIENCE, "a word about what is wrong", || (!text().is_empty()).then_some(()))?;
-    let before = text();
-    let status = gateway.wait()?;
-    assert_eq!(status.code(), Some(1), "{before}");
-    Ok(before)
+    let mut command = Command::new(program("tidegate")?);
+    let mut child = Child::start("the gateway", command.arg("run").arg("-c").arg(site.file()))?;
+    let status = child.wait(PATIENCE)?;
+    let text: Vec<String> = child.lines().into_iter().map(|line| line.text).collect();
+    assert_eq!(status.code(), Some(1), "{text:?}");
+    Ok(text.join("\n"))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tidegate_driver_api::{Poll, Readings};
 use tidegate_model::{Name, Reading, Reason, Row, Slot, Stream, TagName, Timestamp};
-use tidegate_pipeline::{Stages, State};
+use tidegate_pipeline::{Stages, State, plausible_device_time};
 
 use crate::{
     breaker::Breaker,
@@ -108,7 +108,7 @@ impl DeviceTask {
         let Some(group) = self.groups.get_mut(group) else { return };
         let now = emitter.clock.now();
         let time = emitter.clock.timestamp(now);
-        let own_time = readings.device_time();
+        let own_time = readings.device_time().and_then(|own| plausible_device_time(own, time));
         group.polled = Some(time);
         let since_start = emitter.clock.since_start(now);
         let Some(outcome) = group.stages.run(&mut group.state, readings.items_mut(), since_start, time) else {
