@@ -1,6 +1,9 @@
 //! One TCP endpoint and the devices behind it.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use tidegate_driver_api::{ConnectFault, Cx, Link, Session, async_trait, model::Name};
 use tokio::net::{TcpStream, lookup_host};
@@ -19,8 +22,9 @@ use crate::{
 pub(crate) struct TcpLink {
     endpoint: Endpoint,
     devices: Vec<Device>,
-    /// Of the last request. It goes on counting over reconnects, so that an answer to a request of an earlier connection,
-    /// which some gateways still send on the next one, is not taken for an answer of this one.
+    /// Of the last request. It begins anywhere and goes on counting over reconnects, so that an answer to a request of an earlier
+    /// connection, or of this gateway before its restart, is not taken for an answer of this connection: some gateways to
+    /// serial lines send what comes late to whoever is connected now.
     transaction: TransactionId,
 }
 
@@ -54,7 +58,7 @@ impl Device {
 
 impl TcpLink {
     pub(crate) fn new(endpoint: Endpoint, devices: Vec<Device>) -> TcpLink {
-        TcpLink { endpoint, devices, transaction: TransactionId::ZERO }
+        TcpLink { endpoint, devices, transaction: anywhere() }
     }
 
     /// The device with that index, and the identifier of the request that is now made to it.
@@ -76,6 +80,12 @@ impl TcpLink {
         };
         opened.await.map_err(|error| fault::not_connected(&self.endpoint, &error))
     }
+}
+
+/// A transaction identifier that is another one each time.
+fn anywhere() -> TransactionId {
+    let [first, second, ..] = RandomState::new().hash_one(()).to_be_bytes();
+    TransactionId::from(u16::from_be_bytes([first, second]))
 }
 
 #[async_trait]

@@ -80,14 +80,17 @@ async fn play(case: &Path) -> String {
         match words.as_slice() {
             ["later", time] => now += parse_duration(time).unwrap(),
             ["poll", device, group] => {
-                out += &format!("{line}\n{}\n", poll(session.as_mut(), &link, device, group, now).await);
+                out += &format!(
+                    "{line}\n{}\n",
+                    poll(session.as_mut(), &link, (device, group), || context(now, &text)).await
+                );
             }
             ["write", device, tag, value] => {
                 let (poll, column) = tag_of(&link, device, tag);
                 let kind = kinds[poll.device][poll.group].kinds[column].unwrap();
                 let value = parse(kind, value);
                 let writer = session.writer().unwrap();
-                let result = match writer.write(&context(now), poll, column, &value).await {
+                let result = match writer.write(&context(now, &text), poll, column, &value).await {
                     Ok(Written::Confirmed) => "confirmed".to_owned(),
                     Ok(Written::Refused(why)) => format!("refused: {why}"),
                     Ok(Written::Unknown(why)) => format!("unknown: {why}"),
@@ -106,12 +109,10 @@ async fn play(case: &Path) -> String {
     out + &unplanned.lock().unwrap()
 }
 
-/// Silence is waited for this long.
-const TIMEOUT: Duration = Duration::from_millis(300);
-
-/// The context of a call at a time of the script.
-fn context(now: Instant) -> Cx {
-    Cx::new(now, TIMEOUT, CancellationToken::new())
+/// The context of a call at a time of the script. A case with silence in it waits for it 500 ms, the others have time.
+fn context(now: Instant, text: &str) -> Cx {
+    let timeout = if text.contains("silence") { Duration::from_millis(500) } else { Duration::from_secs(10) };
+    Cx::new(now, timeout, CancellationToken::new())
 }
 
 /// Unit and message of each request with its answer; `None` is silence.
@@ -151,7 +152,12 @@ fn answer(got: &Asked, script: &mut Script, unplanned: &mut String) -> Reply {
 }
 
 /// Polls a group; the answer is a line per column.
-async fn poll(session: &mut dyn Session, link: &config::Link, device: &str, group: &str, now: Instant) -> String {
+async fn poll(
+    session: &mut dyn Session,
+    link: &config::Link,
+    (device, group): (&str, &str),
+    context: impl Fn() -> Cx,
+) -> String {
     let device = link.devices.iter().position(|known| known.name.as_str() == device).unwrap();
     let groups = &link.devices[device].profile.groups;
     let group = groups.iter().position(|known| known.name.as_str() == group).unwrap();
@@ -160,7 +166,7 @@ async fn poll(session: &mut dyn Session, link: &config::Link, device: &str, grou
     let mut step = Step::FIRST;
     let mut end = String::new();
     loop {
-        match session.read(&context(now), Poll { device, group }, step, &mut readings).await {
+        match session.read(&context(), Poll { device, group }, step, &mut readings).await {
             Ok(Next::Request(next)) => step = next,
             Ok(Next::Done) => break,
             Err(lost) => {

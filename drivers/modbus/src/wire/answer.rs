@@ -93,7 +93,9 @@ mod tests {
         wire::{Header, LONGEST_FRAME, TransactionId},
     };
 
-    const HEADER: Header = Header { transaction: TransactionId::ZERO, unit: UnitId::DEFAULT };
+    fn header() -> Header {
+        Header { transaction: TransactionId::from(7), unit: UnitId::DEFAULT }
+    }
 
     fn at(address: u16) -> RegisterAddress {
         RegisterAddress::from(address)
@@ -161,7 +163,7 @@ mod tests {
     fn requests_and_answers_are_those_of_the_specification() {
         for (request, asked, answered, answer) in examples() {
             let mut frame = [0; LONGEST_FRAME];
-            assert_eq!(request.encode(HEADER, &mut frame).map(|frame| &frame[7..]), Some(asked), "{request}");
+            assert_eq!(request.encode(header(), &mut frame).map(|frame| &frame[7..]), Some(asked), "{request}");
             assert_eq!(Answer::read(&request, answered), Ok(answer), "{request}");
         }
     }
@@ -204,8 +206,8 @@ mod tests {
         let values = [0; 124];
         let mut frame = [0; LONGEST_FRAME];
         let longest = Request::WriteRegisters { address: at(0), values: &values[..123] };
-        assert_eq!(longest.encode(HEADER, &mut frame).map(<[u8]>::len), Some(259));
+        assert_eq!(longest.encode(header(), &mut frame).map(<[u8]>::len), Some(259));
         let longer = Request::WriteRegisters { address: at(0), values: &values };
-        assert_eq!(longer.encode(HEADER, &mut frame).map(<[u8]>::len), None);
+        assert_eq!(longer.encode(header(), &mut frame).map(<[u8]>::len), None);
     }
 }

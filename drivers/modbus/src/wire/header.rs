@@ -16,9 +16,6 @@ pub const LONGEST_FRAME: usize = HEADER + 253;
 pub struct TransactionId(u16);
 
 impl TransactionId {
-    /// The identifier before the first.
-    pub const ZERO: TransactionId = TransactionId(0);
-
     /// The identifier after this one; after 65535 comes 0.
     pub fn next(self) -> TransactionId {
         TransactionId(self.0.wrapping_add(1))
