@@ -16,7 +16,8 @@ pub(crate) fn run() -> anyhow::Result<Outcome> {
     let mut tally = Tally::new();
     source(&workspace, &mut tally)?;
     deny::check(&workspace, &mut tally)?;
-    Ok(tally.close())
+    println!("\n{tally}");
+    Ok(tally.outcome())
 }
 
 /// The checks of our own source: format and clippy.

@@ -50,13 +50,13 @@ impl Tally {
         self.skips.push(what.into());
     }
 
-    /// Prints what failed, what was skipped, and the closing line.
-    pub(crate) fn close(&self) -> Outcome {
-        println!("\n{self}");
+    /// Whether anything has failed so far.
+    pub(crate) fn outcome(&self) -> Outcome {
         if self.failed == 0 { Outcome::Passed } else { Outcome::Failed }
     }
 }
 
+/// What failed, what was skipped, and the closing line.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failure in &self.failures {
@@ -85,13 +85,13 @@ mod tests {
             "failed: clippy\nfailed: 2 of tests\nskipped: advisories: no way to the database\n\
              41 passed, 3 failed, 1 skipped"
         );
-        assert_eq!(tally.close(), Outcome::Failed);
+        assert_eq!(tally.outcome(), Outcome::Failed);
     }
 
     #[test]
     fn a_skip_is_no_failure() {
         let mut tally = Tally::new();
         tally.skip("something");
-        assert_eq!(tally.close(), Outcome::Passed);
+        assert_eq!(tally.outcome(), Outcome::Passed);
     }
 }

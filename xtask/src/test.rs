@@ -40,7 +40,8 @@ pub(crate) fn run() -> anyhow::Result<Outcome> {
         examples(&workspace, &mut tally)?;
     }
     println!("\n{} minutes", started.elapsed().as_secs().div_ceil(60));
-    Ok(tally.close())
+    println!("\n{tally}");
+    Ok(tally.outcome())
 }
 
 /// All tests, with cargo-nextest if it is there.
