@@ -8,7 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-use tidegate_driver_api::{Readings, model::Reason};
+use tidegate_driver_api::{
+    Readings,
+    model::{Name, Reason},
+};
 
 use crate::{
     Quirks,
@@ -108,6 +111,7 @@ impl Learned {
 
 /// The requests of a poll as they are for one device.
 pub(crate) struct Course<'a> {
+    pub(crate) device: &'a Name,
     pub(crate) requests: &'a Requests,
     pub(crate) quirks: &'a Quirks,
     /// `None` for a device that has every address, as most have.

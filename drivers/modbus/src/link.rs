@@ -47,7 +47,7 @@ impl Device {
     /// The requests of a poll of that group, as they are for this device.
     pub(crate) fn course(&mut self, group: usize) -> Option<Course<'_>> {
         let requests = self.plan.group(group)?;
-        Some(Course { requests, quirks: self.plan.quirks(), learned: self.learned.get_mut(group)? })
+        Some(Course { device: &self.name, requests, quirks: self.plan.quirks(), learned: self.learned.get_mut(group)? })
     }
 
     /// The device in a sentence.

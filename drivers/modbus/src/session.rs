@@ -1,10 +1,14 @@
 //! One open session: each call is one request.
 
+use std::time::Instant;
+
 use tidegate_driver_api::{Cx, Lost, Next, Poll, Readings, Session, Step, Writer, async_trait, model::Reason};
 
 use crate::{
     connection::Connection,
+    learned::Course,
     link::TcpLink,
+    plan::Block,
     wire::{Answer, Header},
 };
 
@@ -33,25 +37,7 @@ impl Session for TcpSession<'_> {
             Ok(answer) => answer,
             Err(fault) => return Err(fault.lost(&device.describe(), &request.to_string(), cx.timeout())),
         };
-        let next = match answer {
-            Answer::Data(data) => {
-                course.requests.decode(&block, data, out);
-                course.answered(step);
-                step + 1
-            }
-            // A gateway says so of a dead device at once; what else would be asked now would get the same answer.
-            Answer::Exception(exception) if exception.is_unreachable() => {
-                course.requests.fail_missing(Reason::Timeout, out);
-                return Ok(Next::Done);
-            }
-            Answer::Exception(exception) if course.quirks.bad_address_codes.contains(&exception.code()) => {
-                course.refused(step, cx.now(), out)
-            }
-            Answer::Exception(_) | Answer::Written => {
-                course.requests.fail(&block, Reason::DeviceFault, out);
-                step + 1
-            }
-        };
+        let Some(next) = note(&mut course, (step, block), answer, cx.now(), out) else { return Ok(Next::Done) };
         Ok(match course.next(next, out) {
             Some((step, _)) => Next::Request(Step(step)),
             None => {
@@ -64,4 +50,38 @@ impl Session for TcpSession<'_> {
     fn writer(&mut self) -> Option<&mut dyn Writer> {
         Some(self)
     }
+}
+
+/// Notes what came of a step in `out` and in what is learned; returns the step to go on with, `None` when the poll is over.
+fn note(
+    course: &mut Course<'_>,
+    (step, block): (usize, Block),
+    answer: Answer<'_>,
+    now: Instant,
+    out: &mut Readings,
+) -> Option<usize> {
+    let exception = match answer {
+        Answer::Data(data) => {
+            course.requests.decode(&block, data, out);
+            course.answered(step);
+            return Some(step + 1);
+        }
+        Answer::Exception(exception) => exception,
+        // `Answer::read` looks at the request and never says this of a read.
+        Answer::Written => {
+            course.requests.fail(&block, Reason::DeviceFault, out);
+            return Some(step + 1);
+        }
+    };
+    tracing::debug!(device = %course.device, request = %block.request(), %exception, "the device answered with an exception");
+    if exception.is_unreachable() {
+        // A gateway says so of a dead device at once; what else would be asked now would get the same answer.
+        course.requests.fail_missing(Reason::Timeout, out);
+        return None;
+    }
+    if course.quirks.bad_address_codes.contains(&exception.code()) {
+        return Some(course.refused(step, now, out));
+    }
+    course.requests.fail(&block, Reason::DeviceFault, out);
+    Some(step + 1)
 }
