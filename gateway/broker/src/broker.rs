@@ -113,7 +113,7 @@ impl fmt::Debug for Broker {
 /// Accepts clients until stopped, each in a task of its own.
 async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: CancellationToken) {
     let places = Arc::new(tokio::sync::Semaphore::new(hub.limits.connections));
-    let (mut full, mut failing) = (false, false);
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -129,12 +129,11 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: 
         failing = false;
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             hub.counters.refused_connections.increase();
-            if !std::mem::replace(&mut full, true) {
+            if hub.lines.connections.is_due() {
                 tracing::warn!(%peer, limit = hub.limits.connections, "the MQTT broker has as many connections as it takes; more are closed at once");
             }
             continue;
         };
-        full = false;
         let _ = TcpStream::set_nodelay(&stream, true);
         let (hub, stop) = (Arc::clone(&hub), stop.clone());
         tasks.spawn(async move {

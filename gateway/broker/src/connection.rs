@@ -1,9 +1,10 @@
 //! One connected client: its socket, from CONNACK to the last byte.
 //!
 //! One task owns the socket and waits for all that can happen at once: bytes from the client, room for bytes to it, a message
-//! in its session, its keep-alive time, its end. It never waits for one of them alone, so a client that does not read does not keep the
-//! broker from hearing it, and neither does the other way round. What is written but not yet sent is bounded: above [`ENOUGH`] bytes
-//! nothing more is taken from the session and nothing more is read.
+//! in its session, its keep-alive time, its end. It never waits for one of them alone, so a client that reads slowly is still heard.
+//!
+//! What is to be sent is made ready in a batch of about [`ENOUGH`] bytes while the batch before is on its way: first the answers to the
+//! client's packets, then messages of its session. A client that reads nothing is heard until its answers fill a batch.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -52,8 +53,10 @@ pub(crate) struct Connection {
     pub(crate) aliases: HashMap<u16, String>,
     /// Retained messages that the client is still to get.
     pub(crate) replays: VecDeque<Replay>,
-    /// Ready to be sent.
+    /// The next batch to be sent.
     pub(crate) out: BytesMut,
+    /// The batch that is on its way.
+    sending: BytesMut,
     /// Whether a publish or subscription has been refused before, so that it is logged once.
     pub(crate) refused: bool,
     keep_alive: Option<Duration>,
@@ -129,6 +132,7 @@ impl Connection {
             aliases: HashMap::new(),
             replays: VecDeque::new(),
             out: BytesMut::new(),
+            sending: BytesMut::new(),
             refused: false,
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             packet_bytes: usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX),
@@ -158,11 +162,8 @@ impl Connection {
         let silence = sleep_until(heard + self.keep_alive.unwrap_or_default());
         tokio::pin!(silence);
         loop {
-            if let Err(end) = self.handle_all(&mut input, &mut heard).and_then(|()| self.fill()) {
+            if let Err(end) = self.handle_all(&mut input, &mut heard).and_then(|()| self.next_batch()) {
                 return end;
-            }
-            if self.out.is_empty() && self.out.capacity() > WORTH_KEEPING {
-                self.out = BytesMut::new();
             }
             if input.capacity() - input.len() < READ / 4 {
                 input.reserve(READ);
@@ -171,7 +172,7 @@ impl Connection {
                 () = stop.cancelled() => return End::Stopping,
                 () = kick.cancelled() => return self.replaced(),
                 () = wake.notified() => {}
-                written = writer.write_buf(&mut self.out), if !self.out.is_empty() => match written {
+                written = writer.write_buf(&mut self.sending), if !self.sending.is_empty() => match written {
                     Ok(_) => {}
                     Err(error) => return End::Lost(error),
                 },
@@ -208,7 +209,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes ready what waits in the session, until it is enough.
+    /// Sends the next batch on its way when the one before has been sent.
+    fn next_batch(&mut self) -> Result<(), End> {
+        if !self.sending.is_empty() {
+            return Ok(());
+        }
+        self.fill()?;
+        std::mem::swap(&mut self.sending, &mut self.out);
+        if self.out.capacity() > WORTH_KEEPING {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Adds to the batch what waits in the session, until it is enough.
     pub(crate) fn fill(&mut self) -> Result<(), End> {
         let now = Instant::now();
         while self.out.len() < ENOUGH {
@@ -270,6 +284,7 @@ impl Connection {
     async fn flush(&mut self, stream: &mut TcpStream, end: &End) {
         let Some(code) = end.code() else { return };
         let last = async {
+            stream.write_all_buf(&mut self.sending).await?;
             if matches!(end, End::Stopping) {
                 while self.fill().is_ok() && !self.out.is_empty() {
                     stream.write_all_buf(&mut self.out).await?;

@@ -70,7 +70,9 @@ fn report(connection: &Connection, end: &End) {
     match end {
         End::Fault(fault) => {
             connection.hub.counters.faults.increase();
-            tracing::info!(client, user, %peer, ?fault, "MQTT client broke the protocol; disconnected");
+            if connection.hub.lines.faults.is_due() {
+                tracing::info!(client, user, %peer, ?fault, "MQTT client broke the protocol; disconnected");
+            }
         }
         End::Gone(Gone::TooSlow) => {
             connection.hub.counters.too_slow.increase();

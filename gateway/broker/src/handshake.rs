@@ -22,6 +22,8 @@ use crate::{
 
 /// Topic aliases that a client may use.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
+/// Bytes of the longest CONNECT; nobody has logged in yet, so it is less than other packets may have.
+const LONGEST_CONNECT: usize = 128 * 1024;
 /// How long a refused client may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -72,7 +74,7 @@ async fn first_packet(
     input: &mut BytesMut,
 ) -> Option<Result<Connect, (Version, Refusal)>> {
     loop {
-        match wire::next_frame(input, hub.limits.packet_bytes) {
+        match wire::next_frame(input, LONGEST_CONNECT.min(hub.limits.packet_bytes)) {
             Ok(Some(frame)) => return wire::connect(frame).ok(),
             Ok(None) => {}
             Err(_) => return None,
@@ -125,7 +127,9 @@ fn attach(hub: Arc<Hub>, connect: Connect, rights: Rights, peer: SocketAddr) -> 
 /// Tells a client why it may not come in.
 async fn refuse(hub: &Hub, mut stream: TcpStream, peer: SocketAddr, version: Version, refusal: Refusal) {
     hub.counters.refused_logins.increase();
-    tracing::info!(%peer, reason = ?refusal, "MQTT client refused");
+    if hub.lines.refusals.is_due() {
+        tracing::info!(%peer, reason = ?refusal, "MQTT client refused; the counter of refused logins tells about more");
+    }
     let mut out = BytesMut::with_capacity(8);
     wire::refuse(&mut out, version, refusal);
     // The answer is lost when the socket is closed while bytes of the client are still unread, so they are read first.

@@ -22,6 +22,7 @@ use crate::{
     retained::{Retained, Walk},
     rights::{Rights, Users},
     routes::{Routes, Wish},
+    seldom::Seldom,
     session::{Attached, Queued, Session},
     status::{BrokerStatus, Counters},
 };
@@ -35,8 +36,18 @@ pub(crate) struct Hub {
     pub(crate) limits: Limits,
     pub(crate) users: Users,
     pub(crate) counters: Counters,
+    pub(crate) lines: Lines,
     numbers: AtomicU64,
     state: Mutex<State>,
+}
+
+/// Log lines that clients can bring about.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) connections: Seldom,
+    pub(crate) refusals: Seldom,
+    pub(crate) faults: Seldom,
+    retained: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +74,14 @@ impl Replay {
 
 impl Hub {
     pub(crate) fn new(limits: Limits, users: Users) -> Hub {
-        Hub { limits, users, counters: Counters::default(), numbers: AtomicU64::new(1), state: Mutex::default() }
+        Hub {
+            limits,
+            users,
+            counters: Counters::default(),
+            lines: Lines::default(),
+            numbers: AtomicU64::new(1),
+            state: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,11 +110,13 @@ impl Hub {
         let message = Arc::new(message);
         if retain && !retained.put(&message, self.limits.retained_bytes, now) {
             self.counters.dropped.increase();
-            tracing::warn!(
-                topic = %String::from_utf8_lossy(&message.topic),
-                limit = self.limits.retained_bytes,
-                "clients have published more retained messages than the broker keeps; this one is not retained"
-            );
+            if self.lines.retained.is_due() {
+                tracing::warn!(
+                    topic = %String::from_utf8_lossy(&message.topic),
+                    limit = self.limits.retained_bytes,
+                    "clients have published more retained messages than the broker keeps; this one is passed on but not kept"
+                );
+            }
         }
         for subscriber in &route.subscribers {
             let Some((qos, retain, identifiers)) = subscriber.wants(&message) else { continue };

@@ -43,7 +43,7 @@ impl Connection {
                 Ok(())
             }
             Packet::Ping => {
-                // What came before the ping goes out before its answer, so a client can tell that nothing is on its way.
+                // Unless much waits, what came before the ping goes out before its answer: then nothing is on its way.
                 self.fill()?;
                 wire::ping_response(&mut self.out);
                 Ok(())

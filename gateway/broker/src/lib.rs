@@ -48,6 +48,7 @@ mod publisher;
 mod retained;
 mod rights;
 mod routes;
+mod seldom;
 mod session;
 mod status;
 mod topic;

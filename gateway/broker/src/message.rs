@@ -53,10 +53,10 @@ impl Published {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Seconds until nobody needs it any more.
+    /// Seconds until nobody needs it any more, the last one begun counts.
     pub(crate) fn expires_in(&self, now: Instant) -> Option<u32> {
-        let left = self.expires?.saturating_duration_since(now);
-        Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+        let left = self.expires?.saturating_duration_since(now).as_millis().div_ceil(1_000);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
     }
 }
 
