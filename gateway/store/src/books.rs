@@ -196,9 +196,9 @@ pub(crate) async fn recover_numbers(
 
 /// Pages that are checked at the start when the store has not been closed: 64 MiB, a second or two on a slow disk. A larger
 /// database is checked as it is read.
-const QUICK: u64 = 4096;
-/// Pages that are checked at every start.
-const ALWAYS: u64 = 256;
+const QUICK: u64 = 16_384;
+/// Pages that are checked at every start: 4 MiB.
+const ALWAYS: u64 = 1_024;
 
 async fn check(connection: &mut SqliteConnection, clean: bool) -> Result<(), Unusable> {
     let row = sqlx::query("PRAGMA page_count").fetch_one(&mut *connection).await?;

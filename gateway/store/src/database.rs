@@ -15,7 +15,7 @@ use crate::{StoreError, migrations, numbers::unsigned};
 /// Name of the file in the data directory.
 pub(crate) const FILE: &str = "store.db";
 /// Bytes of a page of a new database; FORMAT.md says why.
-pub(crate) const PAGE: u64 = 16_384;
+pub(crate) const PAGE: u64 = 4_096;
 
 /// Kilobytes of pages that one connection keeps; records are read and written once, in order, so a cache helps little.
 const CACHE: &str = "-512";

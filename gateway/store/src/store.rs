@@ -23,8 +23,9 @@ use crate::{
     writer::Writer,
 };
 
-/// Memory for rows that wait for their commit, about: half a minute of 1,000 tags a second when nothing can be written.
-const PENDING_BYTES: usize = 32 << 20;
+/// Memory for rows that wait for their commit, about: a quarter of an hour of 1,000 tags a second when nothing can be written, a good
+/// second of a million.
+const PENDING_BYTES: usize = 64 << 20;
 /// Memory for committed rows that some live target has not read yet, about.
 const TAIL_BYTES: usize = 8 << 20;
 /// Requests of handles and cursors that wait for the writer.
@@ -107,7 +108,7 @@ impl Store {
 
     /// Takes a row of a stream that [`Store::stream`] gave, with the payload that the local broker got for it.
     ///
-    /// Never blocks. While nothing can be written, rows wait in memory; when that is full (32 MiB) the row is dropped, counted, and
+    /// Never blocks. While nothing can be written, rows wait in memory; when that is full (64 MiB) the row is dropped, counted, and
     /// becomes a gap for every target.
     pub fn append(&self, row: Arc<Row>, payload: Bytes) {
         if self.shared.pending.push(row, payload) {

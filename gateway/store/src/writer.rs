@@ -145,11 +145,11 @@ impl Writer {
 
     async fn try_commit(&mut self, last: bool) -> Result<Vec<Arc<Target>>, Failure> {
         let age = self.books.age;
-        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.records.is_empty()) {
-            if let Err(error) = batch.encode(&mut self.books.age).await {
-                (batch.records, self.books.age) = (Vec::new(), age);
-                return Err(Failure::Codec(error));
-            }
+        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.records.is_empty())
+            && let Err(error) = batch.encode(&mut self.books.age).await
+        {
+            (batch.records, self.books.age) = (Vec::new(), age);
+            return Err(Failure::Codec(error));
         }
         let targets: Vec<Arc<Target>> = self.books.targets.values().cloned().collect();
         if self.database.is_none() && self.reopen().await? {
@@ -353,10 +353,10 @@ impl Writer {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.tell_all();
         self.shared.readers().close().await;
-        if let Some(database) = self.database.take() {
-            if let Err(error) = database.close().await {
-                tracing::warn!(%error, "the database was not closed cleanly; nothing is lost");
-            }
+        if let Some(database) = self.database.take()
+            && let Err(error) = database.close().await
+        {
+            tracing::warn!(%error, "the database was not closed cleanly; nothing is lost");
         }
         self.directory = None;
     }

@@ -11,7 +11,7 @@ use tidegate_store::{GapReason, Opened, Store, StoreError};
 
 use crate::plant::*;
 
-const PAGE: u64 = 16_384;
+const PAGE: u64 = 4_096;
 
 async fn database(dir: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(dir.join("store.db")).connect().await.unwrap()
@@ -34,7 +34,7 @@ async fn number(dir: &Path, sql: &'static str) -> u64 {
 fn scribble(dir: &Path, pages: impl Iterator<Item = u64>) {
     let file = std::fs::OpenOptions::new().write(true).open(dir.join("store.db")).unwrap();
     for page in pages {
-        file.write_all_at(&[0xa5; 16_384], (page - 1) * PAGE).unwrap();
+        file.write_all_at(&[0xa5; 4_096], (page - 1) * PAGE).unwrap();
     }
 }
 

@@ -64,31 +64,31 @@ async fn rows_that_have_no_room_become_a_gap_for_every_target() {
     let store = open(dir.path()).await;
     let mut target = cursor(&store, "cloud").await;
     drop(cursor(&store, "away").await);
-    // 64 KB of memory each, 32 MiB are allowed.
+    // 64 KB of memory each, 64 MiB are allowed.
     let mut press = Machine::with_columns(&store, "press", 2_000).await;
     press.run(&store, 3);
     assert_eq!(drain(&mut target, 3).await.of("press"), [1, 2, 3]);
     break_disk(dir.path()).await;
-    press.run(&store, 600);
+    press.run(&store, 1_100);
     let status = store.status();
-    assert!(status.dropped.disk_failing > 50 && status.pending_bytes <= 32 << 20, "{status:?}");
+    assert!(status.dropped.disk_failing > 50 && status.pending_bytes <= 64 << 20, "{status:?}");
     repair_disk(dir.path()).await;
     until(|| store.status().rows_committed > 3, "it writes again").await;
     press.run(&store, 1);
-    settle(&store, 604 - status.dropped.disk_failing).await;
+    settle(&store, 1_104 - status.dropped.disk_failing).await;
 
     let mut received = Received { rows: [("press".to_owned(), vec![1, 2, 3])].into(), gaps: Vec::new() };
-    complete(&mut target, &mut received, "press", 604).await;
+    complete(&mut target, &mut received, "press", 1_104).await;
     let dropped = store.status().dropped.disk_failing;
-    assert_eq!(received.gaps, [("press".to_owned(), 604 - dropped, 603, GapReason::DiskFailing)]);
+    assert_eq!(received.gaps, [("press".to_owned(), 1_104 - dropped, 1_103, GapReason::DiskFailing)]);
     let rows = received.of("press");
-    assert_eq!((rows.is_sorted(), rows.last()), (true, Some(&604)));
+    assert_eq!((rows.is_sorted(), rows.last()), (true, Some(&1_104)));
     store.close().await;
 
     let store = open(dir.path()).await;
-    assert_eq!(Machine::with_columns(&store, "press", 2_000).await.next, 605);
+    assert_eq!(Machine::with_columns(&store, "press", 2_000).await.next, 1_105);
     let mut away = Received::default();
-    complete(&mut cursor(&store, "away").await, &mut away, "press", 604).await;
+    complete(&mut cursor(&store, "away").await, &mut away, "press", 1_104).await;
     assert_eq!(away.gaps, received.gaps);
 }
 
@@ -99,7 +99,7 @@ async fn numbers_of_dropped_rows_are_not_given_again_after_a_crash() {
     drop(cursor(&store, "cloud").await);
     let mut press = Machine::with_columns(&store, "press", 2_000).await;
     break_disk(dir.path()).await;
-    press.run(&store, 600);
+    press.run(&store, 1_100);
     until(|| store.status().failing.is_some(), "it fails").await;
     repair_disk(dir.path()).await;
     until(|| store.status().targets[0].gaps == 1, "it writes again").await;
@@ -109,7 +109,7 @@ async fn numbers_of_dropped_rows_are_not_given_again_after_a_crash() {
         std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
     }
     let store = open(copy.path()).await;
-    assert_eq!(Machine::with_columns(&store, "press", 2_000).await.next, 601);
+    assert_eq!(Machine::with_columns(&store, "press", 2_000).await.next, 1_101);
 }
 
 #[tokio::test]

@@ -1,5 +1,13 @@
 //! What the store promises, from outside.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
 mod closing;
 mod crash;
 mod cursors;
