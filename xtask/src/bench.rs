@@ -4,6 +4,7 @@
 //! broker, all on loopback of this machine. What is measured is the gateway's process alone: processor time from the
 //! scheduler's accounting, the peak of its resident memory, its own counters, and what arrives at the subscriber.
 
+mod commands;
 mod load;
 mod process;
 mod site;

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{
+    commands,
     process::{Process, pause},
     site::{self, Ports},
     subscriber::Subscriber,
@@ -29,6 +30,13 @@ pub(crate) struct Load {
 pub(crate) const LOADS: [Load; 3] =
     [Load { devices: 10, units: 10 }, Load { devices: 100, units: 10 }, Load { devices: 1_000, units: 10 }];
 
+/// Commands that are timed, after the measurement and under the same load.
+const COMMANDS: usize = 200;
+
+/// A tag that can only be written, so that it changes nothing about the polls.
+const SETPOINT: &str = "\n[[group]]\nname = \"commands\"\ninterval = \"1h\"\n\n\
+     [[tag]]\nname = \"setpoint\"\ngroup = \"commands\"\ntable = \"holding\"\ntype = \"i16\"\naddress = 0\naccess = \"write\"\n";
+
 /// The figures of one load.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct Measured {
@@ -43,6 +51,9 @@ pub(crate) struct Measured {
     pub(crate) latency_p50: f64,
     pub(crate) latency_p99: f64,
     pub(crate) latency_max: f64,
+    /// From a command on the local broker to its reply, milliseconds.
+    pub(crate) command_p50: f64,
+    pub(crate) command_p99: f64,
     pub(crate) disk_bytes_per_value: f64,
     pub(crate) target_rows_per_second: f64,
     pub(crate) subscriber_errors: u64,
@@ -89,6 +100,9 @@ pub(crate) fn measure(
     let grown = |name: &str| sum(&after, name) - sum(&before, name);
 
     arrived.ages.sort_unstable();
+    let devices: Vec<String> = (0..links.len()).map(|link| site::device(link, 1 + link % load.units)).collect();
+    let mut commands = commands::measure(ports.mqtt, &devices, COMMANDS)?;
+    commands.sort_unstable();
     let peak_rss_mib = mebibytes(usage::memory_kib(gateway.id(), "VmHWM")?);
     drop((plant, cloud, subscriber));
     Ok(Measured {
@@ -102,6 +116,8 @@ pub(crate) fn measure(
         latency_p50: percentile(&arrived.ages, 0.50),
         latency_p99: percentile(&arrived.ages, 0.99),
         latency_max: percentile(&arrived.ages, 1.0),
+        command_p50: percentile(&commands, 0.50),
+        command_p99: percentile(&commands, 0.99),
         disk_bytes_per_value: grown("tidegate_store_bytes") / grown("tidegate_values_total").max(1.0),
         target_rows_per_second: grown("tidegate_target_acknowledged_rows_total") / seconds,
         subscriber_errors: arrived.errors,
@@ -123,7 +139,7 @@ fn plant(load: &Load, workspace: &Workspace, folder: &Path) -> anyhow::Result<(P
     let simulator = workspace.target.join("release/tidegate-sim");
     let profile = shell::output(Command::new(&simulator).args(["profile", "--tags", "1000", "--type", "f32"]))?;
     let file = folder.join("profiles/bench.toml");
-    fs::write(&file, profile).with_context(|| format!("failed to write {}", file.display()))?;
+    fs::write(&file, profile + SETPOINT).with_context(|| format!("failed to write {}", file.display()))?;
     let count = load.devices / load.units;
     let mut command = Command::new(&simulator);
     command.args(["modbus", "--all-change", "--listen", "127.0.0.1:0", "--profile"]).arg(&file);

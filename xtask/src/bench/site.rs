@@ -39,11 +39,17 @@ pub(crate) fn write(folder: &Path, ports: &Ports, links: &[String], units: usize
         for unit in 1..=units {
             write!(
                 text,
-                "\n[[device]]\nname = \"device-{index}-{unit}\"\nlink = \"link-{index}\"\nprofile = \"bench\"\nunit = {unit}\n"
+                "\n[[device]]\nname = \"{}\"\nlink = \"link-{index}\"\nprofile = \"bench\"\nunit = {unit}\n",
+                device(index, unit)
             )?;
         }
     }
     let file = folder.join("tidegate.toml");
     fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))?;
     Ok(file)
+}
+
+/// The name of a device.
+pub(crate) fn device(link: usize, unit: usize) -> String {
+    format!("device-{link}-{unit}")
 }

@@ -10,12 +10,12 @@ use super::load::Measured;
 pub(crate) fn text(rows: &[Measured], idle: f64, machine: &str) -> String {
     let mut text = format!("Measured on {machine}; idle: {idle:.1} MiB.\n\n");
     text.push_str(
-        "| devices | rows/s | values/s | missed slots | CPU s/min | peak RSS | latency p50 / p99 / max | disk B/value |\n\
-         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| devices | rows/s | values/s | missed slots | CPU s/min | peak RSS | latency p50 / p99 / max | command p50 / p99 | disk B/value |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for row in rows {
         text.push_str(&format!(
-            "| {} | {:.0} | {:.0} | {} | {:.2} | {:.0} MiB | {:.1} / {:.1} / {:.1} ms | {:.2} |\n",
+            "| {} | {:.0} | {:.0} | {} | {:.2} | {:.0} MiB | {:.1} / {:.1} / {:.1} ms | {:.1} / {:.1} ms | {:.2} |\n",
             row.devices,
             row.rows_per_second,
             row.values_per_second,
@@ -25,6 +25,8 @@ pub(crate) fn text(rows: &[Measured], idle: f64, machine: &str) -> String {
             row.latency_p50,
             row.latency_p99,
             row.latency_max,
+            row.command_p50,
+            row.command_p99,
             row.disk_bytes_per_value,
         ));
     }
