@@ -89,6 +89,7 @@ impl Format {
 
     /// The value of the registers whose bytes these are, as they came; `None` when they are no value of the format (a
     /// digit above 9, text that is not UTF-8, not enough bytes). A coil is not in registers and has none.
+    #[inline]
     pub fn decode(self, bytes: &[u8]) -> Option<Value> {
         Some(match self {
             Format::F32(order) => Value::F32(f32::from_bits(order.join4(*bytes.first_chunk()?))),

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use tidegate_driver_api::{
     GroupPlan, Readings,
-    model::{Reason, Value},
+    model::{Reading, Reason, Value},
 };
 
 use crate::{Format, Point, Points, PrimaryTable, Quirks, RegisterAddress, wire::Request};
@@ -150,10 +150,10 @@ impl Requests {
     /// Notes what `data`, the bytes that answer the block's request, says about its fields.
     pub(crate) fn decode(&self, block: &Block, data: &[u8], out: &mut Readings) {
         for field in self.fields.get(block.fields()).unwrap_or_default() {
-            let column = index(field.column);
-            match decoded(&field.point, block.start, data) {
-                Some(value) => out.set(column, value),
-                None => out.fail(column, Reason::InvalidValue),
+            let reading =
+                decoded(&field.point, block.start, data).map_or(Reading::Failed(Reason::InvalidValue), Reading::Value);
+            if let Some(item) = out.items_mut().get_mut(index(field.column)) {
+                *item = reading;
             }
         }
     }
