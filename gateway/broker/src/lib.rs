@@ -13,7 +13,7 @@
 //!              session: queue, messages in flight  ◄─────────┘ by routes (filter → sessions)
 //! ```
 //!
-//! The packets are read by rumqttd's codec behind `wire`. Its router is not used; `docs/decisions/broker-router.md` says why.
+//! The packets are read by rumqttd's codec behind `wire`. Its router is not used; `docs/decisions/0002-broker-router.md` says why.
 //!
 //! # What a client can rely on
 //!
