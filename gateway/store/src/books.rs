@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use tidegate_codec::record;
 use tidegate_model::{Name, Timestamp};
 
@@ -19,8 +19,10 @@ use crate::{
 /// What the writer knows by heart.
 #[derive(Debug)]
 pub(crate) struct Books {
-    /// How often the database has been opened.
+    /// How often the database has been opened, this time included.
     pub(crate) boot: u64,
+    /// Whether the database does not know yet that it has been opened.
+    pub(crate) just_opened: bool,
     /// The position of the first row in the log; the end when there is none.
     pub(crate) first: u64,
     /// The position after the last row.
@@ -90,18 +92,13 @@ pub(crate) async fn save_fact(
 }
 
 impl Books {
-    /// Reads the books of a database, checks it as far as that is quick, and notes that it is in use.
+    /// Reads the books of a database and checks it as far as that is quick. Writes nothing: a disk that is full must not keep a
+    /// gateway from starting.
     pub(crate) async fn open(database: &mut Database, max_age: Duration) -> Result<Books, Unusable> {
         let connection = &mut database.connection;
-        let mut meta = Meta::load(connection).await?;
+        let meta = Meta::load(connection).await?;
         check(connection, meta.clean == 1).await?;
-        meta.boot += 1;
-        meta.clean = 0;
-        let books = Books::load(connection, meta, max_age).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        meta.save(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(books)
+        Books::load(connection, meta, max_age).await
     }
 
     async fn load(connection: &mut SqliteConnection, meta: Meta, max_age: Duration) -> Result<Books, Unusable> {
@@ -127,10 +124,12 @@ impl Books {
             gaps::refresh(connection, target).await?;
         }
         let gaps = Gaps::load(connection).await?;
-        let Meta { boot, sequence_position, targets_lost, .. } = meta;
+        let Meta { sequence_position, targets_lost, .. } = meta;
+        let (boot, just_opened) = (meta.boot + 1, true);
         let (first, oldest, oldest_age) = (end, None, 0);
         let mut books = Books {
             boot,
+            just_opened,
             first,
             end,
             oldest,

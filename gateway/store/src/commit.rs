@@ -112,8 +112,11 @@ pub(crate) async fn write(
         books.streams.save_sequence(&mut transaction).await?;
         save_fact(&mut transaction, "sequence_position", batch.map_or(books.end, Batch::end)).await?;
     }
-    if last {
-        save_fact(&mut transaction, "clean", 1).await?;
+    if books.just_opened {
+        save_fact(&mut transaction, "boot", books.boot).await?;
+    }
+    if books.just_opened || last {
+        save_fact(&mut transaction, "clean", u64::from(last)).await?;
     }
     transaction.commit().await?;
     Ok(Written { progress, gaps_for, sequence })
@@ -191,6 +194,7 @@ impl Written {
                 }
             }
         }
+        books.just_opened = false;
         books.streams.saved_new();
         if let Some(batch) = batch {
             books.advance(batch);

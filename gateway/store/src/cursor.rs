@@ -14,8 +14,9 @@ use crate::{
     Delivery, Item, StoreError, Ticket,
     database::{Trouble, Unusable, failed, trouble},
     disk::{self, Stored},
+    gaps::Gap,
     numbers::count,
-    shared::{Command, Shared, Unreadable},
+    shared::{Command, GapsAnswer, Shared, Unreadable},
     streams,
     target::Target,
 };
@@ -32,6 +33,10 @@ pub struct Cursor {
     ahead: VecDeque<(u64, Arc<Row>)>,
     /// Streams that have had no row since the start.
     old_streams: HashMap<StreamId, Arc<Stream>>,
+    /// The answer of the writer that gaps have been asked for from.
+    asked: Option<oneshot::Receiver<GapsAnswer>>,
+    /// Gaps that the writer has given and that have not been handed out.
+    gaps: Vec<(Ticket, Gap)>,
 }
 
 /// What there is to give.
@@ -44,15 +49,15 @@ enum Found {
 
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>, target: Arc<Target>) -> Cursor {
-        let (stored, ahead, old_streams) = Default::default();
-        Cursor { shared, commands, target, stored, ahead, old_streams }
+        let (stored, ahead, old_streams, asked, gaps) = Default::default();
+        Cursor { shared, commands, target, stored, ahead, old_streams, asked, gaps }
     }
 
     /// The next committed rows and gaps, at least one and at most `max_rows`; waits until there is something.
     ///
     /// Stops before the sum of the payloads (where a payload is not in memory, of the row's values) exceeds `max_bytes`, but never
     /// before the first. Waits, too, while 65,536 deliveries are not acknowledged. A future that is dropped while it waits loses
-    /// nothing but gaps that it was about to give, which come again after a [`Cursor::rewind`] or a restart.
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -97,6 +102,8 @@ impl Cursor {
         self.target.place().rewind();
         self.stored.clear();
         self.ahead.clear();
+        self.asked = None;
+        self.gaps.clear();
     }
 
     /// What there is to give now, without waiting.
@@ -104,7 +111,7 @@ impl Cursor {
         let target = Arc::clone(&self.target);
         let mut place = target.place();
         while place.pass_damage() {}
-        if place.next_gap.is_some_and(|gap| gap <= place.read) {
+        if !self.gaps.is_empty() || self.asked.is_some() || place.next_gap.is_some_and(|gap| gap <= place.read) {
             return Found::Gaps;
         }
         if place.is_full() {
@@ -147,23 +154,34 @@ impl Cursor {
 
     /// The gaps that come before the next row.
     async fn gaps(&mut self) -> Result<Vec<Delivery>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let target = Arc::clone(&self.target);
-        self.ask(Command::Gaps { target, reply }).await?;
-        let gaps = answer.await.map_err(|_| StoreError::Closed)??;
-        let mut deliveries = Vec::with_capacity(gaps.len());
-        for (ticket, gap) in gaps {
+        if self.gaps.is_empty() {
+            let answer = match &mut self.asked {
+                Some(answer) => answer,
+                None => {
+                    let (reply, answer) = oneshot::channel();
+                    self.ask(Command::Gaps { target: Arc::clone(&self.target), reply }).await?;
+                    self.asked.insert(answer)
+                }
+            };
+            let answered = answer.await;
+            self.asked = None;
+            self.gaps = answered.map_err(|_| StoreError::Closed)??;
+        }
+        // They stay here until all their streams are known: this call may be given up at every await.
+        let mut deliveries = Vec::with_capacity(self.gaps.len());
+        for (ticket, gap) in self.gaps.clone() {
             let stream = self.stream(gap.stream).await?;
             let item = Item::Gap { stream, from: gap.span.first, to: gap.span.last, reason: gap.reason };
             deliveries.push(Delivery { ticket, item });
         }
+        self.gaps.clear();
         Ok(deliveries)
     }
 
     /// Brings the rows at `position` from the disk into `ahead`.
     async fn read(&mut self, position: u64) -> Result<(), StoreError> {
         while self.stored.pop_front_if(|record| record.end() <= position).is_some() {}
-        if self.stored.is_empty() {
+        if self.stored.front().is_none_or(|record| record.first > position) {
             match disk::records(&self.shared.readers(), position).await {
                 Ok(stored) => self.stored = stored,
                 Err(_) if self.shared.is_closed() => return Err(StoreError::Closed),
@@ -173,14 +191,13 @@ impl Cursor {
                 Err(error) => return Err(failed("read rows")(error)),
             }
         }
-        let Some(record) = self.stored.pop_front() else {
+        // The record stays where it is until its rows are there: this call may be given up at every await.
+        let Some(record) = self.stored.front().cloned() else {
             let first = self.shared.tail().first();
             return self.pass_hole(position, first).await;
         };
         if record.first > position {
-            let first = record.first;
-            self.stored.push_front(record);
-            return self.pass_hole(position, first).await;
+            return self.pass_hole(position, record.first).await;
         }
         match self.decode(&record).await? {
             Ok(rows) => self.ahead = (record.first..).zip(rows).skip_while(|(at, _)| *at < position).collect(),

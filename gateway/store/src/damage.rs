@@ -173,6 +173,7 @@ pub(crate) async fn replace(
     let target = |(name, _): (Name, u64)| (name.clone(), Arc::new(Target::new(name, end, None)));
     let mut books = Books {
         boot: known.boot + 1,
+        just_opened: false,
         first: end,
         end,
         oldest: None,

@@ -157,7 +157,10 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
 
 /// What the error means, for a person.
 pub(crate) fn explain(error: &sqlx::Error) -> String {
-    let text = match code(error).map(|code| code & 0xff) {
+    let code = code(error);
+    let text = match code.map(|code| code & 0xff) {
+        // No room for the shared-memory file beside the database.
+        _ if code == Some(4874) => "the disk is full",
         Some(5 | 6) => "another program holds the database locked",
         Some(8) => "the disk or the file is write-protected",
         Some(10) => "the disk reports an I/O error",

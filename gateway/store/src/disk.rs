@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use sqlx::{Row, SqlitePool};
 
 use crate::numbers::{signed, unsigned};
@@ -10,14 +11,14 @@ use crate::numbers::{signed, unsigned};
 const AT_ONCE: i64 = 16;
 
 /// A record that has not been decoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stored {
     /// Position of its first row.
     pub(crate) first: u64,
     /// How many rows it holds.
     pub(crate) rows: u64,
     /// The encoded rows.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 impl Stored {
@@ -42,7 +43,7 @@ pub(crate) async fn records(readers: &SqlitePool, position: u64) -> Result<VecDe
         Ok(Stored {
             first: unsigned(row.try_get("first_position")?),
             rows: unsigned(row.try_get("row_count")?),
-            body: row.try_get("body")?,
+            body: row.try_get::<Vec<u8>, _>("body")?.into(),
         })
     };
     rows.iter().map(stored).collect()

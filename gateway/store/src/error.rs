@@ -35,7 +35,7 @@ pub enum StoreError {
         known: u64,
     },
     /// SQLite has failed. Trying again may help (a full disk that is cleared, a lock that is released).
-    #[error("the database could not {doing}: {source}")]
+    #[error("the database could not {doing}: {}", crate::database::explain(source))]
     Database {
         /// What it was to do, completing "could not …".
         doing: &'static str,

@@ -28,11 +28,15 @@ impl Writer {
         match command {
             Command::Stream(wanted) => self.give_stream(*wanted).await,
             Command::Cursor { target, start, reply } => {
-                let _ = reply.send(self.open_target(&target, start).await);
+                if let Err(Ok(target)) = reply.send(self.open_target(&target, start).await) {
+                    target.place().open = false;
+                }
                 self.arm();
             }
             Command::Gaps { target, reply } => {
-                let _ = reply.send(self.next_gaps(&target).await);
+                if reply.send(self.next_gaps(&target).await).is_err() {
+                    target.place().take_back_gaps();
+                }
             }
             Command::Finish { reply } => {
                 let _ = reply.send(());
@@ -164,13 +168,21 @@ impl Writer {
             }
             given
         };
-        gaps::refresh(&mut database.connection, target).await.map_err(failed("read gaps"))?;
-        Ok(given)
+        match gaps::refresh(&mut database.connection, target).await {
+            Ok(()) => Ok(given),
+            Err(error) => {
+                target.place().take_back_gaps();
+                Err(failed("read gaps")(error))
+            }
+        }
     }
 
     /// Tells a target of rows that cannot be read, and lets it go on behind them.
     async fn pass_damage(&mut self, target: &Arc<Target>, place: Unreadable) {
         let Some(database) = &mut self.database else { return };
+        if target.place().damaged.contains_key(&place.position) {
+            return;
+        }
         let connection = &mut database.connection;
         let behind = match place.record {
             Some((_, end)) => end,

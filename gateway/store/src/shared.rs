@@ -13,9 +13,12 @@ use tidegate_model::{Name, Stream, StreamId, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    CommitTimes, Dropped, StoreError, StoreStatus, gaps::Gap, numbers::count, pending::Pending, tail::Tail,
+    CommitTimes, Dropped, StoreError, StoreStatus, Ticket, gaps::Gap, numbers::count, pending::Pending, tail::Tail,
     target::Target,
 };
+
+/// Gaps that have been given to a target.
+pub(crate) type GapsAnswer = Result<Vec<(Ticket, Gap)>, StoreError>;
 
 /// What the writer is asked to do, between two commits.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(crate) enum Command {
     /// The target of that name, marked open.
     Cursor { target: Name, start: tidegate_config::StartAt, reply: oneshot::Sender<Result<Arc<Target>, StoreError>> },
     /// The next gaps of a target, marked as given.
-    Gaps { target: Arc<Target>, reply: oneshot::Sender<Result<Vec<(crate::Ticket, Gap)>, StoreError>> },
+    Gaps { target: Arc<Target>, reply: oneshot::Sender<GapsAnswer> },
     /// Nothing: the answer says that what was under way is finished.
     Finish { reply: oneshot::Sender<()> },
     /// A target has come to something that cannot be read.

@@ -168,6 +168,13 @@ impl Place {
         Ticket(TicketOf::Gap { id: key.id, rewinds: self.rewinds })
     }
 
+    /// Has the gaps that are not acknowledged given again: nobody has received them.
+    pub(crate) fn take_back_gaps(&mut self) {
+        self.last_gap = None;
+        // The first that has not been acknowledged is looked up when it is asked for.
+        self.next_gap = (self.gaps > count(self.gaps_done.len())).then_some(0);
+    }
+
     /// Notes that the other side has it. True when the writer has something to save.
     pub(crate) fn acknowledge(&mut self, ticket: Ticket) -> bool {
         match ticket.0 {
@@ -215,9 +222,7 @@ impl Place {
         self.read = base;
         self.rewinds += 1;
         self.gaps_in_flight.clear();
-        self.last_gap = None;
-        // The first that has not been acknowledged is looked up when it is asked for.
-        self.next_gap = (self.gaps > count(self.gaps_done.len())).then_some(0);
+        self.take_back_gaps();
     }
 
     /// Passes over damage that the target has been told of. True when there was some.

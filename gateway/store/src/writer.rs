@@ -75,7 +75,6 @@ impl Writer {
 
     /// Works until it is told to close, or until every handle and cursor is gone.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        self.measure().await;
         loop {
             let due = self.due.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -107,7 +106,9 @@ impl Writer {
         if waiting.urgent && waiting.any {
             self.due = Some(now);
         } else if self.due.is_none() && (waiting.any || self.has_news()) {
-            self.due = Some(now + self.options.commit);
+            // The commit itself takes time, and is over when the interval is.
+            let takes = self.shared.numbers().commit_times.last.min(self.options.commit / 2);
+            self.due = Some(now + self.options.commit - takes);
         }
         self.shared.armed.store(self.due.is_some(), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use tidegate_config::StartAt;
 use tidegate_store::{Item, StoreError};
@@ -185,18 +185,38 @@ async fn a_call_stops_at_its_bounds_but_gives_one_row_at_least() {
     assert_eq!(seqs(&target.next(2, usize::MAX).await.unwrap()), [5, 6]);
 }
 
+/// What the future gives when it needs no more polls.
+async fn give_up_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 #[tokio::test]
-async fn a_call_that_is_given_up_loses_no_row() {
+async fn a_call_that_is_given_up_at_any_moment_loses_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let mut press = Machine::new(&store, "press").await;
-    press.run(&store, 50);
-    settle(&store, 50).await;
+    for width in 1..=5 {
+        // Columns that are looked up on the disk again after the restart.
+        Machine::with_columns(&store, "press", width).await.run(&store, 10);
+        settle(&store, 10 * u64::try_from(width).unwrap()).await;
+    }
+    store.close().await;
+    let store = open(dir.path()).await;
     let mut target = cursor(&store, "cloud").await;
-    let mut received = Received::default();
+    let (mut received, mut polls) = (Received::default(), 0);
     while received.of("press").len() < 50 {
-        // Mostly not enough time for a look at the disk.
-        if let Ok(next) = tokio::time::timeout(Duration::from_micros(100), target.next(7, 1 << 20)).await {
+        // Given up at its first, second, third … await.
+        polls = polls % 20 + 1;
+        if let Some(next) = give_up_after(polls, target.next(7, 1 << 20)).await {
             next.unwrap().iter().for_each(|delivery| received.take(delivery));
         }
     }

@@ -168,6 +168,34 @@ async fn a_full_disk_is_waited_for_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_gateway_starts_on_a_disk_that_is_nearly_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), &["-t", "tmpfs", "-o", "size=1m", "none"]) else {
+        return println!("skipped: a file system of one megabyte can only be mounted as root");
+    };
+    let store = open(dir.path()).await;
+    Machine::new(&store, "press").await.run(&store, 3);
+    store.close().await;
+    let ballast = dir.path().join("ballast");
+    // As much as there is room for.
+    let _ = std::fs::write(&ballast, vec![0_u8; 2 << 20]);
+    let refused = error(Store::open(dir.path(), &options()).await);
+    assert!(refused.to_string().contains("the disk is full"), "without a byte left it says so: {refused}");
+    let file = std::fs::OpenOptions::new().write(true).open(&ballast).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 36 * 1024).unwrap();
+    drop(file);
+
+    let store = open(dir.path()).await;
+    let (mut press, mut target) = (Machine::new(&store, "press").await, cursor(&store, "cloud").await);
+    press.run(&store, 2);
+    until(|| store.status().failing.is_some(), "it fails").await;
+    assert_eq!(drain(&mut target, 3).await.of("press"), [1, 2, 3]);
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(drain(&mut target, 2).await.of("press"), [4, 5]);
+    assert_eq!(store.status().boot, 2);
+}
+
+#[tokio::test]
 async fn a_read_only_directory_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let Some(_mounted) = Mounted::new(dir.path(), &["-t", "tmpfs", "-o", "ro", "none"]) else {

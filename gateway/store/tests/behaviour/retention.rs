@@ -133,6 +133,36 @@ async fn a_gap_that_is_not_acknowledged_comes_again_after_a_rewind_and_after_a_r
 }
 
 #[tokio::test]
+async fn a_call_that_is_given_up_loses_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), &small()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut press = Machine::with_columns(&store, "press", 200).await;
+    produce(&store, &mut press, 2_000, 50).await;
+    until(|| store.status().bytes <= LIMIT && store.status().targets[0].gaps > 0, "something is dropped").await;
+    let mut received = Received::default();
+    for micros in (0..).step_by(20) {
+        if let Ok(next) = tokio::time::timeout(Duration::from_micros(micros), target.next(100, 1 << 20)).await {
+            next.unwrap().iter().for_each(|delivery| received.take(delivery));
+            break;
+        }
+    }
+    assert_eq!((received.gaps.len(), received.gaps[0].1), (1, 1));
+    // Given up and begun again from the start.
+    target.rewind();
+    for micros in (0..).step_by(20) {
+        if tokio::time::timeout(Duration::from_micros(micros), target.next(100, 1 << 20)).await.is_ok() {
+            break;
+        }
+        target.rewind();
+    }
+    target.rewind();
+    let mut again = Received::default();
+    some(&mut target, 100).await.iter().for_each(|delivery| again.take(delivery));
+    assert_eq!(again.gaps, received.gaps);
+}
+
+#[tokio::test]
 async fn rows_leave_by_age() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_with(dir.path(), &one_hour()).await;
