@@ -1,7 +1,7 @@
 //! Measures the broker alone: messages published inside the process, one subscriber with QoS 1 in a process of its own.
 //!
-//! `cargo run --release -p tidegate-broker --example load` runs 10 s each of 100 and 1,000 messages of 20 KB a second;
-//! `… --example load 5000 100 30` runs 30 s of 5,000 messages of 100 bytes. CPU time is the scheduler's, of all threads of the broker's process.
+//! `cargo run --release -p tidegate-broker --example broker_load` runs 10 s each of 100 and 1,000 messages of 20 KB a second;
+//! `… --example broker_load 5000 100 30` runs 30 s of 5,000 messages of 100 bytes. CPU time is the scheduler's, of all threads of the broker's process.
 
 use std::{
     env, fs,
