@@ -1,7 +1,8 @@
 //! Measures the broker alone: messages published inside the process, one subscriber with QoS 1 in a process of its own.
 //!
-//! `cargo run --release -p tidegate-broker --example broker_load` runs 10 s each of 100 and 1,000 messages of 20 KB a second;
-//! `… --example broker_load 5000 100 30` runs 30 s of 5,000 messages of 100 bytes. CPU time is the scheduler's, of all threads of the broker's process.
+//! `cargo run --release -p tidegate-broker --example broker_load` runs 10 s each of 100 and 1,000 messages of 20 KB a
+//! second; `… --example broker_load 5000 100 30` runs 30 s of 5,000 messages of 100 bytes. CPU time is the scheduler's,
+//! of all threads of the broker's process.
 
 use std::{
     env, fs,
@@ -51,7 +52,8 @@ fn heading() {
     println!("messages/s   bytes    sent    lost  p50 ms  p99 ms  max ms  CPU s/min  idle MiB  peak MiB");
 }
 
-/// Publishes from a task, as the gateway does: a thread that is none of the runtime's would have to wake one for each message.
+/// Publishes from a task, as the gateway does: a thread that is none of the runtime's would have to wake one for each
+/// message.
 async fn in_task(rate: u32, size: usize, seconds: u32) -> Result<()> {
     tokio::spawn(run(rate, size, seconds)).await?
 }
@@ -129,7 +131,8 @@ async fn start_subscriber(port: u16) -> Result<(Child, tokio::io::Lines<BufReade
     Ok((child, lines))
 }
 
-/// Counts what arrives until the end, and prints how many in order and the 50th and 99th percentile and the maximum of their latency in ns.
+/// Counts what arrives until the end, and prints how many in order and the 50th and 99th percentile and the maximum of
+/// their latency in ns.
 async fn subscriber(port: u16) -> Result<()> {
     let mut options = MqttOptions::new("load", "127.0.0.1", port);
     options.set_max_packet_size(1 << 24, 1 << 24);

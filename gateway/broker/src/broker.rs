@@ -51,8 +51,8 @@ impl Broker {
         Broker::start_with(options, Limits::default()).await
     }
 
-    /// Starts a broker: listens at `options.listen` (port 0 takes a free one, see [`Broker::address`]) for MQTT 3.1.1 and 5 and lets
-    /// `options.users` in, or everybody when there are none.
+    /// Starts a broker: listens at `options.listen` (port 0 takes a free one, see [`Broker::address`]) for MQTT 3.1.1
+    /// and 5 and lets `options.users` in, or everybody when there are none.
     ///
     /// # Errors
     ///
@@ -78,8 +78,9 @@ impl Broker {
         Publisher::new(Arc::clone(&self.running.hub))
     }
 
-    /// Collects what is published from now on to the topics that `filter` selects. At most `capacity` messages wait; more are
-    /// dropped and counted. Such messages are never retained. A filter that is not well formed selects nothing.
+    /// Collects what is published from now on to the topics that `filter` selects. At most `capacity` messages wait;
+    /// more are dropped and counted. Such messages are never retained. A filter that is not well formed selects
+    /// nothing.
     pub fn subscribe(&self, filter: &str, capacity: usize) -> Inbox {
         self.running.hub.open_inbox(filter, capacity)
     }
@@ -89,7 +90,8 @@ impl Broker {
         self.running.hub.status()
     }
 
-    /// Stops the broker: no more clients, those connected get what waits for them (within a second) and a goodbye. The port is free afterwards.
+    /// Stops the broker: no more clients, those connected get what waits for them (within a second) and a goodbye. The
+    /// port is free afterwards.
     pub async fn stop(&self) {
         let Running { hub, tasks, stop, .. } = &*self.running;
         stop.cancel();
@@ -130,7 +132,7 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: 
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             hub.counters.refused_connections.increase();
             if hub.lines.connections.is_due() {
-                tracing::warn!(%peer, limit = hub.limits.connections, "the MQTT broker has as many connections as it takes; more are closed at once");
+                tracing::warn!(%peer, limit = hub.limits.connections, "too many MQTT connections; more are closed at once");
             }
             continue;
         };
@@ -150,7 +152,7 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: 
 /// Waits a little after a failed accept: a lack of sockets would come back at once.
 async fn rest(error: &io::Error, failing: &mut bool) {
     if !std::mem::replace(failing, true) {
-        tracing::error!(%error, "the MQTT broker cannot accept clients; it keeps trying; check the limit of open files (ulimit -n)");
+        tracing::error!(%error, "MQTT clients cannot be accepted; trying on; check the limit of open files");
     }
     sleep(REST).await;
 }

@@ -1,10 +1,12 @@
 //! One connected client: its socket, from CONNACK to the last byte.
 //!
-//! One task owns the socket and waits for all that can happen at once: bytes from the client, room for bytes to it, a message
-//! in its session, its keep-alive time, its end. It never waits for one of them alone, so a client that reads slowly is still heard.
+//! One task owns the socket and waits for all that can happen at once: bytes from the client, room for bytes to it, a
+//! message in its session, its keep-alive time, its end. It never waits for one of them alone, so a client that reads
+//! slowly is still heard.
 //!
-//! What is to be sent is made ready in a batch of about [`ENOUGH`] bytes while the batch before is on its way: first the answers to the
-//! client's packets, then messages of its session. A client that reads nothing is heard until its answers fill a batch.
+//! What is to be sent is made ready in a batch of about [`ENOUGH`] bytes while the batch before is on its way: first
+//! the answers to the client's packets, then messages of its session. A client that reads nothing is heard until its
+//! answers fill a batch.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -158,16 +160,14 @@ impl Connection {
     async fn exchange(&mut self, stream: &mut TcpStream, mut input: BytesMut, stop: &CancellationToken) -> End {
         let (mut reader, mut writer) = stream.split();
         let (wake, kick) = (Arc::clone(&self.attached.wake), self.attached.kick.clone());
-        let mut heard = Instant::now();
+        let (mut heard, mut largest) = (Instant::now(), 0);
         let silence = sleep_until(heard + self.keep_alive.unwrap_or_default());
         tokio::pin!(silence);
         loop {
             if let Err(end) = self.handle_all(&mut input, &mut heard).and_then(|()| self.next_batch()) {
                 return end;
             }
-            if input.capacity() - input.len() < READ / 4 {
-                input.reserve(READ);
-            }
+            make_room(&mut input, &mut largest);
             tokio::select! {
                 () = stop.cancelled() => return End::Stopping,
                 () = kick.cancelled() => return self.replaced(),
@@ -295,5 +295,16 @@ impl Connection {
             stream.shutdown().await
         };
         let _ = timeout(FLUSH, last).await;
+    }
+}
+
+/// Makes room for what comes next. A buffer that had to grow for a large packet is given back afterwards.
+fn make_room(input: &mut BytesMut, largest: &mut usize) {
+    *largest = input.len().max(*largest);
+    if input.is_empty() && *largest > WORTH_KEEPING {
+        (*input, *largest) = (BytesMut::new(), 0);
+    }
+    if input.capacity() - input.len() < READ / 4 {
+        input.reserve(READ);
     }
 }

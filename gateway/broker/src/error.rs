@@ -7,17 +7,20 @@ use std::{io, net::SocketAddr};
 pub enum BrokerError {
     /// Another program listens there.
     #[error(
-        "listen for MQTT clients on {0}: the port is in use; stop the other MQTT broker or gateway (`ss -ltnp` names it), or give `listen` in [broker] another port"
+        "listen for MQTT clients on {0}: the port is in use; stop the other MQTT broker or gateway (`ss -ltnp` names it), \
+         or give `listen` in [broker] another port"
     )]
     InUse(SocketAddr),
     /// The system does not let this user listen there.
     #[error(
-        "listen for MQTT clients on {0}: the system does not permit it; ports below 1024 need the right to bind them, so give `listen` in [broker] a higher port"
+        "listen for MQTT clients on {0}: the system does not permit it; ports below 1024 need the right to bind them, \
+         so give `listen` in [broker] a higher port"
     )]
     NotPermitted(SocketAddr),
     /// No network interface of this machine has the address.
     #[error(
-        "listen for MQTT clients on {0}: this machine has no such address; give `listen` in [broker] one that it has, or 0.0.0.0 for all"
+        "listen for MQTT clients on {0}: this machine has no such address; give `listen` in [broker] one that it has, \
+         or 0.0.0.0 for all"
     )]
     NotHere(SocketAddr),
     /// The system refused for another reason.

@@ -39,7 +39,8 @@ pub(crate) async fn farewell(left: Left, stop: CancellationToken) {
         return;
     }
     let Some(resumed) = detached else {
-        // Another connection has the session. A delayed will belongs to the session, which goes on unless it was given up.
+        // Another connection has the session. A delayed will belongs to the session, which goes on unless it was given
+        // up.
         if let Some(will) = will.filter(|will| will.delay == 0 || session.has_ended()) {
             publish(&hub, &session, will);
         }

@@ -1,8 +1,8 @@
 //! Where messages are handed from publishers to subscribers.
 //!
-//! One lock guards subscriptions, retained messages and the list of sessions, and is held while a message is put into the queues, so
-//! all subscribers see messages in one order and a retained message never overtakes a later one. Nothing under it waits:
-//! putting a message into a queue is a push or a refusal.
+//! One lock guards subscriptions, retained messages and the list of sessions, and is held while a message is put into
+//! the queues, so all subscribers see messages in one order and a retained message never overtakes a later one. Nothing
+//! under it waits: putting a message into a queue is a push or a refusal.
 
 use std::{
     collections::HashMap,
@@ -114,7 +114,7 @@ impl Hub {
                 tracing::warn!(
                     topic = %String::from_utf8_lossy(&message.topic),
                     limit = self.limits.retained_bytes,
-                    "clients have published more retained messages than the broker keeps; this one is passed on but not kept"
+                    "clients publish more retained messages than are kept; this one is passed on only"
                 );
             }
         }
@@ -170,7 +170,8 @@ impl Hub {
         })
     }
 
-    /// Gives a client its session: the one it had, unless it wants a new one or another user has it now. Says whether it is the old one.
+    /// Gives a client its session: the one it had, unless it wants a new one or another user has it now. Says whether
+    /// it is the old one.
     pub(crate) fn attach(&self, client: &str, rights: Rights, clean: bool, attached: Attached) -> (Arc<Session>, bool) {
         let mut state = self.lock();
         self.counters.clients.increase();
@@ -189,8 +190,8 @@ impl Hub {
         (session, false)
     }
 
-    /// Takes a connection off its session. Returns a token that is cancelled when the client is back or the session has been given
-    /// up, or `None` when that has happened already.
+    /// Takes a connection off its session. Returns a token that is cancelled when the client is back or the session has
+    /// been given up, or `None` when that has happened already.
     pub(crate) fn detach(&self, session: &Arc<Session>, connection: u64, keep: bool) -> Option<CancellationToken> {
         let mut state = self.lock();
         self.counters.clients.decrease();

@@ -127,7 +127,7 @@ impl Connection {
             self.hub.counters.refused_publishes.increase();
             if !std::mem::replace(&mut self.refused, true) {
                 let (client, user, peer) = (&*self.session.client, rights.user(), self.peer);
-                tracing::warn!(client, user, %peer, topic, "MQTT client publishes where it has no right to; dropped and counted");
+                tracing::warn!(client, user, %peer, topic, "MQTT client may not publish there; dropped and counted");
             }
             return reason::NOT_AUTHORIZED;
         }
@@ -155,7 +155,7 @@ impl Connection {
             self.hub.counters.refused_subscriptions.increase();
             if !std::mem::replace(&mut self.refused, true) {
                 let (client, user, peer) = (&*self.session.client, self.session.rights.user(), self.peer);
-                tracing::warn!(client, user, %peer, filter = path, "MQTT client subscribes to what it has no right to; refused and counted");
+                tracing::warn!(client, user, %peer, filter = path, "MQTT client may not subscribe to that; refused and counted");
             }
             return code;
         }
@@ -164,7 +164,8 @@ impl Connection {
             QoS::AtLeastOnce => 1,
             QoS::ExactlyOnce => 2,
         };
-        // Clients that show a whole broker ask for its own topics; there are none, and that is no reason to send them away.
+        // Clients that show a whole broker ask for its own topics; there are none, and that is no reason to send them
+        // away.
         if path.starts_with("$SYS/") {
             return qos;
         }

@@ -13,16 +13,18 @@ pub struct Limits {
     pub packet_bytes: usize,
     /// Subscriptions of one client.
     pub subscriptions: usize,
-    /// Bytes that wait for a connected client that reads too slowly while it has subscriptions with QoS 1 or 2. When they
-    /// are exceeded its connection is closed, so that no message is skipped without the client noticing.
+    /// Bytes that wait for a connected client that reads too slowly while it has subscriptions with QoS 1 or 2. When
+    /// they are exceeded its connection is closed, so that no message is skipped without the client noticing.
     pub queue_bytes: usize,
     /// Bytes that may wait for a connected client before QoS 0 messages to it are dropped.
     pub queue_bytes_qos0: usize,
-    /// Bytes of QoS 1 and 2 messages kept for a client that is away and has asked for a persistent session; later ones are dropped.
+    /// Bytes of QoS 1 and 2 messages kept for a client that is away and has asked for a persistent session; later ones
+    /// are dropped.
     pub queue_bytes_offline: usize,
     /// Sessions kept for clients that are away; the one that is away longest is forgotten first.
     pub sessions_offline: usize,
-    /// Messages sent to one client with QoS 1 or 2 and not yet acknowledged. A client may ask for fewer (MQTT 5 receive maximum).
+    /// Messages sent to one client with QoS 1 or 2 and not yet acknowledged. A client may ask for fewer (MQTT 5 receive
+    /// maximum).
     pub in_flight: usize,
     /// Bytes of retained messages from clients; what the gateway itself retains is not counted.
     pub retained_bytes: usize,

@@ -13,8 +13,9 @@ const LONGEST_PACKET: usize = 268_435_455;
 
 /// Publishes from inside the gateway. Cheap to clone.
 ///
-/// Publishing never waits: it puts the message into the queues of the clients that subscribed to it, without copying it. A client whose queue
-/// is full loses the message (QoS 0) or its connection (QoS 1 and 2); the publisher and the other clients do not notice.
+/// Publishing never waits: it puts the message into the queues of the clients that subscribed to it, without copying
+/// it. A client whose queue is full loses the message (QoS 0) or its connection (QoS 1 and 2); the publisher and the
+/// other clients do not notice.
 #[derive(Clone)]
 pub struct Publisher {
     hub: Arc<Hub>,
@@ -27,8 +28,9 @@ impl Publisher {
 
     /// Publishes `payload` to `topic`. Every subscriber gets it with the QoS it subscribed with.
     ///
-    /// With `retain` the message is also kept for clients that subscribe later, in place of the one before; an empty payload then
-    /// removes that one. A topic or payload that MQTT cannot carry (65,535 bytes, 256 MiB) is dropped and counted.
+    /// With `retain` the message is also kept for clients that subscribe later, in place of the one before; an empty
+    /// payload then removes that one. A topic or payload that MQTT cannot carry (65,535 bytes, 256 MiB) is dropped and
+    /// counted.
     pub fn publish(&self, topic: impl Into<Bytes>, payload: Bytes, retain: bool) {
         self.send(Published::by_gateway(topic.into(), payload, retain));
     }

@@ -20,8 +20,8 @@ pub(crate) struct Retained {
     client_bytes: usize,
 }
 
-/// A subscriber's walk through the retained messages of its filter, in steps, so that neither the broker is held up nor many
-/// messages wait in its queue.
+/// A subscriber's walk through the retained messages of its filter, in steps, so that neither the broker is held up nor
+/// many messages wait in its queue.
 #[derive(Debug)]
 pub(crate) struct Walk {
     filter: String,
@@ -38,7 +38,8 @@ impl Walk {
 impl Retained {
     /// Retains a message instead of the one before on its topic. A message without a payload only removes that one.
     ///
-    /// Returns `false` when the message is a client's and would exceed `client_limit` bytes of all clients; the one before stays then.
+    /// Returns `false` when the message is a client's and would exceed `client_limit` bytes of all clients; the one
+    /// before stays then.
     pub(crate) fn put(&mut self, message: &Arc<Published>, client_limit: usize, now: Instant) -> bool {
         if !self.has_room(message, client_limit) {
             self.remove_expired(now);
@@ -68,7 +69,8 @@ impl Retained {
         self.client_bytes = self.client_bytes.saturating_sub(client_cost(message));
     }
 
-    /// Takes a walk further: looks at `most` messages at most, hands out those that its filter selects, and says whether there may be more.
+    /// Takes a walk further: looks at `most` messages at most, hands out those that its filter selects, and says
+    /// whether there may be more.
     pub(crate) fn step(
         &self,
         walk: &mut Walk,

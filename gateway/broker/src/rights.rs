@@ -29,8 +29,8 @@ impl Users {
 
     /// The rights of a client, `None` when its login is wrong.
     ///
-    /// All users are compared, each over the whole length of what the client sent, so that the time tells nothing about names
-    /// and passwords.
+    /// All users are compared, each over the whole length of what the client sent, so that the time tells nothing about
+    /// names and passwords.
     pub(crate) fn login(&self, login: Option<(&str, &str)>) -> Option<Rights> {
         if self.users.is_empty() {
             return Some(Rights { user: None, topic_root: Arc::clone(&self.topic_root) });
@@ -77,8 +77,8 @@ impl Rights {
 
     /// Whether the gateway may answer a command of the client at `topic`.
     ///
-    /// A client must not make the gateway write where the client itself may not: among the gateway's own topics only the
-    /// replies (`…/set/reply`) are free to who may read them.
+    /// A client must not make the gateway write where the client itself may not: among the gateway's own topics only
+    /// the replies (`…/set/reply`) are free to who may read them.
     pub(crate) fn may_be_answered_at(&self, topic: &str) -> bool {
         if !topic::is_topic(topic) || topic.starts_with('$') {
             return false;

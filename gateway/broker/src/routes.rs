@@ -70,7 +70,8 @@ impl Subscriber {
 }
 
 impl Routes {
-    /// Adds a subscription or changes the wish of one; says whether it is new, or `None` when the session has `most` already.
+    /// Adds a subscription or changes the wish of one; says whether it is new, or `None` when the session has `most`
+    /// already.
     pub(crate) fn subscribe(&mut self, session: &Arc<Session>, filter: &str, wish: Wish, most: usize) -> Option<bool> {
         let own = self.by_session.entry(session.number).or_default();
         let new = !own.contains(filter);

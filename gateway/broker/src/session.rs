@@ -1,7 +1,7 @@
 //! One client's session: what waits for it and what it has not yet acknowledged (MQTT 5.0 §4.1, §4.3, §4.4).
 //!
-//! A session is served by at most one connection. Everything a connection does names its number, so a connection that has been
-//! replaced by another of the same client finds itself [`Gone`] and cannot touch the session any more.
+//! A session is served by at most one connection. Everything a connection does names its number, so a connection that
+//! has been replaced by another of the same client finds itself [`Gone`] and cannot touch the session any more.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -132,8 +132,8 @@ impl Session {
         }
     }
 
-    /// Takes the connection off the session; `None` when it did not serve it any more. The token is cancelled when the client
-    /// is back or the session has been given up.
+    /// Takes the connection off the session; `None` when it did not serve it any more. The token is cancelled when the
+    /// client is back or the session has been given up.
     pub(crate) fn detach(&self, connection: u64, now: Instant) -> Option<CancellationToken> {
         let mut state = self.serving(connection).ok()?;
         state.attached = None;

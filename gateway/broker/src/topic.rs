@@ -1,7 +1,7 @@
 //! Topic names and topic filters.
 //!
-//! Rules of MQTT 5.0 §4.7, which are those of MQTT 3.1.1 §4.7. Names and filters are compared as bytes, level by level, so any UTF-8
-//! text works in them.
+//! Rules of MQTT 5.0 §4.7, which are those of MQTT 3.1.1 §4.7. Names and filters are compared as bytes, level by level,
+//! so any UTF-8 text works in them.
 
 /// Longest topic name or filter on the wire.
 const LONGEST: usize = 65_535;

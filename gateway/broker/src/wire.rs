@@ -1,8 +1,8 @@
 //! MQTT control packets on the wire, as the server side sees them.
 //!
-//! What a client sends is cut into [`Frame`]s here and read by the packet readers of rumqttd; what rumqttd cannot express or gets wrong
-//! (packet ids and QoS of a PUBLISH, a DISCONNECT with a reason) is read and written here. Every read returns a
-//! [`Fault`] on what is not MQTT; nothing panics and nothing is allocated that has not arrived.
+//! What a client sends is cut into [`Frame`]s here and read by the packet readers of rumqttd; what rumqttd cannot
+//! express or gets wrong (packet ids and QoS of a PUBLISH, a DISCONNECT with a reason) is read and written here. Every
+//! read returns a [`Fault`] on what is not MQTT; nothing panics and nothing is allocated that has not arrived.
 
 mod connect;
 mod encode;

@@ -38,8 +38,8 @@ impl Frame {
 ///
 /// # Errors
 ///
-/// [`Fault::Malformed`] when the length is none, [`Fault::TooLarge`] when the packet has more than `limit` bytes; that is
-/// known before it has arrived.
+/// [`Fault::Malformed`] when the length is none, [`Fault::TooLarge`] when the packet has more than `limit` bytes; that
+/// is known before it has arrived.
 pub(crate) fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Frame>, Fault> {
     let Some((length, digits)) = variable_integer(buffer.get(1..).unwrap_or_default())? else { return Ok(None) };
     let header = 1 + digits;

@@ -145,7 +145,8 @@ fn subscription(frame: Frame, version: Version) -> Result<Packet, Fault> {
     }
 }
 
-/// DISCONNECT is read here because rumqttd wants properties behind a reason, which may be left out (MQTT 5.0 §3.14.2.2.1).
+/// DISCONNECT is read here because rumqttd wants properties behind a reason, which may be left out (MQTT 5.0
+/// §3.14.2.2.1).
 fn disconnect(body: &[u8], version: Version) -> Result<Packet, Fault> {
     let (reason, properties) = match (version, body) {
         (_, []) => return Ok(Packet::Disconnect { with_will: false, expiry: None }),
