@@ -1,6 +1,6 @@
 //! A disk that cannot be written to: nothing is lost silently, and it goes on by itself.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tidegate_store::{GapReason, Store, StoreError};
@@ -126,6 +126,36 @@ async fn a_database_that_another_program_holds_is_waited_for() {
     assert!(store.status().failing.unwrap().contains("another program"));
     other.execute("ROLLBACK").await.unwrap();
     assert_eq!(drain(&mut target, 2).await.of("press"), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_commit_that_arrived_in_spite_of_its_error_is_not_written_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut press = Machine::new(&store, "press").await;
+    press.run(&store, 3);
+    assert_eq!(drain(&mut target, 3).await.of("press"), [1, 2, 3]);
+    break_disk(dir.path()).await;
+    let rows: Vec<_> = (0..3).map(|_| press.row()).collect();
+    let body = tidegate_codec::record::encode(&rows.iter().map(|row| Arc::clone(&row.0)).collect::<Vec<_>>()).unwrap();
+    rows.into_iter().for_each(|(row, payload)| store.append(row, payload));
+    until(|| store.status().failing.is_some(), "it fails").await;
+
+    // What SQLite finds when the transaction was complete in the write-ahead log, but its fsync has failed.
+    let mut other = other_program(dir.path()).await;
+    other.execute("BEGIN IMMEDIATE; DROP TRIGGER fault").await.unwrap();
+    let insert = "INSERT INTO log SELECT 3, 3, time_min, time_max, age, x'', ? FROM log WHERE first_position = 0";
+    sqlx::query(insert).bind(body).execute(&mut other).await.unwrap();
+    other.execute("COMMIT").await.unwrap();
+
+    assert_eq!(drain(&mut target, 3).await.of("press"), [4, 5, 6]);
+    press.run(&store, 1);
+    assert_eq!(drain(&mut target, 1).await.of("press"), [7]);
+    store.close().await;
+    let store = open(dir.path()).await;
+    assert_eq!(drain(&mut cursor(&store, "late").await, 7).await.of("press"), (1..=7).collect::<Vec<u64>>());
+    assert_eq!(store.status().rows, 7);
 }
 
 /// A file system of its own, gone when it is dropped. `None` where this process may not mount.
