@@ -1,8 +1,10 @@
-//! What the store costs: `cargo run --release -p tidegate-store --example load -- [ROWS_PER_SECOND] [SECONDS] [TARGETS] [COMMIT_MS] [COLUMNS]`.
+//! What the store costs: `cargo run --release -p tidegate-store --example load -- [ROWS_PER_SECOND] [SECONDS]
+//! [TARGETS] [COMMIT_MS] [COLUMNS]`.
 //!
-//! Rows of 32-bit floats that move like a plant's (a random walk with one decimal) are appended at the given rate by devices with
-//! one row a second each; every target reads and acknowledges everything. The same rows are made once without a store and once with
-//! it: the difference of the process's CPU time, as the scheduler counts it, is the store's.
+//! Rows of 32-bit floats that move like a plant's (a random walk with one decimal) are appended at the given rate by
+//! devices with one row a second each; every target reads and acknowledges everything. The same rows are made once
+//! without a store and once with it: the difference of the process's CPU time, as the scheduler counts it, is the
+//! store's.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,11 @@
 //! How old rows are, told from the rows alone.
 //!
-//! A clock may jump: a gateway without a battery starts in 1970 and is in the present once it has reached a time server. If age were
-//! the difference to the present, such a jump would make everything too old at once. So each record carries an age mark, the sum of all
-//! steps that time has taken from record to record, where a step counts only if it is plausible: forward, and at most half of
-//! `max_age`. A step back, a jump ahead and the time that the gateway was off for longer than that count nothing, so rows are kept rather
-//! longer than too short. `max_size` bounds the disk in any case.
+//! A clock may jump: a gateway without a battery starts in 1970 and is in the present once it has reached a time
+//! server. If age were the difference to the present, such a jump would make everything too old at once. So each
+//! record carries an age mark, the sum of all steps that time has taken from record to record, where a step counts
+//! only if it is plausible: forward, and at most half of `max_age`. A step back, a jump ahead and the time that the
+//! gateway was off for longer than that count nothing, so rows are kept rather longer than too short. `max_size`
+//! bounds the disk in any case.
 
 use std::time::Duration;
 

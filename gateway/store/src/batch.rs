@@ -12,8 +12,8 @@ use crate::{
     summary::Summary,
 };
 
-/// Slots of one record, unless a single row has more. Few enough that encoding one does not hold up the other tasks of the
-/// thread (a millisecond or two), and that a cursor which reads back has little to hold.
+/// Slots of one record, unless a single row has more. Few enough that encoding one does not hold up the other tasks
+/// of the thread (a millisecond or two), and that a cursor which reads back has little to hold.
 const SLOTS: usize = 32_768;
 
 /// A row of the table `log`.

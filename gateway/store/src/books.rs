@@ -92,8 +92,8 @@ pub(crate) async fn save_fact(
 }
 
 impl Books {
-    /// Reads the books of a database and checks it as far as that is quick. Writes nothing: a disk that is full must not keep a
-    /// gateway from starting.
+    /// Reads the books of a database and checks it as far as that is quick. Writes nothing: a disk that is full must
+    /// not keep a gateway from starting.
     pub(crate) async fn open(database: &mut Database, max_age: Duration) -> Result<Books, Unusable> {
         let connection = &mut database.connection;
         let meta = Meta::load(connection).await?;
@@ -193,8 +193,8 @@ pub(crate) async fn recover_numbers(
     Ok(())
 }
 
-/// Pages that are checked at the start when the store has not been closed: 64 MiB, a second or two on a slow disk. A larger
-/// database is checked as it is read.
+/// Pages that are checked at the start when the store has not been closed: 64 MiB, a second or two on a slow disk. A
+/// larger database is checked as it is read.
 const QUICK: u64 = 16_384;
 /// Pages that are checked at every start: 4 MiB.
 const ALWAYS: u64 = 1_024;
@@ -215,7 +215,8 @@ async fn check(connection: &mut SqliteConnection, clean: bool) -> Result<(), Unu
 /// Bytes of the pages that are in use.
 pub(crate) async fn bytes_in_use(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+        "SELECT (page_count - freelist_count) * page_size \
+         FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
     )
     .fetch_one(connection)
     .await?;

@@ -1,4 +1,5 @@
-//! One commit: the rows that have arrived, what the targets have acknowledged, what is new about the streams; one transaction.
+//! One commit: the rows that have arrived, what the targets have acknowledged, what is new about the streams; one
+//! transaction.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::{
     target::Target,
 };
 
-/// Commits between two writings of the last numbers. After a crash the numbers of so many commits are read from the log.
+/// Commits between two writings of the last numbers. After a crash the numbers of so many commits are read from the
+/// log.
 const SEQUENCE_EVERY: u64 = 256;
 
 /// Why something could not be written.
@@ -124,7 +126,8 @@ pub(crate) async fn write(
 
 async fn insert(connection: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO log (first_position, row_count, time_min, time_max, age, summary, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO log (first_position, row_count, time_min, time_max, age, summary, body) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(signed(record.first_position))
     .bind(signed(record.rows))

@@ -21,7 +21,8 @@ use crate::{
     target::Target,
 };
 
-/// The place of one target in the log. There is at most one per target; dropping it frees the target's name, its place stays.
+/// The place of one target in the log. There is at most one per target; dropping it frees the target's name, its
+/// place stays.
 #[derive(Debug)]
 pub struct Cursor {
     shared: Arc<Shared>,
@@ -55,14 +56,14 @@ impl Cursor {
 
     /// The next committed rows and gaps, at least one and at most `max_rows`; waits until there is something.
     ///
-    /// Stops before the sum of the payloads (where a payload is not in memory, of the row's values) exceeds `max_bytes`, but never
-    /// before the first. Waits, too, while 65,536 deliveries are not acknowledged. A future that is dropped while it waits loses
-    /// nothing.
+    /// Stops before the sum of the payloads (where a payload is not in memory, of the row's values) exceeds
+    /// `max_bytes`, but never before the first. Waits, too, while 65,536 deliveries are not acknowledged. A future
+    /// that is dropped while it waits loses nothing.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Closed`] once the store has been closed; [`StoreError::Database`] when the disk cannot be read now, in which
-    /// case a later call goes on at the same place.
+    /// [`StoreError::Closed`] once the store has been closed; [`StoreError::Database`] when the disk cannot be read
+    /// now, in which case a later call goes on at the same place.
     pub async fn next(&mut self, max_rows: usize, max_bytes: usize) -> Result<Vec<Delivery>, StoreError> {
         loop {
             if self.shared.is_closed() {
@@ -84,20 +85,22 @@ impl Cursor {
         }
     }
 
-    /// Says that the other side has it. In any order; the place kept on disk is the first row that has not been acknowledged, and
-    /// is saved with the next commit.
+    /// Says that the other side has it. In any order; the place kept on disk is the first row that has not been
+    /// acknowledged, and is saved with the next commit.
     pub fn acknowledge(&self, ticket: Ticket) {
         acknowledge(&self.target, &self.shared, ticket);
     }
 
     /// A handle that acknowledges for this cursor while [`Cursor::next`] is waiting or reading.
     ///
-    /// A target gets acknowledgements all the time; were it to drop `next` for each of them, a slow disk would never finish a read.
+    /// A target gets acknowledgements all the time; were it to drop `next` for each of them, a slow disk would never
+    /// finish a read.
     pub fn acknowledger(&self) -> Acknowledger {
         Acknowledger { shared: Arc::clone(&self.shared), target: Arc::clone(&self.target) }
     }
 
-    /// Goes back to the first row that has not been acknowledged; what was acknowledged behind it is not delivered again.
+    /// Goes back to the first row that has not been acknowledged; what was acknowledged behind it is not delivered
+    /// again.
     pub fn rewind(&mut self) {
         self.target.place().rewind();
         self.stored.clear();
@@ -250,8 +253,8 @@ impl Cursor {
         })
     }
 
-    /// Goes on at `next`: there are no rows in the log before it any more. What the writer is dropping just now it finishes first, so
-    /// that the target is told.
+    /// Goes on at `next`: there are no rows in the log before it any more. What the writer is dropping just now it
+    /// finishes first, so that the target is told.
     async fn pass_hole(&self, position: u64, next: u64) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Finish { reply }).await?;

@@ -25,9 +25,10 @@ use crate::{
 };
 
 /// What SQLite puts beside the database.
-const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// Milliseconds since 1970. The one place where the store asks for the time: a name and a number that have not been used before.
+/// Milliseconds since 1970. The one place where the store asks for the time: a name and a number that have not been
+/// used before.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -48,18 +49,16 @@ pub(crate) fn set_aside(dir: &Path, why: &str) -> Result<SetAside, StoreError> {
         seconds += 1;
         aside = dir.join(format!("{FILE}.damaged-{seconds}"));
     }
-    for suffix in SUFFIXES {
-        match std::fs::rename(beside(&path, suffix), beside(&aside, suffix)) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::Directory { path: dir.to_owned(), source });
-            }
-            _ => {}
-        }
+    let unusable = |source| StoreError::Directory { path: dir.to_owned(), source };
+    std::fs::rename(&path, &aside).map_err(unusable)?;
+    for suffix in BESIDE {
+        // Often there is none; one that cannot be moved is removed before the new database is made.
+        let _ = std::fs::rename(beside(&path, suffix), beside(&aside, suffix));
     }
     tracing::error!(
         set_aside = %aside.display(), %why,
-        "the database is damaged; it has been set aside and a new one is begun; rows that waited in it are announced to their targets as \
-         gaps; check the disk, and delete the file when nobody needs it any more"
+        "the database is damaged; it has been set aside and a new one is begun; rows that waited in it are announced \
+         to their targets as gaps; check the disk, and delete the file when nobody needs it any more"
     );
     Ok(SetAside { path: aside, why: why.to_owned() })
 }
@@ -196,10 +195,6 @@ pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books)
     let bases: BTreeMap<Name, u64> =
         books.targets.values().filter(waiting).map(|target| (target.name.clone(), target.base())).collect();
     let salvage = Salvage::read(&aside.path, Some(bases.clone())).await;
-    for suffix in SUFFIXES {
-        // Left by a try before this one that has not come to its end.
-        let _ = std::fs::remove_file(beside(&dir.join(FILE), suffix));
-    }
     books.gaps = Gaps::new();
     let unsent = salvage.unsent.unwrap_or_else(|| everything(books, bases.keys()));
     let database = write(dir, books, &salvage.columns, unsent).await?;
@@ -215,7 +210,17 @@ async fn write(
     unsent: Vec<(Name, Gap)>,
 ) -> Result<Database, StoreError> {
     let doing = failed("be begun anew");
-    let mut database = Database::open(dir.join(FILE)).await.map_err(|error| match error {
+    let path = dir.join(FILE);
+    // Left by a try before this one that has not come to its end; a write-ahead log would even be taken for the new.
+    for file in BESIDE.map(|suffix| beside(&path, suffix)).into_iter().chain([path.clone()]) {
+        match std::fs::remove_file(file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path: dir.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    let mut database = Database::open(path).await.map_err(|error| match error {
         Unusable::Damaged(why) => doing(sqlx::Error::Protocol(why)),
         Unusable::Other(error) => error,
     })?;
@@ -234,7 +239,8 @@ async fn write(
     Ok(database)
 }
 
-/// Every row that has been written, as lost for these targets: some of the rows they have got, but which cannot be told.
+/// Every row that has been written, as lost for these targets: some of the rows they have got, but which cannot be
+/// told.
 fn everything<'a>(books: &Books, targets: impl Iterator<Item = &'a Name>) -> Vec<(Name, Gap)> {
     let written = || books.streams.series().iter().filter(|series| series.written > 0);
     let gap = |last, stream| Gap { stream, span: Span { first: 1, last }, reason: GapReason::Damaged };

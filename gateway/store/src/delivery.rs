@@ -21,7 +21,8 @@ pub enum Item {
     Row {
         /// The row.
         row: Arc<Row>,
-        /// The payload that the row was appended with, while it is still in memory; `None` when the row was read from the disk.
+        /// The payload that the row was appended with, while it is still in memory; `None` when the row was read from
+        /// the disk.
         payload: Option<Bytes>,
     },
     /// Rows that will never come: they have been dropped on purpose or lost to damage.
@@ -37,8 +38,8 @@ pub enum Item {
     },
 }
 
-/// Names one delivery of one cursor. A ticket from before a [`rewind`](crate::Cursor::rewind) still acknowledges its row; a gap
-/// from before it has to be delivered and acknowledged again, as it may have grown.
+/// Names one delivery of one cursor. A ticket from before a [`rewind`](crate::Cursor::rewind) still acknowledges its
+/// row; a gap from before it has to be delivered and acknowledged again, as it may have grown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) TicketOf);
 
@@ -51,7 +52,8 @@ pub(crate) enum TicketOf {
     Gap { id: u64, rewinds: u64 },
 }
 
-/// Why rows are missing. The text form is part of the public surface (`{"gap":{"from":..,"to":..,"reason":"store_full"}}`).
+/// Why rows are missing. The text form is part of the public surface
+/// (`{"gap":{"from":..,"to":..,"reason":"store_full"}}`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GapReason {
     /// They could not be written to the disk, and the memory set aside for such rows was full.

@@ -9,8 +9,11 @@ use tidegate_model::Name;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data directory cannot be made or written to. Trying again helps when a person has changed something.
-    #[error("the data directory {path} cannot be used: {source}; check that it exists, that the disk is mounted writable \
-             and that the user of the gateway may write there", path = path.display())]
+    #[error(
+        "the data directory {path} cannot be used: {source}; check that it exists, that the disk is mounted writable \
+         and that the user of the gateway may write there",
+        path = path.display()
+    )]
     Directory {
         /// The data directory.
         path: PathBuf,
@@ -18,14 +21,20 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Another gateway works on the same data directory.
-    #[error("the data directory {path} is in use by another gateway; stop that one or give this one a `data_dir` of its own", path = path.display())]
+    #[error(
+        "the data directory {path} is in use by another gateway; stop that one or give this one a `data_dir` of its own",
+        path = path.display()
+    )]
     InUse {
         /// The data directory.
         path: PathBuf,
     },
     /// The database was written by a newer version. It is left as it is.
-    #[error("the database {path} has format {found}, this version knows formats up to {known}; run the version that wrote it \
-             or a newer one, or move the file away to begin without what waits in it", path = path.display())]
+    #[error(
+        "the database {path} has format {found}, this version knows formats up to {known}; run the version that wrote \
+         it or a newer one, or move the file away to begin without what waits in it",
+        path = path.display()
+    )]
     NewerFormat {
         /// The database.
         path: PathBuf,

@@ -1,8 +1,9 @@
 //! The durable log: what waits for the targets and what is kept as history, in one SQLite file.
 //!
-//! Rows go in through [`Store::append`], which never blocks; a writer task commits them at the interval of the configuration,
-//! one transaction and one fsync for all streams. What is committed is read back through [`Cursor`]s, one per target, which
-//! move when the other side has acknowledged. `FORMAT.md` beside this crate's `Cargo.toml` describes the file.
+//! Rows go in through [`Store::append`], which never blocks; a writer task commits them at the interval of the
+//! configuration, one transaction and one fsync for all streams. What is committed is read back through [`Cursor`]s,
+//! one per target, which move when the other side has acknowledged. `FORMAT.md` beside this crate's `Cargo.toml`
+//! describes the file.
 //!
 //! **Invariant:** a cursor delivers committed rows only, and what is dropped on purpose is delivered as a gap.
 //! **Invariant:** order is by position in the log, never by time; a clock that jumps reorders nothing.

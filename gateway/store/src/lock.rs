@@ -8,7 +8,8 @@ use std::{
 
 use crate::StoreError;
 
-/// The file whose lock says that a gateway works here. It stays when the gateway ends; the operating system frees the lock.
+/// The file whose lock says that a gateway works here. It stays when the gateway ends; the operating system frees the
+/// lock.
 pub(crate) const FILE: &str = "store.lock";
 
 /// Makes the data directory if need be and locks it for as long as the file is held.

@@ -1,6 +1,7 @@
 //! Between the numbers of the store (never negative), of SQLite (64 bits, signed) and of memory.
 
-/// As SQLite keeps it. Positions, numbers of rows and sizes stay below 2^63: at a million rows a second that takes 292,000 years.
+/// As SQLite keeps it. Positions, numbers of rows and sizes stay below 2^63: at a million rows a second that takes
+/// 292,000 years.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

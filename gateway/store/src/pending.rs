@@ -72,7 +72,8 @@ struct Queue {
     bytes: usize,
     high: usize,
     dropped: u64,
-    /// Once a row had no room, the following are dropped too until a commit has made room: so what is lost of a stream is one range.
+    /// Once a row had no room, the following are dropped too until a commit has made room: so what is lost of a
+    /// stream is one range.
     full: bool,
     closed: bool,
 }

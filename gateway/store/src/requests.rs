@@ -197,8 +197,9 @@ impl Writer {
         };
         let rows: u64 = spans.values().map(|span| span.rows()).sum();
         tracing::error!(
-            target = %target.name, position = place.position, rows, why = %place.why,
-            "a part of the database cannot be read; its rows are announced to the target as gaps and the rest is served; check the disk"
+            for_target = %target.name, position = place.position, rows, why = %place.why,
+            "a part of the database cannot be read; its rows are announced to the target as gaps and the rest is \
+             served; check the disk"
         );
         let gap = |(stream, span)| (Arc::clone(target), Gap { stream, span, reason: GapReason::Damaged });
         let gaps: Vec<_> = spans.into_iter().map(gap).collect();
@@ -251,8 +252,8 @@ async fn readable_from(connection: &mut SqliteConnection, position: u64) -> Opti
     Summary::decode(row.try_get("summary").ok()?, first).map(|_| first)
 }
 
-/// Which rows are missing between two positions, told from the records on both sides. A stream of which they say nothing is taken to
-/// have lost everything up to its last number: rather too much is announced than too little.
+/// Which rows are missing between two positions, told from the records on both sides. A stream of which they say
+/// nothing is taken to have lost everything up to its last number: rather too much is announced than too little.
 async fn between(
     connection: &mut SqliteConnection,
     books: &Books,

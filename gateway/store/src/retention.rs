@@ -20,7 +20,8 @@ use crate::{
 
 /// Records dropped in one transaction.
 const STEP: i64 = 256;
-/// The store drops somewhat more than it has to, this part of `max_size` or `max_age`, so that it need not do it at every commit.
+/// The store drops somewhat more than it has to, this part of `max_size` or `max_age`, so that it need not do it at
+/// every commit.
 const PART: u64 = 256;
 
 /// When something has to be dropped.

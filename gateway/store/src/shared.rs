@@ -111,7 +111,8 @@ impl Shared {
         lock(&self.targets)
     }
 
-    /// The streams whose rows have been seen since the start, so that a row read back shares its stream with the others.
+    /// The streams whose rows have been seen since the start, so that a row read back shares its stream with the
+    /// others.
     pub(crate) fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Stream>>> {
         lock(&self.streams)
     }

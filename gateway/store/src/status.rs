@@ -86,7 +86,8 @@ pub struct CommitTimes {
     pub longest: Duration,
     /// The last.
     pub last: Duration,
-    /// How many took at most the bound of the same index in [`CommitTimes::BOUNDS`], and more than the bound before; the rest took longer.
+    /// How many took at most the bound of the same index in [`CommitTimes::BOUNDS`], and more than the bound before;
+    /// the rest took longer.
     pub buckets: [u64; 10],
 }
 

@@ -23,8 +23,8 @@ use crate::{
     writer::Writer,
 };
 
-/// Memory for rows that wait for their commit, about: a quarter of an hour of 1,000 tags a second when nothing can be written, a good
-/// second of a million.
+/// Memory for rows that wait for their commit, about: a quarter of an hour of 1,000 tags a second when nothing can be
+/// written, a good second of a million.
 const PENDING_BYTES: usize = 64 << 20;
 /// Memory for committed rows that some live target has not read yet, about.
 const TAIL_BYTES: usize = 8 << 20;
@@ -59,8 +59,8 @@ pub struct SetAside {
 impl Store {
     /// Opens the store in `dir`, the gateway's data directory; makes both when they are not there yet.
     ///
-    /// Must be called on a tokio runtime, on which the writer task then runs until [`Store::close`], or until every handle and cursor
-    /// is gone.
+    /// Must be called on a tokio runtime, on which the writer task then runs until [`Store::close`], or until every
+    /// handle and cursor is gone.
     ///
     /// # Errors
     ///
@@ -88,8 +88,8 @@ impl Store {
 
     /// The stream of a group with these columns, and the `seq` of its last row (0 when there was none).
     ///
-    /// The same columns give the same stream again, other columns a new one; the numbering goes on in both cases. It goes on at
-    /// milliseconds since 1970 when the last number has been lost to damage.
+    /// The same columns give the same stream again, other columns a new one; the numbering goes on in both cases. It
+    /// goes on at milliseconds since 1970 when the last number has been lost to damage.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Store {
 
     /// Takes a row of a stream that [`Store::stream`] gave, with the payload that the local broker got for it.
     ///
-    /// Never blocks. While nothing can be written, rows wait in memory; when that is full (64 MiB) the row is dropped, counted, and
-    /// becomes a gap for every target.
+    /// Never blocks. While nothing can be written, rows wait in memory; when that is full (64 MiB) the row is
+    /// dropped, counted, and becomes a gap for every target.
     pub fn append(&self, row: Arc<Row>, payload: Bytes) {
         if self.shared.pending.push(row, payload) {
             self.shared.wake.notify_one();

@@ -74,7 +74,8 @@ pub(crate) struct Streams {
 /// The columns of a stream, from the database.
 pub(crate) async fn load(connection: &mut SqliteConnection, id: StreamId) -> Result<Arc<Stream>, Unusable> {
     let row = sqlx::query(
-        "SELECT device, group_name, columns FROM stream JOIN schema ON schema.id = stream.schema_id WHERE stream.id = ?",
+        "SELECT device, group_name, columns FROM stream JOIN schema ON schema.id = stream.schema_id \
+         WHERE stream.id = ?",
     )
     .bind(i64::from(id.0))
     .fetch_one(connection)
@@ -223,7 +224,8 @@ impl Streams {
         }
     }
 
-    /// Has everything written again, to a database that replaces a damaged one; `columns` are those that could be read from that.
+    /// Has everything written again, to a database that replaces a damaged one; `columns` are those that could be
+    /// read from that.
     ///
     /// # Errors
     ///

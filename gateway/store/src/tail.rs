@@ -22,7 +22,8 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Holds rows of up to `limit` bytes, or those of the newest commit if that is more; begins empty at the end of the log.
+    /// Holds rows of up to `limit` bytes, or those of the newest commit if that is more; begins empty at the end of
+    /// the log.
     pub(crate) fn new(limit: usize, end: u64) -> Tail {
         Tail { limit, first: end, newest: end, entries: VecDeque::new(), bytes: 0, commits: 0 }
     }

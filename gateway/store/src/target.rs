@@ -37,7 +37,8 @@ pub(crate) struct GapKey {
     pub(crate) id: u64,
 }
 
-/// How far a target is. Positions below [`Place::base`] are acknowledged, those from `read` on have not been given to it.
+/// How far a target is. Positions below [`Place::base`] are acknowledged, those from `read` on have not been given to
+/// it.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// Whether a cursor is open.

@@ -1,5 +1,5 @@
-//! The task that owns the database: it commits, answers the handles and the cursors between two commits, and keeps trying while
-//! the disk fails.
+//! The task that owns the database: it commits, answers the handles and the cursors between two commits, and keeps
+//! trying while the disk fails.
 
 use std::{fs::File, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -91,9 +91,14 @@ impl Writer {
                     None => return self.close().await,
                 },
                 () = self.shared.wake.notified() => self.arm(),
-                () = std::future::ready(()), if self.retention.is_due() && self.failing.is_none() => self.retain().await,
+                () = std::future::ready(()), if self.may_drop() => self.retain().await,
             }
         }
+    }
+
+    /// Whether something has to leave the log and can.
+    fn may_drop(&self) -> bool {
+        self.retention.is_due() && self.failing.is_none()
     }
 
     /// Sets the time of the next commit if there is anything to commit.
@@ -156,7 +161,7 @@ impl Writer {
         if self.database.is_none() && self.reopen().await? {
             return Ok(targets);
         }
-        let Some(database) = &mut self.database else { return Ok(Vec::new()) };
+        let database = self.database.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let commits = self.shared.numbers().commits;
         let batch = self.batch.as_ref();
         let written: Written =
@@ -165,8 +170,8 @@ impl Writer {
         Ok(written.note(&mut self.books, batch))
     }
 
-    /// Opens the database again. True when it turns out that the last commit is there in spite of its error: SQLite finds a
-    /// transaction that is complete in the write-ahead log whether or not its fsync has been reported.
+    /// Opens the database again. True when it turns out that the last commit is there in spite of its error: SQLite
+    /// finds a transaction that is complete in the write-ahead log whether or not its fsync has been reported.
     async fn reopen(&mut self) -> Result<bool, Failure> {
         let mut database = Database::reopen(self.dir.join(FILE)).await?;
         let found = database.number("SELECT coalesce(max(first_position + row_count), 0) FROM log").await?;
@@ -294,8 +299,8 @@ impl Writer {
         if self.failing.is_none() {
             tracing::error!(
                 dir = %self.dir.display(), %why,
-                "rows cannot be written to the disk; they wait in memory, then the newest are dropped and announced as gaps; \
-                 free the disk or repair it, the gateway keeps trying"
+                "rows cannot be written to the disk; they wait in memory, and when that is full new ones are dropped \
+                 and announced as gaps; free the disk or repair it, the gateway keeps trying"
             );
         }
         self.failing = Some(Failing { since, pause });
@@ -332,6 +337,7 @@ impl Writer {
                 self.shared.replace_readers(readers(&database.path));
                 self.database = Some(database);
                 self.shared.tail().restart(self.books.end);
+                self.measure().await;
                 self.due = Some(Instant::now());
                 self.shared.tell_all();
             }
@@ -349,7 +355,8 @@ impl Writer {
         if let Some(failing) = &self.failing {
             let rows = self.batch.as_ref().map_or(0, |batch| batch.entries.len());
             let why = self.shared.numbers().failing.clone().unwrap_or_default();
-            tracing::error!(rows, %why, seconds = failing.since.elapsed().as_secs(), "the last rows could not be written and are lost");
+            let seconds = failing.since.elapsed().as_secs();
+            tracing::error!(rows, %why, seconds, "the last rows could not be written and are lost");
         }
         self.shared.closed.store(true, Ordering::Release);
         self.shared.tell_all();
@@ -367,7 +374,7 @@ impl Writer {
 async fn refresh(database: &mut Database, targets: &[Arc<Target>]) {
     for target in targets {
         if let Err(error) = gaps::refresh(&mut database.connection, target).await {
-            tracing::warn!(target = %target.name, %error, "the gaps of a target could not be counted");
+            tracing::warn!(for_target = %target.name, %error, "the gaps of a target could not be counted");
         }
     }
 }
