@@ -139,7 +139,9 @@ impl Handle {
         let mut targets: Vec<TargetStatus> = probes.iter().map(|probe| probe()).collect();
         for target in &mut targets {
             let Some(queue) = store.targets.iter().find(|queue| queue.target.as_str() == target.name) else { continue };
+            target.cursor = queue.last_acknowledged.map(|time| time.as_millis());
             target.waiting_rows = queue.waiting_rows;
+            target.waiting_bytes = share(store.bytes, queue.waiting_rows, store.rows);
             target.oldest_waiting = queue.waiting_since.map(|time| time.as_millis());
             target.gaps = queue.gaps;
         }
@@ -184,6 +186,12 @@ impl Handle {
             refused: status.refused,
         }
     }
+}
+
+/// The bytes that `part` rows of `all` take, when all together take `bytes`.
+fn share(bytes: u64, part: u64, all: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(part.min(all)) / u128::from(all.max(1));
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 impl LinkView {

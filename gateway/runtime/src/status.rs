@@ -150,6 +150,9 @@ pub struct TargetStatus {
     /// What went wrong last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// When that was, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error_at: Option<i64>,
     /// Rows sent, those sent again counted again.
     pub sent: u64,
     /// Rows acknowledged by the other side.
@@ -158,14 +161,23 @@ pub struct TargetStatus {
     pub bytes: u64,
     /// Connections that were made after the first.
     pub reconnects: u64,
+    /// Tries to connect that failed.
+    pub connect_failures: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
+    /// Rows that the other side does not take, announced to it as gaps.
+    pub left_out: u64,
+    /// The cursor: time of the row that was acknowledged last, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<i64>,
     /// Rows that wait in the store.
     pub waiting_rows: u64,
+    /// Bytes that they take there, about: their share of the store.
+    pub waiting_bytes: u64,
     /// Time of the oldest row that waits, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_waiting: Option<i64>,
-    /// Gap records that were made for it.
+    /// Gap records that it has not acknowledged.
     pub gaps: u64,
 }
 
