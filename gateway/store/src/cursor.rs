@@ -195,13 +195,9 @@ impl Cursor {
             }
         }
         // The record stays where it is until its rows are there: this call may be given up at every await.
-        let Some(record) = self.stored.front().cloned() else {
-            let first = self.shared.tail().first();
-            return self.pass_hole(position, first).await;
+        let Some(record) = self.stored.front().filter(|record| record.first <= position).cloned() else {
+            return self.pass_hole(position).await;
         };
-        if record.first > position {
-            return self.pass_hole(position, record.first).await;
-        }
         match self.decode(&record).await? {
             Ok(rows) => self.ahead = (record.first..).zip(rows).skip_while(|(at, _)| *at < position).collect(),
             Err(why) => {
@@ -253,15 +249,15 @@ impl Cursor {
         })
     }
 
-    /// Goes on at `next`: there are no rows in the log before it any more. What the writer is dropping just now it
-    /// finishes first, so that the target is told.
-    async fn pass_hole(&self, position: u64, next: u64) -> Result<(), StoreError> {
+    /// There is no row at this position. Mostly the writer has just dropped it: once it has finished that, the target
+    /// has been moved on and told. Otherwise the row has vanished.
+    async fn pass_hole(&self, position: u64) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Finish { reply }).await?;
         answer.await.map_err(|_| StoreError::Closed)?;
-        let mut place = self.target.place();
-        if place.read == position {
-            place.read = next.max(position);
+        if self.target.place().read == position {
+            let why = "rows are missing".to_owned();
+            self.damaged(Unreadable { position, record: None, why }).await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::{task::Poll, time::Duration};
+use std::time::Duration;
 
 use tidegate_config::StartAt;
 use tidegate_store::{Item, StoreError};
@@ -183,21 +183,6 @@ async fn a_call_stops_at_its_bounds_but_gives_one_row_at_least() {
     assert_eq!(seqs(&target.next(100, 0).await.unwrap()), [1]);
     assert_eq!(seqs(&target.next(100, 3 * payload).await.unwrap()), [2, 3, 4]);
     assert_eq!(seqs(&target.next(2, usize::MAX).await.unwrap()), [5, 6]);
-}
-
-/// What the future gives when it needs no more polls.
-async fn give_up_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut left = polls;
-    std::future::poll_fn(|context| {
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 #[tokio::test]

@@ -208,6 +208,18 @@ async fn a_record_of_which_nothing_can_be_read_is_known_from_its_neighbours() {
 }
 
 #[tokio::test]
+async fn records_that_have_vanished_are_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3, 50, 0).await;
+    run(dir.path(), "DELETE FROM log WHERE first_position IN (10, 20)").await;
+    let store = open(dir.path()).await;
+    let mut received = Received::default();
+    complete(&mut cursor(&store, "cloud").await, &mut received, "press", 50).await;
+    assert_eq!(received.of("press").len(), 30);
+    assert_eq!(received.gaps, [("press".to_owned(), 11, 30, GapReason::Damaged)]);
+}
+
+#[tokio::test]
 async fn a_page_that_cannot_be_read_later_is_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     // Larger than what is checked at every start.

@@ -1,6 +1,6 @@
 //! A plant that makes rows, and a target that takes them.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use tidegate_config::{ByteSize, StartAt, WhenFull};
@@ -118,6 +118,8 @@ pub(crate) async fn cursor(store: &Store, target: &str) -> Cursor {
 pub(crate) struct Received {
     pub(crate) rows: BTreeMap<String, Vec<u64>>,
     pub(crate) gaps: Vec<(String, u64, u64, GapReason)>,
+    /// Of each gap: the last row of its device before it came.
+    pub(crate) after: Vec<u64>,
 }
 
 impl Received {
@@ -137,6 +139,7 @@ impl Received {
             }
             Item::Gap { stream, from, to, reason } => {
                 assert!(from <= to);
+                self.after.push(self.of(stream.device().as_str()).last().copied().unwrap_or(0));
                 self.gaps.push((stream.device().to_string(), *from, *to, *reason));
             }
         }
@@ -192,4 +195,19 @@ pub(crate) fn error<T>(result: Result<T, StoreError>) -> StoreError {
         Ok(_) => panic!("it must fail"),
         Err(error) => error,
     }
+}
+
+/// What the future gives when it needs no more polls.
+pub(crate) async fn give_up_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
