@@ -1,9 +1,14 @@
 //! A report as text for a person.
 
+mod mask;
+
 use std::{
     collections::BTreeSet,
     fmt::{self, Write},
 };
+
+use mask::MASK;
+pub(crate) use mask::without_logins;
 
 use crate::{Mistake, Origin, Place, Report, Severity};
 
@@ -11,8 +16,6 @@ use crate::{Mistake, Origin, Place, Report, Severity};
 const MAX_SHOWN: usize = 160;
 /// Characters shown before the mistake when the line is cut.
 const BEFORE: usize = 60;
-/// What stands in place of a secret.
-const MASK: &str = "***";
 
 impl Report {
     /// All mistakes as text for a person: `file:line:column: message`, the line, a caret, a help; ordered by file and
@@ -169,40 +172,10 @@ impl Report {
     fn hidden_in(&self, place: &Place) -> Vec<std::ops::Range<usize>> {
         let same_file = self.hidden().iter().filter(|hidden| hidden.source().path() == place.source().path());
         let mut spans: Vec<std::ops::Range<usize>> = same_file.map(|hidden| hidden.start()..hidden.end()).collect();
-        spans
-            .extend(secret_in(place.line()).map(|span| span.start + place.line_start()..span.end + place.line_start()));
+        let secrets = mask::secrets(place.line_above(), place.line());
+        spans.extend(secrets.into_iter().map(|span| span.start + place.line_start()..span.end + place.line_start()));
         spans
     }
-}
-
-/// The value behind a key that looks like a secret's, unless it is a reference. Also right where the syntax is wrong, so that
-/// a forgotten quote does not print a password.
-fn secret_in(line: &str) -> Option<std::ops::Range<usize>> {
-    let lower = line.to_ascii_lowercase();
-    let word = ["passw", "pasw", "passphrase", "secret", "token"].iter().filter_map(|word| lower.find(word)).min()?;
-    let equals = line.get(word..)?.find('=')? + word + 1;
-    let value = line.get(equals..)?;
-    let start = equals + (value.len() - value.trim_start().len());
-    let value = value.trim();
-    let reference = value.trim_start_matches(['"', '\'']);
-    let harmless =
-        value.is_empty() || value.starts_with('#') || ["env:", "file:"].iter().any(|p| reference.starts_with(p));
-    (!harmless).then(|| start..start + length_of_value(value))
-}
-
-/// Bytes of the value at the beginning of `text`: a quoted string when something follows that may follow a value, else all.
-fn length_of_value(text: &str) -> usize {
-    let Some(quote @ ('"' | '\'')) = text.chars().next() else { return text.len() };
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if c == quote && !escaped {
-            let rest = text.get(at + 1..).unwrap_or_default().trim_start();
-            let ends = rest.is_empty() || rest.starts_with([',', '}', ']', '#']);
-            return if ends { at + 1 } else { text.len() };
-        }
-        escaped = c == '\\' && !escaped && quote == '"';
-    }
-    text.len()
 }
 
 /// Where something stands, in a few words: `tidegate.toml:12:1`.
@@ -230,34 +203,6 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The line with what is masked in it.
-    fn masked(line: &str) -> String {
-        secret_in(line).map_or(line.to_owned(), |span| line.replace(&line[span], MASK))
-    }
-
-    #[test]
-    fn a_value_behind_a_key_of_a_secret_is_masked() {
-        assert_eq!(masked("password = \"hunter2\" # why"), "password = *** # why");
-        assert_eq!(masked("{ Password='a', b = 1 }"), "{ Password=***, b = 1 }");
-        assert_eq!(masked("pasword = hunter2 hunter3"), "pasword = ***");
-        assert_eq!(masked(r#"token = "a\"b", c = 1"#), "token = ***, c = 1");
-    }
-
-    #[test]
-    fn a_secret_with_a_quote_too_many_is_masked_to_the_end() {
-        assert_eq!(masked("password = \"hun\"ter2\""), "password = ***");
-        assert_eq!(masked("password = \"hunter2"), "password = ***");
-    }
-
-    #[test]
-    fn references_to_secrets_and_other_values_are_shown() {
-        for line in
-            ["password = \"env:SCADA\"", "password = 'file:x'", "name = \"token\"", "password", "password = # no"]
-        {
-            assert_eq!(masked(line), line);
-        }
-    }
 
     #[test]
     fn a_mistake_far_into_a_long_line_is_still_seen() {

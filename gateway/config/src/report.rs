@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Origin, Place, Source};
+use crate::{Origin, Place, Source, render::without_logins};
 
 /// After this many mistakes the rest is only counted.
 const MAX_MISTAKES: usize = 1000;
@@ -131,6 +131,7 @@ impl Report {
         {
             return;
         }
+        let (message, help) = (without_logins(&message), help.map(|help| without_logins(&help)));
         let mistake = Mistake { severity, origin: origin.clone(), message, help };
         if self.seen.contains(&mistake) {
             return;
@@ -186,7 +187,7 @@ impl Report {
 
     pub(crate) fn note_effective(&mut self, path: String, value: String, origin: Origin) {
         if self.listed.insert(path.clone()) {
-            self.effective.push(Effective { path, value, origin });
+            self.effective.push(Effective { path, value: without_logins(&value), origin });
         }
     }
 

@@ -100,6 +100,12 @@ impl Place {
         line.strip_suffix('\r').unwrap_or(line)
     }
 
+    /// The last line above that is not blank, without its line end; empty when there is none.
+    pub(crate) fn line_above(&self) -> &str {
+        let above = self.source.text.get(..self.line_start()).unwrap_or_default();
+        above.trim_end().rsplit('\n').next().unwrap_or_default()
+    }
+
     /// How many characters of the first line the place covers, at least 1.
     pub fn width(&self) -> usize {
         let text = self.source.text.get(self.start..self.end_in_line()).unwrap_or_default();
