@@ -1,6 +1,6 @@
 //! Passwords and keys, which stand in the environment or in files of their own.
 
-use std::{fmt, fs};
+use std::{fmt, fs, io::Read};
 
 use crate::{FromNode, Kind, Node, Origin, Report, from_node::wrong_kind};
 
@@ -100,10 +100,13 @@ fn from_file(path: &str, report: &Report) -> Found {
     if !about.is_file() {
         return Err(cannot("it is not a file".to_owned()));
     }
-    if about.len() > MAX_BYTES {
-        return Err(cannot(format!("it has {} bytes, more than {MAX_BYTES}", about.len())));
+    // Counted while it is read: the files of the kernel are longer than they say.
+    let mut text = String::new();
+    let file = fs::File::open(&full).map_err(|error| cannot(error.to_string()))?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(cannot(format!("it is longer than {MAX_BYTES} bytes")));
     }
-    let text = fs::read_to_string(&full).map_err(|error| cannot(error.to_string()))?;
     match text.trim_end_matches(['\n', '\r']) {
         "" => Err((format!("the file {path} is empty"), None)),
         text => Ok(text.to_owned()),
@@ -134,6 +137,15 @@ mod tests {
         let origin = Origin::Environment("TIDEGATE__TARGET__CLOUD__PASSWORD".to_owned());
         let secret = read("correct horse", origin, &mut report()).unwrap();
         assert_eq!((secret.reveal(), secret.reference()), ("correct horse", "env:TIDEGATE__TARGET__CLOUD__PASSWORD"));
+    }
+
+    #[test]
+    fn a_file_that_is_far_too_long_is_no_secret() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &vec![b'x'; 64 * 1024 + 1]).unwrap();
+        let mut report = report();
+        assert_eq!(read(&format!("file:{}", file.path().display()), Origin::Default, &mut report), None);
+        assert!(report.render().contains("it is longer than 65536 bytes"), "{}", report.render());
     }
 
     #[test]
