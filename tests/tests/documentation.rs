@@ -323,6 +323,18 @@ fn every_path_is_described() {
 }
 
 #[test]
+fn every_field_of_the_status_is_described() {
+    let status = source(&root().join("gateway/runtime/src/status.rs"));
+    let fields =
+        status.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name);
+    let fields: BTreeSet<&str> = fields.filter(|name| *name != "latency").collect();
+    assert!(fields.len() >= 50, "the search for fields does not find them any more: {fields:?}");
+    let page = read("docs/reference/http.md");
+    let missing: Vec<&&str> = fields.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "http.md does not describe {missing:?}");
+}
+
+#[test]
 fn every_command_is_described_with_its_exit_codes() {
     let cli = source(&root().join("gateway/app/src/cli.rs"));
     let commands = cli.split("enum Command {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("the commands");
