@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+mod rig;
 
 use std::{
     collections::BTreeSet,
@@ -15,49 +15,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Device, Reply, compile, connect, link, register};
+use rig::{ALL, Device, PATIENT, PROFILE, Reply, compile, connect, link_to, poll_with, register};
 use tidegate_driver_api::{
-    Cx, Next, Poll, Readings, Session, Step,
+    Cx, Readings, Session,
     model::{Reading, Reason, Value},
 };
 use tokio_util::sync::CancellationToken;
-
-const SITE: &str = r#"
-[gateway]
-id = "test"
-profiles = ["profiles"]
-[[link]]
-name = "line"
-driver = "modbus-tcp"
-address = "127.0.0.1:502"
-[[device]]
-name = "meter"
-link = "line"
-profile = "test"
-"#;
-
-const HEAD: &str = r#"
-[profile]
-manufacturer = "Test"
-model = "Test"
-driver = "modbus"
-version = 1
-[defaults]
-table = "holding"
-[[group]]
-name = "all"
-interval = "1s"
-"#;
 
 /// Address and registers of each tag, by column.
 type Tags = Vec<(u16, u16)>;
 
 fn profile(tags: &Tags) -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = PROFILE.to_owned();
     for (column, (address, registers)) in tags.iter().enumerate() {
         let kind = if *registers == 1 { "u16" } else { "u32" };
-        write!(text, "[[tag]]\nname = \"t{column}\"\ngroup = \"all\"\naddress = {address}\ntype = \"{kind}\"\n")
-            .unwrap();
+        write!(
+            text,
+            "[[tag]]\nname = \"t{column}\"\ngroup = \"all\"\ntable = \"holding\"\naddress = {address}\n\
+             type = \"{kind}\"\n"
+        )
+        .unwrap();
     }
     text
 }
@@ -86,15 +63,8 @@ async fn lacking(missing: Arc<Mutex<BTreeSet<u16>>>) -> (Device, Arc<AtomicUsize
 /// Polls at a time; returns the number of requests.
 async fn poll(session: &mut dyn Session, now: Instant, out: &mut Readings) -> usize {
     out.reset(out.items().len());
-    let mut step = Step::FIRST;
-    for requests in 1.. {
-        let cx = Cx::new(now, Duration::from_secs(10), CancellationToken::new());
-        match session.read(&cx, Poll { device: 0, group: 0 }, step, out).await.unwrap() {
-            Next::Request(next) => step = next,
-            Next::Done => return requests,
-        }
-    }
-    unreachable!()
+    let context = || Cx::new(now, PATIENT, CancellationToken::new());
+    poll_with(session, ALL, context, out).await.unwrap()
 }
 
 /// Numbers that look like chance and are the same each time.
@@ -117,7 +87,7 @@ async fn tags_are_good_exactly_when_the_device_has_all_their_addresses() {
         let has = |&(address, registers): &(u16, u16)| missing.range(address..address + registers).next().is_none();
         let shared = Arc::new(Mutex::new(missing.clone()));
         let (device, refused) = lacking(Arc::clone(&shared)).await;
-        let mut compiled = compile(&link(SITE, &profile(&tags), device.address));
+        let mut compiled = compile(&link_to(device.address, &profile(&tags)));
         let mut out = Readings::new(tags.len());
         let now = Instant::now();
         let mut polls = 0;
@@ -157,7 +127,7 @@ async fn tags_are_good_exactly_when_the_device_has_all_their_addresses() {
 async fn a_device_without_any_address_is_asked_a_limited_number_of_times() {
     let tags: Tags = (0..1000).map(|tag| (tag * 2, 2)).collect();
     let (device, _) = lacking(Arc::new(Mutex::new((0..2000).collect()))).await;
-    let mut compiled = compile(&link(SITE, &profile(&tags), device.address));
+    let mut compiled = compile(&link_to(device.address, &profile(&tags)));
     let mut session = connect(compiled.link.as_mut()).await;
     let mut out = Readings::new(tags.len());
     let now = Instant::now();
@@ -189,7 +159,7 @@ async fn the_line_stays_silent_for_the_turnaround() {
     let tags: Tags = vec![(0, 1), (10, 1), (20, 1)];
     let device = Device::start(|asked| Reply::Send(asked.right())).await;
     let profile = profile(&tags).replace("[[group]]", quirks);
-    let mut compiled = compile(&link(SITE, &profile, device.address));
+    let mut compiled = compile(&link_to(device.address, &profile));
     let mut session = connect(compiled.link.as_mut()).await;
     let mut out = Readings::new(tags.len());
     let begun = Instant::now();

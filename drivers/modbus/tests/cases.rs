@@ -15,7 +15,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+mod rig;
 
 use std::{
     collections::VecDeque,
@@ -25,9 +25,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Asked, Device, Reply, at};
+use rig::{Asked, Device, Reply, at};
 use tidegate_driver_api::{
-    Cx, Driver, Next, Poll, Readings, Session, Step, Written,
+    Cx, Driver, Poll, Readings, Session, Written,
     config::{self, Profiles, parse_duration},
     model::{Reading, Value, ValueKind, ValueType},
 };
@@ -70,9 +70,9 @@ async fn play(case: &Path) -> String {
     let noted = Arc::clone(&unplanned);
     let device = Device::start(move |got| answer(got, &mut asked.lock().unwrap(), &mut noted.lock().unwrap())).await;
     let link = at(link, device.address);
-    let mut compiled = support::compile(&link);
+    let mut compiled = rig::compile(&link);
     let kinds: Vec<_> = compiled.devices.iter().map(|device| device.groups.clone()).collect();
-    let mut session = support::connect(compiled.link.as_mut()).await;
+    let mut session = rig::connect(compiled.link.as_mut()).await;
     let mut now = Instant::now();
     let mut out = String::new();
     for line in lines {
@@ -163,18 +163,10 @@ async fn poll(
     let group = groups.iter().position(|known| known.name.as_str() == group).unwrap();
     let tags = &groups[group].tags;
     let mut readings = Readings::new(tags.len());
-    let mut step = Step::FIRST;
-    let mut end = String::new();
-    loop {
-        match session.read(&context(), Poll { device, group }, step, &mut readings).await {
-            Ok(Next::Request(next)) => step = next,
-            Ok(Next::Done) => break,
-            Err(lost) => {
-                end = format!("  lost: {lost}\n");
-                break;
-            }
-        }
-    }
+    let end = match rig::poll_with(session, Poll { device, group }, context, &mut readings).await {
+        Ok(_) => String::new(),
+        Err(lost) => format!("  lost: {lost}\n"),
+    };
     let lines: String = tags
         .iter()
         .zip(readings.items())

@@ -2,82 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+mod rig;
 
 use std::time::{Duration, Instant};
 
-use support::{Asked, Device, Reply, coil, compile, connect, link, poll, register};
-use tidegate_driver_api::{
-    Cause, Lost, Poll, Readings,
-    model::{Reading, Reason, Value},
+use rig::{
+    Asked, Device, PATIENT, Reply, SHORT, compile, connect, link_to, poll,
+    thirty::{COLUMNS, check, profile, values},
 };
-
-const SITE: &str = r#"
-[gateway]
-id = "test"
-profiles = ["profiles"]
-[[link]]
-name = "line"
-driver = "modbus-tcp"
-address = "127.0.0.1:502"
-[[device]]
-name = "meter-1"
-link = "line"
-profile = "test"
-unit = 17
-"#;
-
-const HEAD: &str = r#"
-[profile]
-manufacturer = "Test"
-model = "Test"
-driver = "modbus"
-version = 1
-[[group]]
-name = "all"
-interval = "1s"
-"#;
-
-/// Three requests, in this order: discrete inputs 5 to 14, registers 0 to 9, and behind a gap registers 200 to 209.
-fn profile() -> String {
-    let mut text = HEAD.to_owned();
-    for address in (0..10).chain(200..210) {
-        text += &format!(
-            "[[tag]]\nname = \"r{address}\"\ngroup = \"all\"\ntable = \"holding\"\naddress = {address}\ntype = \"u16\"\n"
-        );
-    }
-    for address in 5..15 {
-        text +=
-            &format!("[[tag]]\nname = \"c{address}\"\ngroup = \"all\"\ntable = \"discrete\"\naddress = {address}\n");
-    }
-    text
-}
-
-const COLUMNS: usize = 30;
-const ALL: Poll = Poll { device: 0, group: 0 };
-
-/// What column must hold whenever it holds a value.
-fn right_value(column: usize) -> Value {
-    let address = u16::try_from(column).unwrap();
-    match column {
-        0..10 => Value::Uint(register(address).into()),
-        10..20 => Value::Uint(register(190 + address).into()),
-        _ => Value::Bool(coil(address - 15)),
-    }
-}
-
-/// Fails when a column holds the value of another address.
-fn check(name: &str, out: &Readings) {
-    for (column, reading) in out.items().iter().enumerate() {
-        if let Reading::Value(value) = reading {
-            assert_eq!(*value, right_value(column), "{name}: column {column}");
-        }
-    }
-}
-
-fn values(out: &Readings) -> usize {
-    out.items().iter().filter(|reading| matches!(reading, Reading::Value(_))).count()
-}
+use tidegate_driver_api::{Cause, Lost, Readings};
 
 /// Polls a device whose `request`-th answer of the first connection is spoilt, until a poll succeeds. Returns why the
 /// sessions before were lost, and how many values the first poll brought all the same.
@@ -97,7 +30,7 @@ async fn play(
 
 /// Polls until a poll succeeds.
 async fn until_good(name: &str, timeout: Duration, device: &Device) -> (Vec<Lost>, usize) {
-    let mut compiled = compile(&link(SITE, &profile(), device.address));
+    let mut compiled = compile(&link_to(device.address, &profile()));
     let mut lost = Vec::new();
     let mut first = None;
     let mut out = Readings::new(COLUMNS);
@@ -106,7 +39,7 @@ async fn until_good(name: &str, timeout: Duration, device: &Device) -> (Vec<Lost
         // Two polls over the session: a fault may show only in the second.
         for _ in 0..2 {
             out.reset(COLUMNS);
-            let result = poll(session.as_mut(), ALL, timeout, &mut out).await;
+            let result = poll(session.as_mut(), timeout, &mut out).await;
             check(name, &out);
             first.get_or_insert(values(&out));
             match result {
@@ -124,10 +57,6 @@ async fn until_good(name: &str, timeout: Duration, device: &Device) -> (Vec<Lost
     }
     panic!("{name}: no good poll after {lost:?}");
 }
-
-const PATIENT: Duration = Duration::from_secs(10);
-/// The timeout where an answer never comes; long enough for a busy machine to give the answers that do.
-const SHORT: Duration = Duration::from_millis(400);
 
 /// One spoilt answer, the loss it leads to, and the words that the text must have.
 type Case = (&'static str, fn(&Asked) -> Reply, Cause, &'static str);
@@ -338,105 +267,4 @@ async fn a_flood_of_unasked_frames_brings_no_value() {
     let behind = move |asked: &Asked| Reply::Send([asked.right(), flood(asked)].concat());
     let (lost, kept) = play("flood behind an answer", PATIENT, 1, behind).await;
     assert_eq!((lost.len(), lost[0].cause, kept), (1, Cause::Mismatch, 20));
-}
-
-#[tokio::test]
-async fn what_a_device_says_before_it_is_asked_is_no_answer() {
-    let greeting: Vec<u8> = [0, 1, 0, 0, 0, 23, 17, 3, 20].into_iter().chain([0xAB; 20]).collect();
-    let device = Device::greeting(greeting, |asked| Reply::Send(asked.right())).await;
-    let mut compiled = compile(&link(SITE, &profile(), device.address));
-    let mut session = connect(compiled.link.as_mut()).await;
-    // Loopback delivers at once, but the runtime has to be told.
-    tokio::time::sleep(SHORT).await;
-    let mut out = Readings::new(COLUMNS);
-    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
-    assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");
-    assert!(device.asked().is_empty(), "nothing is sent over a connection that is not silent");
-}
-
-#[tokio::test]
-async fn an_exception_fails_its_own_request_and_the_session_goes_on() {
-    for code in [1, 4, 5, 6, 7, 8, 0x20, 0xFF] {
-        let device = Device::start(move |asked| match asked.number {
-            1 => Reply::Send(asked.exception(code)),
-            _ => Reply::Send(asked.right()),
-        })
-        .await;
-        let mut compiled = compile(&link(SITE, &profile(), device.address));
-        let mut session = connect(compiled.link.as_mut()).await;
-        let mut out = Readings::new(COLUMNS);
-        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
-        check("exception", &out);
-        assert_eq!(values(&out), 20, "exception {code}");
-        assert!(out.items()[..10].iter().all(|reading| *reading == Reading::Failed(Reason::DeviceFault)));
-        out.reset(COLUMNS);
-        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
-        assert_eq!(values(&out), COLUMNS, "exception {code}");
-    }
-}
-
-#[tokio::test]
-async fn a_unit_that_its_gateway_cannot_reach_is_silent_and_the_session_goes_on() {
-    for code in [0x0A, 0x0B] {
-        let device = Device::start(move |asked| match asked.number {
-            1 => Reply::Send(asked.exception(code)),
-            _ => Reply::Send(asked.right()),
-        })
-        .await;
-        let mut compiled = compile(&link(SITE, &profile(), device.address));
-        let mut session = connect(compiled.link.as_mut()).await;
-        let mut out = Readings::new(COLUMNS);
-        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(2), "the third request is not sent");
-        assert_eq!(values(&out), 10);
-        assert!(out.items()[..20].iter().all(|reading| *reading == Reading::Failed(Reason::Timeout)));
-        out.reset(COLUMNS);
-        assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
-        assert_eq!(values(&out), COLUMNS);
-    }
-}
-
-#[tokio::test]
-async fn a_call_that_was_dropped_half_way_takes_the_session_with_it() {
-    let device = Device::start(|asked| match asked.number {
-        0 => Reply::Nothing,
-        _ => Reply::Send(asked.right()),
-    })
-    .await;
-    let mut compiled = compile(&link(SITE, &profile(), device.address));
-    let mut session = connect(compiled.link.as_mut()).await;
-    let mut out = Readings::new(COLUMNS);
-    let dropped = tokio::time::timeout(SHORT, poll(session.as_mut(), ALL, PATIENT, &mut out)).await;
-    assert!(dropped.is_err());
-    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
-    assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");
-    assert_eq!(device.asked().len(), 1);
-}
-
-#[tokio::test]
-async fn a_connection_closed_between_two_polls_is_noticed_before_anything_is_sent() {
-    let device = Device::start(|asked| match asked.number {
-        2 => Reply::SendAndClose(asked.right()),
-        _ => Reply::Send(asked.right()),
-    })
-    .await;
-    let mut compiled = compile(&link(SITE, &profile(), device.address));
-    let mut session = connect(compiled.link.as_mut()).await;
-    let mut out = Readings::new(COLUMNS);
-    assert_eq!(poll(session.as_mut(), ALL, PATIENT, &mut out).await, Ok(3));
-    tokio::time::sleep(SHORT).await;
-    let lost = poll(session.as_mut(), ALL, PATIENT, &mut out).await.unwrap_err();
-    assert_eq!(lost.cause, Cause::Closed, "{lost}");
-    assert_eq!(device.asked().len(), 3);
-}
-
-#[tokio::test]
-async fn a_refused_connection_says_what_to_look_at() {
-    // The port is taken, but nobody listens.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut compiled = compile(&link(SITE, &profile(), socket.local_addr().unwrap()));
-    let Err(fault) = compiled.link.connect(&support::within(PATIENT)).await else { panic!("nobody listens") };
-    assert_eq!(fault.cause, Cause::Closed);
-    assert!(fault.detail.contains("refused the connection: check the port"), "{fault}");
-    assert!(fault.retry_soon);
 }

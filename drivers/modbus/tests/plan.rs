@@ -2,60 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+mod rig;
 
 use std::{fmt::Write, sync::Arc};
 
-use support::site;
+use rig::{PROFILE, links, site_with};
 use tidegate_driver_api::{
     Driver,
-    config::Report,
+    config::{self, Report},
     model::{ValueKind, ValueType},
 };
 use tidegate_driver_modbus::ModbusTcp;
 
-const SITE: &str = r#"
-[gateway]
-id = "test"
-profiles = ["profiles"]
-[[link]]
-name = "one"
-driver = "modbus-tcp"
-address = "127.0.0.1:502"
-[[link]]
-name = "two"
-driver = "modbus-tcp"
-address = "[::1]:1502"
-[[device]]
-name = "a"
-link = "one"
-profile = "test"
-unit = 1
-[[device]]
-name = "b"
-link = "one"
-profile = "test"
-unit = 2
-[[device]]
-name = "c"
-link = "two"
-profile = "test"
-"#;
+/// Two links: `line` with the devices a and b, `two` with the device c.
+fn two_links(profile: &str) -> Vec<config::Link> {
+    let second = "[[link]]\nname = \"two\"\ndriver = \"modbus-tcp\"\naddress = \"[::1]:1502\"\n\
+        [[device]]\nname = \"c\"\nlink = \"two\"\nprofile = \"test\"\n";
+    links(&(site_with(&[("a", 1), ("b", 2)]) + second), profile)
+}
 
 /// A thousand floats beside each other, one constant, one command.
 fn profile() -> String {
-    let mut text = r#"
-[profile]
-manufacturer = "Test"
-model = "Test"
-driver = "modbus"
-version = 1
+    let mut text = PROFILE.to_owned();
+    text += r#"
 [defaults]
 table = "input"
 type = "f32"
-[[group]]
-name = "all"
-interval = "1s"
 [[tag]]
 name = "site"
 group = "all"
@@ -67,8 +39,7 @@ table = "holding"
 type = "bcd32"
 address = 0
 access = "write"
-"#
-    .to_owned();
+"#;
     for tag in 0..1000 {
         write!(text, "[[tag]]\nname = \"t{tag}\"\ngroup = \"all\"\naddress = {}\n", tag * 2).unwrap();
     }
@@ -77,7 +48,7 @@ access = "write"
 
 #[test]
 fn the_forecast_counts_requests_and_bytes() {
-    let links = site(SITE, &profile());
+    let links = two_links(&profile());
     let mut report = Report::new();
     let compiled = ModbusTcp::new().compile(&links[0], &mut report).unwrap();
     let group = &compiled.devices[0].groups[0];
@@ -92,21 +63,21 @@ fn the_forecast_counts_requests_and_bytes() {
 
 #[test]
 fn devices_of_a_profile_share_its_plan_across_links() {
-    let links = site(SITE, &profile());
+    let links = two_links(&profile());
     let driver = ModbusTcp::new();
     let mut report = Report::new();
     let compiled: Vec<_> = links.iter().map(|link| driver.compile(link, &mut report).unwrap()).collect();
     let first = &compiled[0].devices[0].groups;
     assert!(Arc::ptr_eq(first, &compiled[0].devices[1].groups));
     assert!(Arc::ptr_eq(first, &compiled[1].devices[0].groups));
-    let others = site(SITE, &profile());
+    let others = two_links(&profile());
     let other = driver.compile(&others[0], &mut report).unwrap();
     assert!(!Arc::ptr_eq(first, &other.devices[0].groups), "a profile that was read anew is planned anew");
 }
 
 #[test]
 fn a_profile_with_mistakes_has_them_in_every_report() {
-    let links = site(SITE, &profile().replace("bcd32", "bcd31"));
+    let links = two_links(&profile().replace("bcd32", "bcd31"));
     let driver = ModbusTcp::new();
     for link in &links {
         let mut report = Report::new();

@@ -2,57 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+mod rig;
 
-use support::{Device, Reply, coil, link, register};
+use std::net::SocketAddr;
+
+use rig::{Device, PROFILE, Reply, coil, link, register, site_with};
 use tidegate_driver_api::{
-    Driver, Poll, async_trait,
+    Driver, Poll, async_trait, config,
     model::Value,
     testkit::{self, Behaviour, Harness, Rig, ScriptedDevice},
 };
 use tidegate_driver_modbus::ModbusTcp;
 
-const SITE: &str = r#"
-[gateway]
-id = "test"
-profiles = ["profiles"]
-[[link]]
-name = "line"
-driver = "modbus-tcp"
-address = "127.0.0.1:502"
-[[device]]
-name = "first"
-link = "line"
-profile = "test"
-unit = 0
-[[device]]
-name = "second"
-link = "line"
-profile = "test"
-unit = 255
-"#;
-
-const PROFILE: &str = r#"
-[profile]
-manufacturer = "Test"
-model = "Test"
-driver = "modbus"
-version = 1
-[[group]]
-name = "fast"
-interval = "1s"
+/// What the profile has besides the group `all`.
+const TAGS: &str = r#"
 [[group]]
 name = "slow"
 interval = "1m"
 [[tag]]
 name = "level"
-group = "fast"
+group = "all"
 table = "input"
 address = 7
 type = "u16"
 [[tag]]
 name = "running"
-group = "fast"
+group = "all"
 table = "coil"
 address = 3
 [[tag]]
@@ -70,6 +45,11 @@ type = "u16"
 access = "write"
 "#;
 
+/// A link to two devices with the units of a device that has a connection of its own.
+fn link_to(address: SocketAddr) -> config::Link {
+    link(&site_with(&[("first", 0), ("second", 255)]), &(PROFILE.to_owned() + TAGS), address)
+}
+
 struct Modbus(ModbusTcp);
 
 #[async_trait]
@@ -83,7 +63,7 @@ impl Harness for Modbus {
             // The port is taken, but nobody listens.
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let link = link(SITE, PROFILE, socket.local_addr().unwrap());
+            let link = link_to(socket.local_addr().unwrap());
             return Rig { link, device: Box::new(Nobody(socket)) };
         }
         let device = Device::start(move |asked| match behaviour {
@@ -93,7 +73,7 @@ impl Harness for Modbus {
             _ => Reply::Send(asked.right()),
         })
         .await;
-        Rig { link: link(SITE, PROFILE, device.address), device: Box::new(Somebody(device)) }
+        Rig { link: link_to(device.address), device: Box::new(Somebody(device)) }
     }
 
     fn expected(&self, poll: Poll, column: usize) -> Option<Value> {

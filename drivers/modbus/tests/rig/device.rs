@@ -1,6 +1,4 @@
-//! A scripted device on a socket, and a link of the driver to it.
-
-#![allow(dead_code, reason = "each test file uses its own part")]
+//! A scripted device on a socket.
 
 use std::{
     net::SocketAddr,
@@ -8,19 +6,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tidegate_driver_api::{
-    Compiled, Cx, Driver, Link, Lost, Next, Poll, Readings, Session, Step,
-    config::{self, Kind, Node, Origin, Profiles},
-};
-use tidegate_driver_modbus::ModbusTcp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_util::sync::CancellationToken;
 
 /// A request as the device got it.
 #[derive(Debug, Clone)]
@@ -190,61 +182,4 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Arc<Mutex<Scrip
             Reply::Nothing => {}
         }
     }
-}
-
-/// The links of a site with this profile, named `test`.
-pub(crate) fn site(site: &str, profile: &str) -> Vec<config::Link> {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("profiles")).unwrap();
-    std::fs::write(folder.path().join("profiles/test.toml"), profile).unwrap();
-    std::fs::write(folder.path().join("tidegate.toml"), site).unwrap();
-    let (site, report) = config::load(&folder.path().join("tidegate.toml"), [], Profiles::Used);
-    assert_eq!(report.render(), "");
-    site.unwrap().links
-}
-
-/// The first link of such a site, with this address.
-pub(crate) fn link(site_text: &str, profile: &str, address: SocketAddr) -> config::Link {
-    at(site(site_text, profile).remove(0), address)
-}
-
-/// The link with another address.
-pub(crate) fn at(mut link: config::Link, address: SocketAddr) -> config::Link {
-    link.table.set("address", Node { origin: Origin::Default, kind: Kind::Text(address.to_string()) });
-    link
-}
-
-/// The link, compiled; there must be no mistake in it.
-pub(crate) fn compile(link: &config::Link) -> Compiled {
-    let mut report = config::Report::new();
-    let compiled = ModbusTcp::default().compile(link, &mut report);
-    assert_eq!(report.render(), "");
-    compiled.unwrap()
-}
-
-/// A context of a call that begins now.
-pub(crate) fn within(timeout: Duration) -> Cx {
-    Cx::new(Instant::now(), timeout, CancellationToken::new())
-}
-
-/// Opens a session.
-pub(crate) async fn connect(link: &mut dyn Link) -> Box<dyn Session + '_> {
-    link.connect(&within(Duration::from_secs(5))).await.unwrap()
-}
-
-/// Polls a group from its first request to its last; each may take `timeout`. Returns how many requests there were.
-pub(crate) async fn poll(
-    session: &mut dyn Session,
-    poll: Poll,
-    timeout: Duration,
-    out: &mut Readings,
-) -> Result<usize, Lost> {
-    let mut step = Step::FIRST;
-    for requests in 1..10_000 {
-        match session.read(&within(timeout), poll, step, out).await? {
-            Next::Request(next) => step = next,
-            Next::Done => return Ok(requests),
-        }
-    }
-    panic!("the poll does not end");
 }
