@@ -51,7 +51,7 @@ impl Asked {
     /// The right answer of a device whose registers and coils are [`register`] and [`coil`].
     pub(crate) fn right(&self) -> Vec<u8> {
         let function = self.function();
-        let addresses = self.address()..self.address() + self.count();
+        let addresses = (0..self.count()).map(|place| self.address() + place);
         let data: Vec<u8> = match function {
             1 | 2 => {
                 let coils: Vec<bool> = addresses.map(coil).collect();
@@ -78,7 +78,7 @@ pub(crate) fn register(address: u16) -> u16 {
 
 /// What a coil of the device is.
 pub(crate) fn coil(address: u16) -> bool {
-    (address / 3 + address).is_multiple_of(2)
+    (address / 3).wrapping_add(address).is_multiple_of(2)
 }
 
 /// What the device does with a request.
