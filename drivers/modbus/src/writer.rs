@@ -65,7 +65,8 @@ fn request<'e>(point: &Point, encoded: &'e Encoded) -> Option<Request<'e>> {
     })
 }
 
-/// What became of a write whose registers came back with the answer.
+/// What became of a write whose registers came back with the answer. A device that holds something else has not refused it:
+/// it may have bounded the value, or be about to take it.
 fn read_back(point: &Point, encoded: &Encoded, data: &[u8]) -> Written {
     let Encoded::Registers(sent) = encoded else { return Written::Confirmed };
     let held = data.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
@@ -78,5 +79,5 @@ fn read_back(point: &Point, encoded: &Encoded, data: &[u8]) -> Written {
     };
     let holds =
         value.map_or_else(|| "something that is no value of its type".to_owned(), |value| crate::encode::shown(&value));
-    Written::Refused(format!("the device took the request, but reads back {holds}"))
+    Written::Unknown(format!("the device took the request, but reads back {holds}"))
 }

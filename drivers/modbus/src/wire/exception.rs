@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Exception(u8);
 
 impl Exception {
+    /// The device failed while it carried the request out.
+    pub const SERVER_DEVICE_FAILURE: Exception = Exception(4);
     /// The device has begun, but needs a long time.
     pub const ACKNOWLEDGE: Exception = Exception(5);
     /// The gateway has no way to the device.
@@ -24,10 +26,10 @@ impl Exception {
         self == Exception::GATEWAY_PATH_UNAVAILABLE || self == Exception::GATEWAY_TARGET_FAILED
     }
 
-    /// Whether a write with this answer may have been carried out, or may still be: the device has begun, or a gateway did not
-    /// hear from it.
+    /// Whether a write with this answer may have been carried out, in part too, or may still be: the device failed over it,
+    /// or has begun, or a gateway did not hear from it.
     pub fn leaves_open(self) -> bool {
-        self == Exception::ACKNOWLEDGE || self == Exception::GATEWAY_TARGET_FAILED
+        [Exception::SERVER_DEVICE_FAILURE, Exception::ACKNOWLEDGE, Exception::GATEWAY_TARGET_FAILED].contains(&self)
     }
 
     /// What the device means.
