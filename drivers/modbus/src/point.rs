@@ -7,6 +7,9 @@ use tidegate_driver_api::{
 
 use crate::{Format, PrimaryTable, Quirks, RegisterAddress, address::WrittenAddress, kind};
 
+/// Most registers that one request of function 23 can write (Modbus Application Protocol 1.1b3 §6.17).
+const MOST_READ_AND_WRITTEN: u16 = 121;
+
 /// Which request writes a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteWith {
@@ -116,7 +119,7 @@ impl Point {
         Some(())
     }
 
-    /// Checks that the tag ends within its table and fits into one request.
+    /// Checks that the tag ends within its table and, when it is read, fits into one request.
     fn check_size(&self, tag: &Tag, address: &At<RegisterAddress>, quirks: &Quirks, report: &mut Report) -> Option<()> {
         let noun = self.table.noun();
         let size = u32::from(self.format.addresses()) * u32::from(self.items.unwrap_or(1));
@@ -129,7 +132,7 @@ impl Point {
             true => (quirks.max_coils, "max_coils"),
             false => (quirks.max_registers, "max_registers"),
         };
-        if size > u32::from(limit) {
+        if self.polled && size > u32::from(limit) {
             let message = format!("the tag takes {size} {noun}s, but one request reads at most {limit}");
             let help =
                 format!("a tag is never cut in two; make it shorter, or raise `{key}` in [quirks] if the device can");
@@ -184,7 +187,6 @@ fn write(
     quirks: &Quirks,
     report: &mut Report,
 ) -> Option<WriteWith> {
-    let noun = point.table.noun();
     if !point.table.is_writable() {
         let access = if keys.has("access") { keys.origin_of("access") } else { &tag.origin };
         let message = format!("{} cannot be written, the protocol has no request for it", point.table.a_noun());
@@ -192,14 +194,30 @@ fn write(
         return None;
     }
     let origin = wanted.as_ref().map_or(&tag.origin, |wanted| &wanted.origin);
-    let is_part = point.format.is_part();
     let with = match wanted.as_ref().and_then(|wanted| wanted.value) {
         Some(with) => with,
-        None if is_part => WriteWith::Mask,
+        None if point.format.is_part() => WriteWith::Mask,
         None if point.addresses() == 1 && point.items.is_none() && quirks.single_writes => WriteWith::Single,
         None => WriteWith::Multiple,
     };
-    let refused = match with {
+    if let Some(message) = unfit(point, with) {
+        report.error(origin, message, Some("\"auto\" chooses the request that fits".to_owned()));
+        return None;
+    }
+    let (limit, size, noun) = (most_written(point, with, quirks), point.addresses(), point.table.noun());
+    if size > limit {
+        let message = format!("the tag takes {size} {noun}s, but one request writes at most {limit}");
+        let help = "make the tag shorter: a value is never written in two requests".to_owned();
+        report.error(origin, message, Some(help));
+        return None;
+    }
+    Some(with)
+}
+
+/// Why this request cannot write the tag, if it cannot.
+fn unfit(point: &Point, with: WriteWith) -> Option<String> {
+    let is_part = point.format.is_part();
+    match with {
         WriteWith::Mask if !is_part => {
             Some("\"mask\" writes a bit or a byte of a register, this tag is neither".to_owned())
         }
@@ -208,34 +226,24 @@ fn write(
                 .to_owned(),
         ),
         WriteWith::Single if point.addresses() > 1 => {
-            Some(format!("\"single\" writes one {noun}, this tag has {}", point.addresses()))
+            Some(format!("\"single\" writes one {}, this tag has {}", point.table.noun(), point.addresses()))
         }
         WriteWith::ReadWrite if point.table == PrimaryTable::Coil => {
             Some("\"read_write\" is a request for registers, this tag is a coil".to_owned())
         }
         _ => None,
-    };
-    if let Some(message) = refused {
-        report.error(origin, message, Some("\"auto\" chooses the request that fits".to_owned()));
-        return None;
     }
-    let limit = match with {
+}
+
+/// Addresses that one such request writes at most.
+fn most_written(point: &Point, with: WriteWith, quirks: &Quirks) -> u16 {
+    match with {
         WriteWith::Single | WriteWith::Mask => 1,
-        // A request of function 23 has room for 121 registers to write (Modbus Application Protocol 1.1b3 §6.17).
-        WriteWith::ReadWrite => quirks.max_write_registers.min(121),
+        // What is written is read back too.
+        WriteWith::ReadWrite => quirks.max_write_registers.min(quirks.max_registers).min(MOST_READ_AND_WRITTEN),
         WriteWith::Multiple if point.table.is_bits() => quirks.max_write_coils,
         WriteWith::Multiple => quirks.max_write_registers,
-    };
-    if point.addresses() > limit {
-        let message = format!("the tag takes {} {noun}s, but one request writes at most {limit}", point.addresses());
-        report.error(
-            origin,
-            message,
-            Some("make the tag shorter: a value is never written in two requests".to_owned()),
-        );
-        return None;
     }
-    Some(with)
 }
 
 #[cfg(test)]
