@@ -69,7 +69,9 @@ impl Node {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Kind::Integer(number),
                 Err(_) => {
-                    report.syntax_error(&origin, "the number does not fit into 64 bits", None);
+                    let help =
+                        "an integer ends at 9223372036854775807; a key that takes a larger one takes it in quotes";
+                    report.syntax_error(&origin, "the number does not fit into 64 bits", Some(help.to_owned()));
                     Kind::Integer(0)
                 }
             },

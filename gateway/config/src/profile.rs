@@ -1,6 +1,6 @@
 //! A checked profile: what its file says, typed, with the keys of drivers still in their tables.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tidegate_model::{Name, TagName, Value};
 
@@ -90,6 +90,9 @@ pub struct Tag {
     pub unit: Option<String>,
     /// Where the value comes from.
     pub source: TagSource,
+    /// `invalid`: the numbers by which the device says that it has no value; at most 16, none of them twice. A raw value that is
+    /// one of them is bad, and so is an array with one of them.
+    pub invalid: Vec<At<RawNumber>>,
     /// From the device's number to the delivered one.
     pub scaling: Option<At<Scaling>>,
     /// Texts of an enumeration by the device's number.
@@ -115,6 +118,27 @@ pub enum TagSource {
     Constant(Value),
     /// `expr = "…"`: calculated from other tags of the same group.
     Expression(At<String>),
+}
+
+/// A number as the device holds it, before `scale` and `offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RawNumber {
+    /// A whole number that has room in 64 bits, with or without a sign.
+    Integer(i128),
+    /// A float; also NaN, which stands for each of its bit patterns, and the infinities.
+    Float(f64),
+}
+
+/// The number as a person would write it.
+impl fmt::Display for RawNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RawNumber::Integer(number) => write!(f, "{number}"),
+            RawNumber::Float(number) if number.is_infinite() && *number > 0.0 => f.write_str("Infinity"),
+            RawNumber::Float(number) if number.is_infinite() => f.write_str("-Infinity"),
+            RawNumber::Float(number) => write!(f, "{number:?}"),
+        }
+    }
 }
 
 /// `scale` and `offset`: delivered = raw * scale + offset.

@@ -10,7 +10,8 @@ use std::{
 };
 
 use tidegate_config::{
-    Access, At, Deadband, Group, Origin, Range, Report, ReportWhen, Scaling, Table, Tag, TagSource, Threshold,
+    Access, At, Deadband, Group, Origin, Range, RawNumber, Report, ReportWhen, Scaling, Table, Tag, TagSource,
+    Threshold,
 };
 use tidegate_model::{NameError, Reading, Timestamp, Value, ValueKind, ValueType};
 use tidegate_pipeline::{Stages, State};
@@ -29,6 +30,7 @@ fn tag(name: String) -> Result<Tag, NameError> {
         description: None,
         unit: None,
         source: TagSource::Device(Table::empty("tag", Origin::Default)),
+        invalid: Vec::new(),
         scaling: None,
         texts: None,
         range: None,
@@ -84,6 +86,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     measure("f32", ValueKind::F32, always, |tag| tag, single)?;
     measure("f32, range", ValueKind::F32, always, |tag| Tag { range: range(), ..tag }, single)?;
     measure("integer, scale", ValueKind::Int, always, |tag| Tag { scaling: scaling(), ..tag }, int)?;
+    let invalid = || vec![at(RawNumber::Integer(-32768)), at(RawNumber::Integer(32767))];
+    measure("integer, two invalid numbers", ValueKind::Int, always, |tag| Tag { invalid: invalid(), ..tag }, int)?;
+    let nan = || vec![at(RawNumber::Float(f64::NAN))];
+    measure("f32, NaN is invalid", ValueKind::F32, always, |tag| Tag { invalid: nan(), ..tag }, single)?;
     let full = |tag| Tag { scaling: scaling(), range: range(), deadband: deadband(0.1), ..tag };
     measure("integer, scale, range, deadband, all move", ValueKind::Int, always, full, int)?;
     let still = |tag| Tag { deadband: deadband(1e6), ..tag };

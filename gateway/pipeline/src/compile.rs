@@ -9,9 +9,10 @@ use crate::{
     Stages, constant,
     deadband::Deadband,
     expression::{Expression, Input, in_order},
+    invalid::{Invalid, in_kind},
     range::Range,
     scale::Scale,
-    stages::{Calculated, Convert, Source, Staged},
+    stages::{Calculated, Convert, Guarded, Source, Staged},
     texts::Texts,
     write::{Target, is_writable},
 };
@@ -83,16 +84,28 @@ fn compile_device(tag: &Tag, raw: Option<ValueType>, report: &mut Report) -> Opt
         report.error(&tag.origin, format!("the driver does not know how to read `{}`", tag.name), None);
         return None;
     };
+    let invalid = compile_invalid(tag, raw, report);
     let (convert, value_type) = compile_convert(tag, raw, report)?;
     let limits = compile_limits(tag, value_type, report);
-    let target = compile_target(tag, raw, value_type, convert.clone(), report);
-    let ((range, deadband), target) = limits.zip(target)?;
+    let write_limits = check_write_limits(tag, value_type, report);
+    let (((range, deadband), ()), invalid) = limits.zip(write_limits).zip(invalid)?;
+    let limit = |limit: &Option<At<f64>>| limit.as_ref().map(|limit| limit.value);
+    let target = is_writable(tag.access).then(|| Target {
+        raw,
+        convert: convert.clone(),
+        invalid: invalid.clone(),
+        minimum: limit(&tag.minimum),
+        maximum: limit(&tag.maximum),
+    });
     if tag.access == Access::Write {
         return Some(Compiled { source: Source::Nothing, target, value_type, deadband: None });
     }
-    let source = match (convert, range) {
-        (Convert::Nothing, None) => Source::Device,
-        (convert, range) => Source::Staged(Box::new(Staged { convert, range })),
+    let source = match (invalid, convert, range) {
+        (Some(invalid), convert, range) => {
+            Source::Guarded(Box::new(Guarded { invalid, staged: Staged { convert, range } }))
+        }
+        (None, Convert::Nothing, None) => Source::Device,
+        (None, convert, range) => Source::Staged(Box::new(Staged { convert, range })),
     };
     Some(Compiled { source, target, value_type, deadband })
 }
@@ -109,12 +122,13 @@ fn compile_constant(tag: &Tag, value: &Value, report: &mut Report) -> Option<Com
     Some(Compiled { source: Source::Constant(value.clone()), target: None, value_type: value_type?, deadband })
 }
 
-/// Scale and texts make the device's number a value; what is no device's number has no use for them.
+/// Invalid numbers, scale and texts are about the device's number; what is no device's number has no use for them.
 fn refuse_conversions(tag: &Tag, what: &str, report: &mut Report) -> Option<()> {
     let scaling = tag.scaling.as_ref().map(|scaling| (&scaling.origin, "`scale` and `offset` are"));
     let texts = tag.texts.as_ref().map(|texts| (&texts.origin, "texts are"));
+    let invalid = tag.invalid.first().map(|number| (&number.origin, "`invalid` is"));
     let mut fine = Some(());
-    for (origin, subject) in scaling.into_iter().chain(texts) {
+    for (origin, subject) in invalid.into_iter().chain(scaling).chain(texts) {
         report.error(origin, format!("{subject} for what is read from the device, but `{}` is {what}", tag.name), None);
         fine = None;
     }
@@ -127,6 +141,34 @@ fn refuse_write(tag: &Tag, what: &str, report: &mut Report) -> Option<()> {
         return None;
     }
     Some(())
+}
+
+/// The numbers that are no value, `Some(None)` when there are none.
+fn compile_invalid(tag: &Tag, raw: ValueType, report: &mut Report) -> Option<Option<Invalid>> {
+    let Some(first) = tag.invalid.first() else { return Some(None) };
+    if !raw.kind.is_number() {
+        let message = format!("`invalid` is for numbers, but `{}` is {}", tag.name, described(raw));
+        let help = "remove it; where [defaults] has it, write `invalid = []` in the tag".to_owned();
+        report.error(&first.origin, message, Some(help));
+        return None;
+    }
+    let mut numbers = Vec::with_capacity(tag.invalid.len());
+    for At { value, origin } in &tag.invalid {
+        let what = described(raw);
+        let message = match in_kind(*value, raw.kind) {
+            Some(number) if Invalid::is_among(number, &numbers) => {
+                format!("{value} and another number of `invalid` are the same for `{}`, which is {what}", tag.name)
+            }
+            Some(number) => {
+                numbers.push(number);
+                continue;
+            }
+            None => format!("{value} is invalid, but `{}` is {what}, which is never {value}", tag.name),
+        };
+        let help = "where [defaults] has it, give the tag an `invalid` of its own".to_owned();
+        report.error(origin, message, Some(help));
+    }
+    (numbers.len() == tag.invalid.len()).then(|| Some(Invalid::new(numbers)))
 }
 
 fn compile_convert(tag: &Tag, raw: ValueType, report: &mut Report) -> Option<(Convert, ValueType)> {
@@ -197,14 +239,8 @@ fn compile_limits(tag: &Tag, value_type: ValueType, report: &mut Report) -> Opti
     Some((tag.range.as_ref().map(|range| Range::new(range.value)), deadband))
 }
 
-/// How the tag is written, `Some(None)` when it is not.
-fn compile_target(
-    tag: &Tag,
-    raw: ValueType,
-    value_type: ValueType,
-    convert: Convert,
-    report: &mut Report,
-) -> Option<Option<Target>> {
+/// What is written is limited only where it is a number.
+fn check_write_limits(tag: &Tag, value_type: ValueType, report: &mut Report) -> Option<()> {
     if let Some(limit) = tag.minimum.as_ref().or(tag.maximum.as_ref())
         && !value_type.kind.is_number()
     {
@@ -212,9 +248,7 @@ fn compile_target(
             format!("`minimum` and `maximum` are for numbers, but `{}` is {}", tag.name, described(value_type));
         return refused(limit, message, report);
     }
-    let limit = |limit: &Option<At<f64>>| limit.as_ref().map(|limit| limit.value);
-    let target = Target { raw, convert, minimum: limit(&tag.minimum), maximum: limit(&tag.maximum) };
-    Some(is_writable(tag.access).then_some(target))
+    Some(())
 }
 
 /// All expressions, each after those it needs.

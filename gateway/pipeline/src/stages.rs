@@ -6,8 +6,8 @@ use tidegate_config::{DeviceTimeUnit, ReportWhen};
 use tidegate_model::{Column, Reading, Reason, Slot, Timestamp, Value};
 
 use crate::{
-    State, deadband::Deadband, device_time, expression::Expression, on_change::has_changed, range::Range, scale::Scale,
-    texts::Texts, write::Target,
+    State, deadband::Deadband, device_time, expression::Expression, invalid::Invalid, on_change::has_changed,
+    range::Range, scale::Scale, texts::Texts, write::Target,
 };
 
 /// All stages of one group of a profile, compiled; shared by the devices of the profile.
@@ -33,6 +33,9 @@ pub(crate) enum Source {
     Device,
     /// The device, through stages.
     Staged(Box<Staged>),
+    /// The same, when some of the device's numbers are no value. A source of its own, so that tags without such numbers do not
+    /// look for them.
+    Guarded(Box<Guarded>),
     Constant(Value),
     /// From other slots, later.
     Expression,
@@ -45,6 +48,13 @@ pub(crate) enum Source {
 pub(crate) struct Staged {
     pub(crate) convert: Convert,
     pub(crate) range: Option<Range>,
+}
+
+/// The stages of a tag that is read from the device, and the numbers that never reach them.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    pub(crate) invalid: Invalid,
+    pub(crate) staged: Staged,
 }
 
 /// From the device's value to the delivered one.
@@ -123,6 +133,7 @@ impl Stages {
         slots.extend(self.sources.iter().map(|source| match source {
             Source::Device => slot_of(readings.next(), Slot::Good),
             Source::Staged(staged) => slot_of(readings.next(), |value| staged.apply(value)),
+            Source::Guarded(guarded) => guarded.read(readings.next()),
             Source::Constant(value) => {
                 readings.next();
                 Slot::Good(value.clone())
@@ -184,6 +195,17 @@ fn slot_of(reading: Option<&mut Reading>, good: impl FnOnce(Value) -> Slot) -> S
         Some(Reading::Value(value)) => good(value),
         Some(Reading::Failed(reason)) => Slot::Bad(reason),
         Some(Reading::Missing) | None => Slot::Bad(Reason::NotYetRead),
+    }
+}
+
+impl Guarded {
+    /// Never inlined: the loop over the columns stays as short as it is for tags without such numbers.
+    #[inline(never)]
+    fn read(&self, reading: Option<&mut Reading>) -> Slot {
+        slot_of(reading, |value| match self.invalid.contains(&value) {
+            true => Slot::Bad(Reason::InvalidValue),
+            false => self.staged.apply(value),
+        })
     }
 }
 

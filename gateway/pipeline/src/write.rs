@@ -5,6 +5,7 @@ use tidegate_model::{Value, ValueKind, ValueType};
 
 use crate::{
     Stages,
+    invalid::Invalid,
     number::{Number, float_to_integer, integer_value, to_f32},
     scale::NoRaw,
     stages::Convert,
@@ -63,6 +64,14 @@ pub enum WriteRefusal {
         /// What came.
         value: Value,
     },
+    /// The device's number for the value is one by which it says that it has none.
+    #[error("{} is {} in the device, which means \"no value\" there", shown(value), shown(raw))]
+    Invalid {
+        /// What came.
+        value: Value,
+        /// The device's number for it.
+        raw: Value,
+    },
     /// The tag is an array with another number of items.
     #[error("{expected} items expected, got {found}")]
     ItemCount {
@@ -92,6 +101,7 @@ fn shown(value: &Value) -> String {
         Value::Uint(number) => number.to_string(),
         Value::F32(number) => format!("{number:?}"),
         Value::F64(number) => format!("{number:?}"),
+        Value::Text(text) => format!("{text:?}"),
         other => format!("{other:?}"),
     }
 }
@@ -102,6 +112,8 @@ pub(crate) struct Target {
     /// What the device takes.
     pub(crate) raw: ValueType,
     pub(crate) convert: Convert,
+    /// What the device takes for "no value".
+    pub(crate) invalid: Option<Invalid>,
     pub(crate) minimum: Option<f64>,
     pub(crate) maximum: Option<f64>,
 }
@@ -112,7 +124,8 @@ pub(crate) fn is_writable(access: Access) -> bool {
 }
 
 impl Stages {
-    /// The device's own value for a delivered one: checks that it may be written and undoes the texts or the scaling.
+    /// The device's own value for a delivered one: checks that it may be written and undoes the texts or the scaling; a number of
+    /// `invalid` may not come out.
     ///
     /// `value` is as it comes out of JSON: any number for any tag that is a number, 0 or 1 for a bool too. Reading the answer back
     /// delivers `value` again; where the device holds floats, the nearest it can hold.
@@ -145,6 +158,14 @@ impl Target {
     }
 
     fn single(&self, value: &Value) -> Result<Value, WriteRefusal> {
+        let raw = self.convert(value)?;
+        if self.invalid.as_ref().is_some_and(|invalid| invalid.contains(&raw)) {
+            return Err(WriteRefusal::Invalid { value: value.clone(), raw });
+        }
+        Ok(raw)
+    }
+
+    fn convert(&self, value: &Value) -> Result<Value, WriteRefusal> {
         if let Convert::Texts(texts) = &self.convert {
             let Value::Text(text) = value else { return Err(wrong_kind("text", value)) };
             return texts.invert(text, self.raw.kind).ok_or_else(|| WriteRefusal::UnknownText {

@@ -6,6 +6,7 @@ mod device;
 mod files;
 mod gateway;
 mod group;
+mod invalid;
 mod library;
 mod link;
 mod lookup;

@@ -2,7 +2,7 @@
 
 use tidegate_model::{TagName, Value};
 
-use super::stages;
+use super::{invalid, stages};
 use crate::{
     Access, At, Kind, Report, Table, Tag, TagSource,
     words::{list, nearest},
@@ -47,6 +47,7 @@ pub(super) fn tag(table: Table, defaults: &Table, groups: &[&str], report: &mut 
         description,
         unit,
         source: TagSource::Constant(Value::Bool(false)),
+        invalid: Vec::new(),
         scaling: None,
         texts: None,
         range: None,
@@ -86,7 +87,7 @@ fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
         });
     }
     // Whoever is not asked for these here is asked by other tags: they are known.
-    for key in OF_NUMBERS.into_iter().chain(["access", "texts", "value", "expr"]) {
+    for key in OF_NUMBERS.into_iter().chain(["access", "texts", "invalid", "value", "expr"]) {
         report.note_asked("tag", key);
     }
 }
@@ -106,7 +107,9 @@ fn device_keys(tag: &mut Tag, table: &Table, report: &mut Report) {
     let words = [("read", Access::Read), ("read_write", Access::ReadWrite), ("write", Access::Write)];
     let access = table.choice("access", &words, report);
     tag.access = access.as_ref().map_or(Access::Read, |access| access.value);
+    tag.invalid = invalid::invalid(table, report);
     tag.texts = stages::texts(table, tag.access, report);
+    invalid::check_texts(tag, report);
     tag.scaling = stages::scaling(table, report);
     tag.range = stages::range(table, report);
     tag.deadband = stages::deadband(table, report);

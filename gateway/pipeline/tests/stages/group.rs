@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tidegate_config::{
-    Access, At, Deadband, Group, Origin, Place, Range, Report, ReportWhen, Scaling, Source, Table, Tag, TagSource,
-    Threshold,
+    Access, At, Deadband, Group, Origin, Place, Range, RawNumber, Report, ReportWhen, Scaling, Source, Table, Tag,
+    TagSource, Threshold,
 };
 use tidegate_model::{Reading, Reason, Slot, Timestamp, Value, ValueKind, ValueType};
 use tidegate_pipeline::{Outcome, Stages, State};
@@ -24,6 +24,7 @@ pub(crate) fn tag(name: &str) -> Tag {
         description: None,
         unit: None,
         source: TagSource::Device(Table::empty("tag", Origin::Default)),
+        invalid: Vec::new(),
         scaling: None,
         texts: None,
         range: None,
@@ -51,6 +52,16 @@ pub(crate) fn scaling(scale: &str, offset: &str) -> Option<At<Scaling>> {
 
 pub(crate) fn texts(texts: &[(i64, &str)]) -> Option<At<Vec<(i64, String)>>> {
     Some(at(texts.iter().map(|(number, text)| (*number, (*text).to_owned())).collect()))
+}
+
+/// These whole numbers mean that the device has no value.
+pub(crate) fn invalid(numbers: &[i128]) -> Vec<At<RawNumber>> {
+    numbers.iter().map(|number| at(RawNumber::Integer(*number))).collect()
+}
+
+/// These floats do.
+pub(crate) fn invalid_floats(numbers: &[f64]) -> Vec<At<RawNumber>> {
+    numbers.iter().map(|number| at(RawNumber::Float(*number))).collect()
 }
 
 pub(crate) fn range(low: f64, high: f64) -> Option<At<Range>> {
@@ -137,4 +148,5 @@ pub(crate) fn good_text(text: &str) -> Slot {
     Slot::Good(Value::Text(text.into()))
 }
 
+pub(crate) const INVALID: Slot = Slot::Bad(Reason::InvalidValue);
 pub(crate) const TIMEOUT: Slot = Slot::Bad(Reason::Timeout);

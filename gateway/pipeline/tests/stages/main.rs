@@ -5,6 +5,8 @@ mod expressions;
 #[cfg(test)]
 mod group;
 #[cfg(test)]
+mod invalid;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod polls;
