@@ -2,10 +2,13 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
+    net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
-use tidegate_driver_api::{ConnectFault, Cx, Link, Session, async_trait, model::Name};
+use tidegate_driver_api::{ConnectFault, Cx, Expired, Link, Session, async_trait, model::Name};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::{
@@ -17,6 +20,9 @@ use crate::{
     session::TcpSession,
     wire::TransactionId,
 };
+
+/// A name may have so many addresses; further ones are not tried.
+const MOST_ADDRESSES: usize = 8;
 
 /// One endpoint with the devices behind it, compiled.
 pub(crate) struct TcpLink {
@@ -68,17 +74,27 @@ impl TcpLink {
         Some((device, self.transaction))
     }
 
-    async fn open(&self) -> Result<TcpStream, ConnectFault> {
+    /// Connects to the first address of the name that answers. Each gets its part of `timeout`: one that never answers must
+    /// not keep the others from being tried.
+    async fn open(&self, timeout: Duration) -> Result<TcpStream, ConnectFault> {
         let name = (self.endpoint.host(), self.endpoint.port());
-        let addresses: Vec<_> =
-            lookup_host(name).await.map_err(|error| fault::unresolved(&self.endpoint, &error))?.collect();
-        let opened = async {
-            let stream = TcpStream::connect(addresses.as_slice()).await?;
-            // A request is one small segment; waiting for more to send would cost every answer 40 ms.
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        opened.await.map_err(|error| fault::not_connected(&self.endpoint, &error))
+        let found = lookup_host(name).await.map_err(|error| fault::unresolved(&self.endpoint, &error))?;
+        let addresses: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
+        let part = timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let refused = |error: io::Error| fault::not_connected(&self.endpoint, &error);
+        let mut last = refused(io::ErrorKind::AddrNotAvailable.into());
+        for address in addresses {
+            match tokio::time::timeout(part, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // A request is one small segment; waiting for more to send would cost every answer 40 ms.
+                    stream.set_nodelay(true).map_err(refused)?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = refused(error),
+                Err(_) => last = fault::not_in_time(&self.endpoint, timeout, Expired::Deadline),
+            }
+        }
+        Err(last)
     }
 }
 
@@ -91,7 +107,7 @@ fn anywhere() -> TransactionId {
 #[async_trait]
 impl Link for TcpLink {
     async fn connect<'link>(&'link mut self, cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
-        match cx.within(self.open()).await {
+        match cx.within(self.open(cx.timeout())).await {
             Ok(Ok(stream)) => Ok(Box::new(TcpSession { link: self, connection: Connection::new(stream) })),
             Ok(Err(fault)) => Err(fault),
             Err(expired) => Err(fault::not_in_time(&self.endpoint, cx.timeout(), expired)),

@@ -5,7 +5,7 @@
 mod rig;
 
 use rig::{
-    Device, PATIENT, Reply, SHORT, compile, connect, link_to, poll,
+    Device, PATIENT, Reply, SHORT, at, compile, connect, link_to, poll,
     thirty::{COLUMNS, check, profile, values},
 };
 use tidegate_driver_api::{
@@ -86,6 +86,16 @@ async fn a_connection_closed_between_two_polls_is_noticed_before_anything_is_sen
     let lost = poll(session.as_mut(), PATIENT, &mut out).await.unwrap_err();
     assert_eq!(lost.cause, Cause::Closed, "{lost}");
     assert_eq!(device.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_name_is_good_when_one_of_its_addresses_is() {
+    // Where this machine also calls its IPv6 address localhost, nobody listens there.
+    let device = Device::start(|asked| Reply::Send(asked.right())).await;
+    let link = at(link_to(device.address, &profile()), format!("localhost:{}", device.address.port()));
+    let mut compiled = compile(&link);
+    let mut session = connect(compiled.link.as_mut()).await;
+    assert_eq!(poll(session.as_mut(), PATIENT, &mut Readings::new(COLUMNS)).await, Ok(3));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ pub(crate) fn link_to(address: SocketAddr, profile: &str) -> config::Link {
 }
 
 /// The link with another address.
-pub(crate) fn at(mut link: config::Link, address: SocketAddr) -> config::Link {
+pub(crate) fn at(mut link: config::Link, address: impl ToString) -> config::Link {
     link.table.set("address", Node { origin: Origin::Default, kind: Kind::Text(address.to_string()) });
     link
 }
