@@ -132,7 +132,7 @@ const SHORT: Duration = Duration::from_millis(400);
 /// What a busy machine may add to a time.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The context of a call that begins now.
-fn within(timeout: Duration) -> Cx {
+/// The context of a call that begins now and may take `timeout`; for a driver's own tests too.
+pub fn within(timeout: Duration) -> Cx {
     Cx::new(Instant::now(), timeout, CancellationToken::new())
 }

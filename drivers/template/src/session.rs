@@ -1,6 +1,6 @@
 //! One connection and the devices behind it; each call is one request.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tidegate_driver_api::{
     ConnectFault, Cx, Link, Lost, Next, Poll, Readings, Session, Step, Writer, Written, async_trait,
@@ -50,9 +50,12 @@ impl Session for LineSession<'_> {
         let Some(item) = items.next() else { return Ok(Next::Done) };
         let request = wire::read(&item.name);
         let answer = exchange(&mut self.stream, cx, item, &request).await;
-        match answer.map_err(|fault| fault.lost(device, &request))?.parse() {
-            Ok(number) => out.set(item.column, Value::F64(number)),
-            Err(_) => out.fail(item.column, Reason::BadAddress),
+        match answer.map_err(|fault| fault.lost(device, &request))?.as_str() {
+            wire::NO_SUCH_ITEM => out.fail(item.column, Reason::BadAddress),
+            text => match text.parse() {
+                Ok(number) => out.set(item.column, Value::F64(number)),
+                Err(_) => out.fail(item.column, Reason::InvalidValue),
+            },
         }
         Ok(if items.next().is_some() { Next::Request(Step(step.0 + 1)) } else { Next::Done })
     }
@@ -90,6 +93,7 @@ fn target(link: &LineLink, poll: Poll) -> Option<(&str, &Group)> {
 /// Sends a request and returns what the device answers about the item.
 async fn exchange(stream: &mut TcpStream, cx: &Cx, item: &Item, request: &str) -> Result<String, Fault> {
     let transfer = async {
+        expect_silence(stream)?;
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::with_capacity(LONGEST_LINE);
         loop {
@@ -102,4 +106,14 @@ async fn exchange(stream: &mut TcpStream, cx: &Cx, item: &Item, request: &str) -
         }
     };
     cx.within(transfer).await?
+}
+
+/// Fails when something has come that nobody asked for: an answer that was given up, perhaps one about this item.
+fn expect_silence(stream: &TcpStream) -> Result<(), Fault> {
+    match stream.try_read(&mut [0]) {
+        Ok(0) => Err(Fault::Closed),
+        Ok(_) => Err(wire::Fault::Foreign.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

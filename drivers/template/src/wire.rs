@@ -3,6 +3,9 @@
 /// The longest line, with its end.
 pub(crate) const LONGEST_LINE: usize = 256;
 
+/// What a device says about an item that it does not have.
+pub(crate) const NO_SUCH_ITEM: &str = "?";
+
 /// The request for an item.
 pub(crate) fn read(item: &str) -> String {
     format!("read {item}\n")

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tidegate_driver_api::{
-    Driver, Poll, async_trait,
-    config::{self, Kind, Node, Origin, Profiles},
+    Cause, Driver, Poll, Readings, Step, async_trait,
+    config::{self, Kind, Node, Origin, Profiles, Report},
     model::Value,
     testkit::{self, Behaviour, Harness, Rig, ScriptedDevice},
 };
@@ -173,4 +176,33 @@ async fn serve(stream: TcpStream, behaviour: Behaviour, counters: &Counters) {
 #[tokio::test]
 async fn the_driver_shows_what_every_driver_must_show() {
     assert_eq!(testkit::check(&Line).await, []);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_not_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let link = link(&listener.local_addr().unwrap().to_string());
+    let device = async {
+        let mut lines = BufReader::new(listener.accept().await.unwrap().0).lines();
+        lines.next_line().await.unwrap();
+        lines.get_mut().write_all(b"level 1\n").await.unwrap();
+        // A segment of its own: the session has its answer by now.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        lines.get_mut().write_all(b"level 2\n").await.unwrap();
+        // Open until the gateway is through with it.
+        lines
+    };
+    let gateway = async {
+        let mut compiled = LineTcp.compile(&link, &mut Report::new()).unwrap();
+        let cx = || testkit::within(Duration::from_secs(10));
+        let mut session = compiled.link.connect(&cx()).await.unwrap();
+        let mut out = Readings::new(3);
+        let poll = Poll { device: 0, group: 0 };
+        session.read(&cx(), poll, Step::FIRST, &mut out).await.unwrap();
+        // Loopback delivers at once, but the runtime has to be told.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let lost = session.read(&cx(), poll, Step::FIRST, &mut out).await.unwrap_err();
+        assert_eq!(lost.cause, Cause::Mismatch, "{lost}");
+    };
+    let (_lines, ()) = tokio::join!(device, gateway);
 }

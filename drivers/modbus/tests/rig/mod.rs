@@ -5,18 +5,15 @@
 mod device;
 pub(crate) mod thirty;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use tidegate_driver_api::{
     Compiled, Cx, Driver, Link, Lost, Next, Poll, Readings, Session, Step,
     config::{self, Kind, Node, Origin, Profiles},
 };
 use tidegate_driver_modbus::ModbusTcp;
-use tokio_util::sync::CancellationToken;
 
+pub(crate) use tidegate_driver_api::testkit::within;
 pub(crate) use device::{Asked, Device, Reply, coil, register};
 
 /// The first group of the first device.
@@ -83,11 +80,6 @@ pub(crate) fn compile(link: &config::Link) -> Compiled {
     let compiled = ModbusTcp::default().compile(link, &mut report);
     assert_eq!(report.render(), "");
     compiled.unwrap()
-}
-
-/// A context of a call that begins now.
-pub(crate) fn within(timeout: Duration) -> Cx {
-    Cx::new(Instant::now(), timeout, CancellationToken::new())
 }
 
 /// Opens a session.
