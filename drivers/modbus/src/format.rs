@@ -1,6 +1,6 @@
 //! What the registers of a value mean, and the way from their bytes to a value.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use tidegate_driver_api::model::{Value, ValueKind};
 
@@ -79,6 +79,25 @@ impl Format {
             Format::F32(_) => ValueKind::F32,
             Format::F64(_) => ValueKind::F64,
             Format::Text { .. } => ValueKind::Text,
+        }
+    }
+
+    /// The numbers that a value can be, when they are whole ones.
+    pub fn integers(self) -> Option<RangeInclusive<i128>> {
+        match self {
+            Format::I8(_) => Some(i8::MIN.into()..=i8::MAX.into()),
+            Format::I16(_) => Some(i16::MIN.into()..=i16::MAX.into()),
+            Format::I32(_) => Some(i32::MIN.into()..=i32::MAX.into()),
+            Format::I64(_) => Some(i64::MIN.into()..=i64::MAX.into()),
+            Format::U8(_) => Some(0..=u8::MAX.into()),
+            Format::U16(_) => Some(0..=u16::MAX.into()),
+            Format::U32(_) => Some(0..=u32::MAX.into()),
+            Format::U64(_) => Some(0..=u64::MAX.into()),
+            Format::Bcd16(_) => Some(0..=9999),
+            Format::Bcd32(_) => Some(0..=99_999_999),
+            Format::Coil | Format::Flag | Format::Bit(_) | Format::F32(_) | Format::F64(_) | Format::Text { .. } => {
+                None
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod driver;
 mod encode;
 mod fault;
 mod format;
+mod invalid;
 mod kind;
 mod learned;
 mod link;

@@ -5,7 +5,7 @@ use tidegate_driver_api::{
     model::ValueType,
 };
 
-use crate::{Format, PrimaryTable, Quirks, RegisterAddress, address::WrittenAddress, kind};
+use crate::{Format, PrimaryTable, Quirks, RegisterAddress, address::WrittenAddress, invalid, kind};
 
 /// Most registers that one request of function 23 can write (Modbus Application Protocol 1.1b3 §6.17).
 const MOST_READ_AND_WRITTEN: u16 = 121;
@@ -94,12 +94,13 @@ impl Point {
             polled: tag.access != Access::Write,
             write: None,
         };
+        let numbers = invalid::check(tag, format, report);
         point.check_items(items.as_ref(), report)?;
         point.check_size(tag, &address, quirks, report)?;
         if tag.access != Access::Read {
             point.write = Some(write(&point, tag, keys, written, quirks, report)?);
         }
-        Some(point)
+        numbers.map(|()| point)
     }
 
     fn check_items(&self, items: Option<&At<u16>>, report: &mut Report) -> Option<()> {
