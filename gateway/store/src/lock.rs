@@ -12,13 +12,24 @@ use crate::StoreError;
 /// lock.
 pub(crate) const FILE: &str = "store.lock";
 
-/// Makes the data directory if need be and locks it for as long as the file is held.
-pub(crate) fn take(dir: &Path) -> Result<File, StoreError> {
+/// A locked directory, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started at this moment has it open, too, until it runs.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes the data directory if need be and locks it.
+pub(crate) fn take(dir: &Path) -> Result<Lock, StoreError> {
     let unusable = |source: io::Error| StoreError::Directory { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(unusable)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(FILE)).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }

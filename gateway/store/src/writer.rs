@@ -1,7 +1,7 @@
 //! The task that owns the database: it commits, answers the handles and the cursors between two commits, and keeps
 //! trying while the disk fails.
 
-use std::{fs::File, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -16,6 +16,7 @@ use crate::{
     damage,
     database::{Database, FILE, PAGE, Trouble, readers},
     gaps,
+    lock::Lock,
     numbers::count,
     retention::Retention,
     shared::{Command, Shared},
@@ -49,7 +50,7 @@ pub(crate) struct Writer {
     /// Bytes in the write-ahead log, about.
     journal: u64,
     /// Says that the directory is in use; given back when the database is closed.
-    directory: Option<File>,
+    directory: Option<Lock>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         dir: PathBuf,
-        directory: File,
+        directory: Lock,
         database: Database,
         books: Books,
         options: tidegate_config::Store,

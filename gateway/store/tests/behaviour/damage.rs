@@ -195,6 +195,25 @@ async fn damage_is_announced_once_however_often_a_target_begins_again() {
 }
 
 #[tokio::test]
+async fn damage_is_announced_once_when_calls_are_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3, 30, 0).await;
+    run(dir.path(), "UPDATE log SET body = CAST(x'00' || substr(body, 2) AS BLOB) WHERE first_position = 10").await;
+    let store = open(dir.path()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut received = Received::default();
+    let mut polls = 0;
+    while !received.holes("press", 30).is_empty() {
+        polls = polls % 20 + 1;
+        if let Some(next) = give_up_after(polls, target.next(7, 1 << 20)).await {
+            next.unwrap().iter().for_each(|delivery| received.take(delivery));
+        }
+    }
+    assert_eq!(received.gaps, [("press".to_owned(), 11, 20, GapReason::Damaged)]);
+    assert_eq!(store.status().dropped.damaged, 10);
+}
+
+#[tokio::test]
 async fn a_record_of_which_nothing_can_be_read_is_known_from_its_neighbours() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path(), 3, 50, 0).await;
@@ -278,6 +297,9 @@ async fn a_database_that_is_found_damaged_while_it_runs_is_replaced_and_everythi
     complete(&mut away, &mut received, "press", 40).await;
     complete(&mut away, &mut received, "oven", 5).await;
     assert_eq!(received.of("press"), (31..=40).collect::<Vec<u64>>());
+    away.rewind();
+    assert!(is_silent(&mut away).await, "nothing of the damaged database waits any more");
+    assert_eq!(store.status().targets[0].waiting_rows, 0);
     store.close().await;
 
     let store = open(dir.path()).await;
