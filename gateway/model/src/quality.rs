@@ -30,7 +30,7 @@ pub enum Reason {
     Stale,
     /// No answer has been received since the start.
     NotYetRead,
-    /// The answer could not be turned into a value of the tag's type.
+    /// The answer could not be turned into a value of the tag's type, or it is a number by which the device says that it has none.
     InvalidValue,
     /// The expression of a calculated tag has no result (division by zero, logarithm of a negative number).
     NoResult,
