@@ -6,7 +6,7 @@ mod rig;
 
 use std::collections::BTreeSet;
 
-use rig::{Asked, Device, PATIENT, PROFILE, Reply, coil, compile, connect, link_to, poll, register};
+use rig::{Asked, Chance, Device, PATIENT, PROFILE, Reply, coil, compile, connect, link_to, poll, register};
 use tidegate_driver_api::{
     Readings,
     model::{Reading, Value},
@@ -82,40 +82,30 @@ impl Limits {
     }
 }
 
-/// Numbers that look like chance and are the same each time (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u16) -> u16 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u16::try_from((z ^ (z >> 31)) % u64::from(limit)).unwrap()
+fn limits(chance: &mut Chance) -> Limits {
+    Limits {
+        registers: chance.of(&[4, 5, 20, 60, 125]),
+        coils: chance.of(&[8, 9, 17, 100, 2000]),
+        gap: chance.below(20),
+        coil_gap: chance.below(200),
     }
+}
 
-    fn limits(&mut self) -> Limits {
-        let coils = [8, 9, 17, 100, 2000][usize::from(self.below(5))];
-        let registers = [4, 5, 20, 60, 125][usize::from(self.below(5))];
-        Limits { registers, coils, gap: self.below(20), coil_gap: self.below(200) }
-    }
-
-    /// A tag that one request can read, often at an end of its table.
-    fn tag(&mut self, limits: &Limits) -> Drawn {
-        let function = TABLES[usize::from(self.below(4))].1;
-        let (width, most) = match function {
-            1 | 2 => (1, limits.coils),
-            _ => ([1, 2, 4][usize::from(self.below(3))], limits.registers),
-        };
-        let items = (self.below(3) == 0).then(|| 1 + self.below((most / width).min(40)));
-        let last = 65_535 - (width * items.unwrap_or(1) - 1);
-        let address = match self.below(4) {
-            0 => self.below(50),
-            1 => last - self.below(50),
-            _ => last.min(1000 + self.below(400)),
-        };
-        Drawn { function, address, width, items }
-    }
+/// A tag that one request can read, often at an end of its table.
+fn tag(chance: &mut Chance, limits: &Limits) -> Drawn {
+    let (_, function) = chance.of(&TABLES);
+    let (width, most) = match function {
+        1 | 2 => (1, limits.coils),
+        _ => (chance.of(&[1, 2, 4]), limits.registers),
+    };
+    let items = (chance.below(3) == 0).then(|| 1 + chance.below((most / width).min(40)));
+    let last = 65_535 - (width * items.unwrap_or(1) - 1);
+    let address = match chance.below(4) {
+        0 => chance.below(50),
+        1 => last - chance.below(50),
+        _ => last.min(1000 + chance.below(400)),
+    };
+    Drawn { function, address, width, items }
 }
 
 /// A request may be as long as the model bears, ends where a tag ends, and reads no wider gap along than it may.
@@ -135,9 +125,9 @@ fn judge(asked: &Asked, tags: &[Drawn], limits: &Limits) {
 #[tokio::test]
 async fn every_tag_gets_what_stands_at_its_addresses_and_requests_keep_the_limits() {
     for seed in 0..150 {
-        let mut chance = Chance(seed);
-        let limits = chance.limits();
-        let tags: Vec<Drawn> = (0..=chance.below(60)).map(|_| chance.tag(&limits)).collect();
+        let mut chance = Chance::new(seed);
+        let limits = limits(&mut chance);
+        let tags: Vec<Drawn> = (0..=chance.below(60)).map(|_| tag(&mut chance, &limits)).collect();
         let profile = tags.iter().enumerate().map(|(column, tag)| tag.toml(column)).collect::<String>();
         let device = Device::start(|asked| Reply::Send(asked.right())).await;
         let mut compiled = compile(&link_to(device.address, &(limits.toml() + PROFILE + &profile)));

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rig::{ALL, Device, PATIENT, PROFILE, Reply, compile, connect, link_to, poll_with, register};
+use rig::{ALL, Asked, Chance, Device, PATIENT, PROFILE, Reply, compile, connect, link_to, poll_with, register};
 use tidegate_driver_api::{
     Cx, Readings, Session,
     model::{Reading, Reason, Value},
@@ -37,6 +37,11 @@ fn profile(tags: &Tags) -> String {
         .unwrap();
     }
     text
+}
+
+/// Sixty tags, of which some overlap.
+fn tags(chance: &mut Chance) -> Tags {
+    (0..60).map(|_| (chance.below(200), 1 + chance.below(2))).collect()
 }
 
 fn value((address, registers): (u16, u16)) -> Value {
@@ -67,23 +72,12 @@ async fn poll(session: &mut dyn Session, now: Instant, out: &mut Readings) -> us
     poll_with(session, ALL, context, out).await.unwrap()
 }
 
-/// Numbers that look like chance and are the same each time.
-fn chance(seed: u64) -> impl FnMut(u16) -> u16 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move |below| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        u16::try_from(state % u64::from(below)).unwrap()
-    }
-}
-
 #[tokio::test]
 async fn tags_are_good_exactly_when_the_device_has_all_their_addresses() {
     for seed in 1..60 {
-        let mut next = chance(seed);
-        let tags: Tags = (0..60).map(|_| (next(200), 1 + next(2))).collect();
-        let missing: BTreeSet<u16> = (0..next(16)).map(|_| next(202)).collect();
+        let mut chance = Chance::new(seed);
+        let tags = tags(&mut chance);
+        let missing: BTreeSet<u16> = (0..chance.below(16)).map(|_| chance.below(202)).collect();
         let has = |&(address, registers): &(u16, u16)| missing.range(address..address + registers).next().is_none();
         let shared = Arc::new(Mutex::new(missing.clone()));
         let (device, refused) = lacking(Arc::clone(&shared)).await;
@@ -166,4 +160,74 @@ async fn the_line_stays_silent_for_the_turnaround() {
     assert_eq!(poll(session.as_mut(), begun, &mut out).await, 3);
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(80) && took < Duration::from_secs(5), "{took:?}");
+}
+
+/// What a device does that is being put to work.
+struct Moods {
+    missing: BTreeSet<u16>,
+    longest: u16,
+    code: u8,
+    /// Requests until it closes the connection in place of an answer.
+    closes_after: Option<u16>,
+}
+
+impl Moods {
+    const WELL: Moods = Moods { missing: BTreeSet::new(), longest: 125, code: 2, closes_after: None };
+
+    fn change(&mut self, chance: &mut Chance) {
+        match chance.below(8) {
+            0 => self.missing.extend((0..chance.below(30)).map(|_| chance.below(202))),
+            1 => self.missing = (0..202).collect(),
+            2 => self.missing.clear(),
+            3 => self.closes_after = Some(chance.below(10)),
+            4 => self.longest = 4 + chance.below(122),
+            5 => self.code = chance.of(&[2, 3, 4, 10]),
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Reply {
+        self.closes_after = match self.closes_after {
+            Some(0) => {
+                self.closes_after = None;
+                return Reply::SendAndClose(Vec::new());
+            }
+            other => other.map(|left| left - 1),
+        };
+        let addresses = asked.address()..asked.address() + asked.count();
+        let bears = asked.count() <= self.longest && self.missing.range(addresses).next().is_none();
+        Reply::Send(if bears { asked.right() } else { asked.exception(self.code) })
+    }
+}
+
+#[tokio::test]
+async fn a_device_of_changing_moods_never_gives_a_wrong_value_and_is_whole_again_soon() {
+    for seed in 0..60 {
+        let mut chance = Chance::new(seed);
+        let tags = tags(&mut chance);
+        let moods = Arc::new(Mutex::new(Moods::WELL));
+        let answering = Arc::clone(&moods);
+        let device = Device::start(move |asked| answering.lock().unwrap().answer(asked)).await;
+        let mut compiled = compile(&link_to(device.address, &profile(&tags)));
+        let mut out = Readings::new(tags.len());
+        let mut now = Instant::now();
+        for round in 0..50 {
+            match round {
+                0..40 => moods.lock().unwrap().change(&mut chance),
+                _ => *moods.lock().unwrap() = Moods::WELL,
+            }
+            now += Duration::from_secs(if round < 40 { chance.below(100).into() } else { 600 });
+            let mut session = connect(compiled.link.as_mut()).await;
+            out.reset(tags.len());
+            let context = || Cx::new(now, PATIENT, CancellationToken::new());
+            let ended = poll_with(session.as_mut(), ALL, context, &mut out).await;
+            for (column, tag) in tags.iter().enumerate() {
+                match &out.items()[column] {
+                    Reading::Value(read) => assert_eq!(*read, value(*tag), "seed {seed} column {column}"),
+                    Reading::Failed(_) => assert!(round < 43, "seed {seed} column {column}: not whole again"),
+                    Reading::Missing => assert!(ended.is_err(), "seed {seed} column {column}"),
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
+mod chance;
 mod device;
 pub(crate) mod thirty;
 
@@ -13,8 +14,9 @@ use tidegate_driver_api::{
 };
 use tidegate_driver_modbus::ModbusTcp;
 
-pub(crate) use tidegate_driver_api::testkit::within;
+pub(crate) use chance::Chance;
 pub(crate) use device::{Asked, Device, Reply, coil, register};
+pub(crate) use tidegate_driver_api::testkit::within;
 
 /// The first group of the first device.
 pub(crate) const ALL: Poll = Poll { device: 0, group: 0 };
