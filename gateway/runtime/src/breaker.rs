@@ -45,6 +45,11 @@ impl Breaker {
         self.open.map(|open| open.until)
     }
 
+    /// Whether the device has answered the last time.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.failures == 0
+    }
+
     /// The device has answered.
     pub(crate) fn success(&mut self) {
         self.failures = 0;

@@ -5,6 +5,7 @@
 //! large one is a step: it is logged and counted, and the rows after it use the new base.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use tidegate_model::Timestamp;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Beyond this difference between the two clocks, the system clock has been set.
@@ -117,6 +119,28 @@ impl Clock {
     }
 }
 
+/// A deadline for one call after the other. To move it on costs next to nothing, where a new timer for each call would
+/// have to be put into the runtime's books and taken out again.
+#[derive(Debug)]
+pub(crate) struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    /// An alarm for the tasks of the runtime that this is called on.
+    pub(crate) fn new() -> Alarm {
+        Alarm(Box::pin(tokio::time::sleep(Duration::ZERO)))
+    }
+
+    /// Runs `work`, at most until the moment has come; `None` when it was not done by then and has been dropped.
+    pub(crate) async fn until<T>(&mut self, moment: Instant, work: impl Future<Output = T>) -> Option<T> {
+        self.0.as_mut().reset(moment.into());
+        tokio::select! {
+            biased;
+            result = work => Some(result),
+            () = &mut self.0 => None,
+        }
+    }
+}
+
 /// The system's time in milliseconds since 1970.
 fn system_millis() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -152,5 +176,21 @@ mod tests {
         assert_eq!(clock.compare(before - 3_600_000, moment), Difference::Step(-3_600_000));
         assert_eq!(clock.timestamp(moment).as_millis(), before - 3_600_000);
         assert_eq!(clock.steps(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_ends_each_call_at_the_moment_of_that_call() {
+        let mut alarm = Alarm::new();
+        for milliseconds in [60, 5, 30] {
+            let (began, limit) = (Instant::now(), Duration::from_millis(milliseconds));
+            assert_eq!(alarm.until(began + limit, std::future::pending::<()>()).await, None);
+            assert!(began.elapsed() >= limit, "{:?} of {limit:?}", began.elapsed());
+            assert_eq!(alarm.until(Instant::now() + limit, async { 7 }).await, Some(7));
+        }
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            7
+        };
+        assert_eq!(alarm.until(Instant::now() + Duration::from_secs(10), slow).await, Some(7));
     }
 }

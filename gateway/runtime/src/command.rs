@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,11 @@ use tidegate_model::{Name, TagName, Value};
 use tidegate_pipeline::Stages;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{clock::Clock, device::Latest};
+use crate::{
+    clock::Clock,
+    group::{GroupView, Latest},
+    write::{TOO_LATE, not_sent},
+};
 
 /// How long a command may wait for the device when it does not say itself.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
@@ -20,24 +27,31 @@ pub(crate) const LONGEST_TTL: Duration = Duration::from_secs(3600);
 
 /// Commands waiting for one link, at most.
 pub(crate) const QUEUE: usize = 64;
+/// Commands over MQTT that have not been looked at yet, at most: several times a link's queue, so that who sends too many
+/// hears that the queue is full instead of nothing.
+pub(crate) const INBOX: usize = 4 * QUEUE;
 
-/// An order for a link task.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Write these tags, in this order.
-    Write(WriteOrder),
-    /// Tell the latest samples of a device.
-    Latest { device: usize, reply: oneshot::Sender<Vec<Latest>> },
-}
-
-/// Tags to write, checked against the profile.
+/// An order for a link task: tags to write, in this order, checked against the profile.
 #[derive(Debug)]
 pub(crate) struct WriteOrder {
     pub(crate) device: usize,
     pub(crate) items: Vec<WriteItem>,
     /// After this moment the order is not carried out any more.
     pub(crate) expires: Instant,
+    pub(crate) claim: Claim,
     pub(crate) reply: oneshot::Sender<Vec<(TagName, WriteError)>>,
+}
+
+/// Who decides about an order: the link task that carries it out, or the sender that gives it up because its time is over.
+/// Whoever takes it first; so nothing is sent that has been called not sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first who takes it.
+    pub(crate) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// One tag to write: where it is, and the device's own number.
@@ -99,7 +113,9 @@ pub(crate) struct Entry {
     pub(crate) groups: Vec<Arc<Stages>>,
     /// Where each tag is; shared by the devices of one profile.
     pub(crate) tags: Arc<HashMap<TagName, (usize, usize)>>,
-    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) orders: mpsc::Sender<WriteOrder>,
+    /// Where the latest samples are, by group.
+    pub(crate) views: Vec<GroupView>,
 }
 
 impl Directory {
@@ -122,62 +138,94 @@ impl Entry {
         let raw = stages.to_raw(column, &value).map_err(|refusal| WriteError::NotAllowed(refusal.to_string()))?;
         Ok(WriteItem { tag: name, group, column, raw })
     }
+
+    /// The latest sample of every tag.
+    pub(crate) fn latest(&self) -> Vec<Latest> {
+        let mut samples = Vec::new();
+        for view in &self.views {
+            view.latest(&mut samples);
+        }
+        samples
+    }
 }
 
-/// Writes tags of one device and waits until the device has answered. The answer lists what went wrong; empty is success.
+/// A command that is on its way, or has turned out not to be needed.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// What is wrong with the values; empty when they are on their way.
+    refused: Vec<(String, WriteError)>,
+    sent: Option<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    device: String,
+    tags: Vec<TagName>,
+    expires: Instant,
+    claim: Claim,
+    answer: oneshot::Receiver<Vec<(TagName, WriteError)>>,
+}
+
+/// Checks a command and hands it to the link's task. Commands reach the device in the order in which this is called.
 ///
 /// When one value of a command may not be written, none is.
 ///
 /// # Errors
 ///
 /// [`CommandError`] when the command as a whole could not be carried out.
-pub(crate) async fn write(
+pub(crate) fn begin(
     entry: &Entry,
     device: &str,
     values: &serde_json::Map<String, Json>,
     ttl: Duration,
     clock: &Clock,
-) -> Result<Vec<(String, WriteError)>, CommandError> {
+) -> Result<Begun, CommandError> {
     let mut items = Vec::with_capacity(values.len());
-    let mut errors = Vec::new();
+    let mut refused = Vec::new();
     for (tag, value) in values {
         match entry.check(tag, value) {
             Ok(item) => items.push(item),
-            Err(error) => errors.push((tag.clone(), error)),
+            Err(error) => refused.push((tag.clone(), error)),
         }
     }
-    if !errors.is_empty() || items.is_empty() {
-        return Ok(errors);
+    if !refused.is_empty() || items.is_empty() {
+        return Ok(Begun { refused, sent: None });
     }
     let (reply, answer) = oneshot::channel();
-    let expires = clock.now() + ttl.min(LONGEST_TTL);
-    let order = Order::Write(WriteOrder { device: entry.index, items, expires, reply });
-    send(&entry.orders, order, device)?;
-    // The link task keeps to `expires` before it sends; what was sent by then still gets its answer.
-    let patience = expires + DEFAULT_TTL;
-    match clock.until(patience, answer).await {
-        Some(Ok(errors)) => Ok(errors.into_iter().map(|(tag, error)| (tag.to_string(), error)).collect()),
-        Some(Err(_)) => Err(CommandError::Stopping(device.to_owned())),
-        None => Err(CommandError::NoAnswer(device.to_owned())),
-    }
-}
-
-/// Asks the link task for the latest samples of a device.
-pub(crate) async fn latest(entry: &Entry, device: &str, clock: &Clock) -> Result<Vec<Latest>, CommandError> {
-    let (reply, answer) = oneshot::channel();
-    send(&entry.orders, Order::Latest { device: entry.index, reply }, device)?;
-    match clock.until(clock.now() + DEFAULT_TTL, answer).await {
-        Some(Ok(samples)) => Ok(samples),
-        Some(Err(_)) => Err(CommandError::Stopping(device.to_owned())),
-        None => Err(CommandError::NoAnswer(device.to_owned())),
-    }
-}
-
-fn send(orders: &mpsc::Sender<Order>, order: Order, device: &str) -> Result<(), CommandError> {
-    orders.try_send(order).map_err(|error| match error {
+    let (expires, claim) = (clock.now() + ttl.min(LONGEST_TTL), Claim::default());
+    let tags = items.iter().map(|item| item.tag.clone()).collect();
+    let order = WriteOrder { device: entry.index, items, expires, claim: claim.clone(), reply };
+    entry.orders.try_send(order).map_err(|error| match error {
         mpsc::error::TrySendError::Full(_) => CommandError::Busy(device.to_owned()),
         mpsc::error::TrySendError::Closed(_) => CommandError::Stopping(device.to_owned()),
-    })
+    })?;
+    Ok(Begun { refused, sent: Some(Sent { device: device.to_owned(), tags, expires, claim, answer }) })
+}
+
+impl Begun {
+    /// Waits until the device has answered, or the command's time is over. The answer lists what went wrong; empty is success.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] when the command as a whole could not be carried out.
+    pub(crate) async fn answer(self, clock: &Clock) -> Result<Vec<(String, WriteError)>, CommandError> {
+        let Some(mut sent) = self.sent else { return Ok(self.refused) };
+        let answer = match clock.until(sent.expires, &mut sent.answer).await {
+            Some(answer) => answer,
+            None if sent.claim.take() => Ok(not_sent(sent.tags.into_iter(), TOO_LATE)),
+            // It is being sent; what was begun in time still gets its answer.
+            None => match clock.until(sent.expires + DEFAULT_TTL, sent.answer).await {
+                Some(answer) => answer,
+                None => return Err(CommandError::NoAnswer(sent.device)),
+            },
+        };
+        match answer {
+            Ok(errors) => Ok(errors.into_iter().map(|(tag, error)| (tag.to_string(), error)).collect()),
+            // The task has ended. Without a claim it has not sent anything.
+            Err(_) if sent.claim.take() => Err(CommandError::Stopping(sent.device)),
+            Err(_) => Err(CommandError::NoAnswer(sent.device)),
+        }
+    }
 }
 
 /// Arrays in a command have at most this many items.

@@ -56,7 +56,16 @@ pub struct LatencySnapshot {
     pub sum_micros: u64,
 }
 
-/// The counters of one link.
+/// The counters of one device.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceCounters {
+    pub(crate) polls: Counter,
+    pub(crate) failed_polls: Counter,
+    pub(crate) missed_slots: Counter,
+    pub(crate) rows: Counter,
+}
+
+/// The counters of one link, all its devices together.
 #[derive(Debug, Default)]
 pub(crate) struct LinkCounters {
     pub(crate) connects: Counter,

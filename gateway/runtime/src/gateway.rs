@@ -1,29 +1,22 @@
 //! A running gateway: the link tasks, the command path and the sys topics; started, changed and stopped as a whole.
 
-use std::{
-    sync::{Arc, RwLock},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::RwLock};
 
 use tidegate_broker::Broker;
-use tidegate_model::Name;
+use tidegate_model::{Name, Reason, TagName};
 use tidegate_store::{Store, StoreError};
-use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    assembly::{AssembledDevice, AssembledLink, Assembly},
-    backoff::Backoff,
-    breaker::Breaker,
+    assembly::{AssembledLink, Assembly},
     clock::Clock,
-    command::{Directory, Entry, Order, QUEUE},
-    counters::LinkCounters,
-    device::{DeviceTask, Emitter, GroupTask, SharedHealth},
-    handle::{DeviceView, Handle, Inner, LinkView},
-    link::{LinkTask, SharedLinkHealth},
+    command::{Directory, INBOX},
+    handle::{Handle, Inner},
     outputs::{Outputs, Topics},
-    schedule::Schedule,
-    set, sys,
+    running::{Place, RunningDevice, RunningLink},
+    set,
+    status::DeviceState,
+    sys,
 };
 
 /// What a gateway is started with.
@@ -49,17 +42,6 @@ pub struct Gateway {
     links: Vec<RunningLink>,
     cancel: CancellationToken,
     tasks: TaskTracker,
-}
-
-struct RunningLink {
-    name: Name,
-    fingerprint: String,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-    view: LinkView,
-    orders: mpsc::Sender<Order>,
-    /// What the directory needs to know about the devices.
-    devices: Vec<AssembledDevice>,
 }
 
 /// What a reload did.
@@ -90,7 +72,7 @@ impl Gateway {
             topics: topics.clone(),
             tag_topics: options.tag_topics,
         };
-        let inbox = options.broker.subscribe(&topics.set_filter(), QUEUE);
+        let inbox = options.broker.subscribe(&topics.set_filter(), INBOX);
         let handle = Handle::new(Inner {
             id: options.id,
             version: options.version,
@@ -102,7 +84,10 @@ impl Gateway {
             targets: RwLock::new(Vec::new()),
         });
         let mut gateway = Gateway { handle, outputs, links: Vec::new(), cancel, tasks };
-        gateway.start_links(assembly).await?;
+        if let Err(error) = gateway.start_links(assembly.links).await {
+            gateway.stop_links(|_| true).await;
+            return Err(error);
+        }
         gateway.tasks.spawn(clock.follow(gateway.cancel.clone()));
         gateway.tasks.spawn(set::run(inbox, gateway.handle.clone(), gateway.outputs.clone(), gateway.cancel.clone()));
         gateway.tasks.spawn(sys::run(gateway.handle.clone(), gateway.outputs.clone(), gateway.cancel.clone()));
@@ -119,164 +104,108 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When the store cannot give new streams their numbers; links that had to stop are stopped then.
+    /// When the store cannot give new streams their numbers; the links go on as they were then, unless the store has been closed
+    /// in between.
     pub async fn reload(&mut self, assembly: Assembly) -> Result<Reloaded, StoreError> {
-        let mut new = assembly.links;
-        let mut kept = Vec::new();
-        let mut stopped = Vec::new();
-        for link in self.links.drain(..) {
-            let same = new.iter().position(|other| other.name == link.name && other.fingerprint == link.fingerprint);
-            match same {
-                Some(index) => {
-                    new.remove(index);
-                    kept.push(link);
-                }
-                None => stopped.push(link),
-            }
+        let order: Vec<Name> = assembly.links.iter().map(|link| link.name.clone()).collect();
+        let is_same = |running: &RunningLink, new: &AssembledLink| {
+            running.name == new.name && running.fingerprint == new.fingerprint
+        };
+        let (same, new): (Vec<_>, Vec<_>) =
+            assembly.links.into_iter().partition(|new| self.links.iter().any(|running| is_same(running, new)));
+        // The store is asked before anything is stopped: with a disk that is full, the old links go on.
+        for link in &new {
+            self.know_streams(link).await?;
         }
-        let mut result = Reloaded { kept: kept.len(), started: new.len(), stopped: stopped.len() };
-        self.links = kept;
-        for link in &stopped {
-            link.cancel.cancel();
-        }
-        for link in stopped {
-            // A task that panicked has been reported by the runtime; its link is gone either way.
-            let _ = link.task.await;
-        }
-        let started = self.start_links(Assembly { links: new }).await;
-        if started.is_err() {
-            result.started = 0;
-        }
+        let kept: HashSet<Name> = same.into_iter().map(|link| link.name).collect();
+        let gone = self.stop_links(|link| !kept.contains(&link.name)).await;
+        let result = Reloaded { kept: kept.len(), started: new.len(), stopped: gone.links };
+        let started = self.start_links(new).await;
+        self.links.sort_by_key(|link| order.iter().position(|name| *name == link.name));
+        self.publish_directory();
+        self.forget(&gone.devices);
         started.map(|()| result)
     }
 
     /// Stops everything in order and says goodbye on the local broker. The store is left open.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.cancel.cancel();
-        for link in self.links {
-            link.cancel.cancel();
-            // A task that panicked has been reported by the runtime.
-            let _ = link.task.await;
-        }
+        let gone = self.stop_links(|_| true).await;
         self.tasks.close();
         self.tasks.wait().await;
+        let clock = self.handle.clock();
+        let since = clock.timestamp(clock.now());
+        for device in &gone.devices {
+            let reason = Some(Reason::Disconnected.as_str());
+            self.outputs.device_state(&device.name, DeviceState::Offline, reason, since);
+        }
         self.outputs.publisher.publish(self.outputs.topics.gateway_state(), "offline".into(), true);
     }
 
-    async fn start_links(&mut self, assembly: Assembly) -> Result<(), StoreError> {
-        let count = assembly.links.len();
-        for (index, link) in assembly.links.into_iter().enumerate() {
-            let link = self.start_link(link, index, count).await?;
-            self.links.push(link);
+    /// Stops the links that are chosen, all at the same time.
+    async fn stop_links(&mut self, choose: impl Fn(&RunningLink) -> bool) -> Gone {
+        let (chosen, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.links).into_iter().partition(choose);
+        self.links = rest;
+        for link in &chosen {
+            link.cancel();
+        }
+        let mut gone = Gone { links: chosen.len(), devices: Vec::new() };
+        for link in chosen {
+            gone.devices.extend(link.ended(self.handle.clock()).await);
+        }
+        gone
+    }
+
+    async fn start_links(&mut self, links: Vec<AssembledLink>) -> Result<(), StoreError> {
+        let count = links.len();
+        let mut result = Ok(());
+        for (index, link) in links.into_iter().enumerate() {
+            match RunningLink::start(link, Place { index, count }, &self.outputs, self.handle.clock()).await {
+                Ok(link) => self.links.push(link),
+                Err(error) => result = Err(error),
+            }
         }
         self.publish_directory();
+        result
+    }
+
+    /// Lets the store make the streams of a link, should there be new ones.
+    async fn know_streams(&self, link: &AssembledLink) -> Result<(), StoreError> {
+        for device in &link.devices {
+            for group in &device.groups {
+                self.outputs.store.stream(&device.name, &group.name, group.stages.columns()).await?;
+            }
+        }
         Ok(())
     }
 
-    async fn start_link(
-        &self,
-        assembled: AssembledLink,
-        index: usize,
-        count: usize,
-    ) -> Result<RunningLink, StoreError> {
-        let clock = self.handle.clock();
-        let counters = Arc::new(LinkCounters::default());
-        let since = clock.timestamp(clock.now());
-        let health = Arc::new(SharedLinkHealth::new(since));
-        let (orders, receiver) = mpsc::channel(QUEUE);
-        let mut devices = Vec::with_capacity(assembled.devices.len());
-        for device in &assembled.devices {
-            devices.push(self.device_task(device, &assembled, since).await?);
+    /// Takes what is retained about devices and tags that are gone off the local broker.
+    fn forget(&self, stopped: &[RunningDevice]) {
+        let devices = || self.links.iter().flat_map(|link| &link.devices);
+        for device in stopped {
+            let successor = devices().find(|other| other.name == device.name);
+            if successor.is_none() {
+                self.outputs.forget_device(&device.name);
+            }
+            let is_gone = |tag: &&TagName| !successor.is_some_and(|other| other.tags.contains_key(*tag));
+            for tag in device.tags.keys().filter(is_gone) {
+                self.outputs.forget_tag(&device.name, tag);
+            }
         }
-        let views = assembled.devices.iter().zip(&devices).map(|(device, task)| DeviceView {
-            name: device.name.clone(),
-            profile: device.profile.clone(),
-            health: Arc::clone(&task.health),
-        });
-        let view = LinkView {
-            name: assembled.name.clone(),
-            driver: assembled.driver.clone(),
-            health: Arc::clone(&health),
-            counters: Arc::clone(&counters),
-            devices: views.collect(),
-        };
-        let cancel = CancellationToken::new();
-        let task = LinkTask {
-            name: assembled.name.clone(),
-            schedule: staggered(&devices, clock, index, count),
-            devices,
-            orders: receiver,
-            times: assembled.times,
-            health,
-            emitter: Emitter { outputs: self.outputs.clone(), clock: clock.clone(), counters },
-            cancel: cancel.clone(),
-            readings: tidegate_driver_api::Readings::default(),
-            backoff: Backoff::new(assembled.times.retry),
-        };
-        Ok(RunningLink {
-            name: assembled.name,
-            fingerprint: assembled.fingerprint,
-            cancel,
-            task: tokio::spawn(task.run(assembled.link)),
-            view,
-            orders,
-            devices: assembled.devices,
-        })
-    }
-
-    async fn device_task(
-        &self,
-        device: &AssembledDevice,
-        link: &AssembledLink,
-        since: tidegate_model::Timestamp,
-    ) -> Result<DeviceTask, StoreError> {
-        let mut groups = Vec::with_capacity(device.groups.len());
-        for group in &device.groups {
-            let (stream, last_seq) =
-                self.outputs.store.stream(&device.name, &group.name, group.stages.columns()).await?;
-            let topic = self.outputs.topics.data(&device.name, &group.name);
-            let stages = Arc::clone(&group.stages);
-            groups.push(GroupTask::new(group.interval, stages, stream, last_seq, topic));
-        }
-        Ok(DeviceTask {
-            name: device.name.clone(),
-            groups,
-            breaker: Breaker::new(link.times.retry, link.times.timeout),
-            health: Arc::new(SharedHealth::new(since)),
-        })
     }
 
     /// Tells the handle which links and devices there are now.
     fn publish_directory(&self) {
         let mut directory = Directory::default();
         for link in &self.links {
-            for (index, device) in link.devices.iter().enumerate() {
-                let groups = device.groups.iter().map(|group| Arc::clone(&group.stages)).collect();
-                let tags = Arc::clone(&device.tags);
-                directory.add(device.name.clone(), Entry { index, groups, tags, orders: link.orders.clone() });
-            }
+            link.enter(&mut directory);
         }
         self.handle.replace(directory, self.links.iter().map(|link| link.view.clone()).collect());
     }
 }
 
-/// The slots of a link's groups, spread so that neither its devices nor the links of a site are all due at once.
-fn staggered(devices: &[DeviceTask], clock: &Clock, link: usize, links: usize) -> Schedule {
-    let mut schedule = Schedule::default();
-    let start = clock.now();
-    let total = devices.len().max(1) * links.max(1);
-    for (index, device) in devices.iter().enumerate() {
-        let place = index * links.max(1) + link;
-        for (poll, interval) in device.polls(index) {
-            schedule.add(poll, interval, start + part(interval, place, total));
-        }
-    }
-    schedule
-}
-
-/// The `place`-th of `total` equal parts of a time.
-fn part(time: Duration, place: usize, total: usize) -> Duration {
-    let place = u32::try_from(place).unwrap_or(u32::MAX);
-    let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
-    time.mul_f64(f64::from(place) / f64::from(total))
+/// Links that have been stopped.
+struct Gone {
+    links: usize,
+    devices: Vec<RunningDevice>,
 }

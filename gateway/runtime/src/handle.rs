@@ -11,10 +11,10 @@ use tidegate_store::Store;
 
 use crate::{
     clock::Clock,
-    command::{self, CommandError, Directory, WriteError},
-    counters::LinkCounters,
-    device::{Latest, SharedHealth},
-    link::SharedLinkHealth,
+    command::{self, Begun, CommandError, Directory, WriteError},
+    counters::{DeviceCounters, LinkCounters},
+    group::Latest,
+    health::{DeviceHealth, LinkHealth, Shared},
     status::{BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
 pub(crate) struct LinkView {
     pub(crate) name: Name,
     pub(crate) driver: String,
-    pub(crate) health: Arc<SharedLinkHealth>,
+    pub(crate) health: Arc<Shared<LinkHealth>>,
     pub(crate) counters: Arc<LinkCounters>,
     pub(crate) devices: Vec<DeviceView>,
 }
@@ -53,7 +53,8 @@ pub(crate) struct LinkView {
 pub(crate) struct DeviceView {
     pub(crate) name: Name,
     pub(crate) profile: String,
-    pub(crate) health: Arc<SharedHealth>,
+    pub(crate) health: Arc<Shared<DeviceHealth>>,
+    pub(crate) counters: Arc<DeviceCounters>,
 }
 
 impl Handle {
@@ -93,18 +94,27 @@ impl Handle {
         values: &serde_json::Map<String, serde_json::Value>,
         ttl: Option<Duration>,
     ) -> Result<Vec<(String, WriteError)>, CommandError> {
-        let entry = self.entry(device)?;
-        command::write(&entry, device, values, ttl.unwrap_or(command::DEFAULT_TTL), &self.inner.clock).await
+        self.begin_write(device, values, ttl)?.answer(&self.inner.clock).await
     }
 
-    /// The latest sample of every tag of a device.
+    /// Checks a command and hands it to its link, so that commands reach a device in the order of these calls.
+    pub(crate) fn begin_write(
+        &self,
+        device: &str,
+        values: &serde_json::Map<String, serde_json::Value>,
+        ttl: Option<Duration>,
+    ) -> Result<Begun, CommandError> {
+        let entry = self.entry(device)?;
+        command::begin(&entry, device, values, ttl.unwrap_or(command::DEFAULT_TTL), &self.inner.clock)
+    }
+
+    /// The latest sample of every tag of a device. Does not wait for the device or its link.
     ///
     /// # Errors
     ///
-    /// [`CommandError`] when there is no such device or its link does not answer.
+    /// [`CommandError::UnknownDevice`].
     pub async fn latest(&self, device: &str) -> Result<Vec<Latest>, CommandError> {
-        let entry = self.entry(device)?;
-        command::latest(&entry, device, &self.inner.clock).await
+        Ok(self.entry(device)?.latest())
     }
 
     fn entry(&self, device: &str) -> Result<Arc<command::Entry>, CommandError> {
@@ -238,6 +248,10 @@ impl DeviceView {
             reason: health.reason.map(|reason| reason.as_str()),
             since: health.since.as_millis(),
             next_try: health.next_try.map(|time| time.as_millis()),
+            polls: self.counters.polls.get(),
+            failed_polls: self.counters.failed_polls.get(),
+            missed_slots: self.counters.missed_slots.get(),
+            rows: self.counters.rows.get(),
         }
     }
 }

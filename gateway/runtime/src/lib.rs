@@ -15,12 +15,18 @@ mod command;
 mod counters;
 mod device;
 mod gateway;
+mod group;
 mod handle;
+mod health;
 mod link;
+mod outage;
 mod outputs;
+mod poll;
+mod running;
 mod schedule;
 mod set;
 mod status;
+mod supervise;
 mod sys;
 mod write;
 
@@ -28,8 +34,8 @@ pub use assembly::{Assembly, Forecast, assemble};
 pub use clock::Clock;
 pub use command::{CommandError, DEFAULT_TTL, WriteError};
 pub use counters::{LATENCY_BOUNDS_MICROS, LatencySnapshot};
-pub use device::Latest;
 pub use gateway::{Gateway, Options, Reloaded};
+pub use group::Latest;
 pub use handle::{Handle, TargetProbe};
 pub use status::{
     BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,

@@ -2,53 +2,37 @@
 //!
 //! It connects, polls what is due, writes before it polls, turns answers into rows and never stops trying. A session
 //! that is lost is dropped with whatever was on its way, so a late answer is never taken for the next one.
+//!
+//! **Invariant:** nothing a driver does ends the task: a call that does not come back is dropped, a panic is reported and
+//! the connection made anew.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidegate_config::Retry;
-use tidegate_driver_api::{Cause, ConnectFault, Cx, Link, Lost, Next, Poll, Readings, Session, Step};
-use tidegate_model::{Name, Reading, Reason, Timestamp};
+use tidegate_driver_api::{ConnectFault, Cx, Link, Lost, Poll, Readings, Session};
+use tidegate_model::Name;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
-    command::Order,
-    device::{DeviceTask, Emitter},
-    schedule::Schedule,
+    clock::Alarm,
+    command::WriteOrder,
+    device::DeviceTask,
+    group::Emitter,
+    health::{LinkHealth, Shared},
+    schedule::{Due, Schedule},
     status::LinkState,
+    supervise::{self, GRACE},
     write,
 };
 
-/// What the world knows about a link.
-#[derive(Debug, Clone)]
-pub(crate) struct LinkHealth {
-    pub(crate) state: LinkState,
-    pub(crate) since: Timestamp,
-    pub(crate) next_try: Option<Timestamp>,
-    pub(crate) last_error: Option<String>,
-}
-
-/// A link's health where the status can read it.
-#[derive(Debug)]
-pub(crate) struct SharedLinkHealth(Mutex<LinkHealth>);
-
-impl SharedLinkHealth {
-    pub(crate) fn new(since: Timestamp) -> SharedLinkHealth {
-        SharedLinkHealth(Mutex::new(LinkHealth { state: LinkState::Idle, since, next_try: None, last_error: None }))
-    }
-
-    pub(crate) fn get(&self) -> LinkHealth {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut LinkHealth)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
+/// A session that was not used for so long may have been closed without our notice. A write that meets that would have to
+/// be called unknown, so it is sent over a new one.
+const LONG_UNUSED: Duration = Duration::from_secs(30);
 
 /// Times of a link.
 #[derive(Debug, Clone, Copy)]
@@ -58,24 +42,52 @@ pub(crate) struct Times {
     pub(crate) retry: Retry,
 }
 
+impl Times {
+    /// How long the task may take to stop: a write that is on its way still gets its answer.
+    pub(crate) fn to_stop(self) -> Duration {
+        self.timeout + 2 * GRACE
+    }
+}
+
 /// Everything of a link but the connection.
 pub(crate) struct LinkTask {
     pub(crate) name: Name,
     pub(crate) devices: Vec<DeviceTask>,
     pub(crate) schedule: Schedule,
-    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) orders: mpsc::Receiver<WriteOrder>,
     pub(crate) times: Times,
-    pub(crate) health: Arc<SharedLinkHealth>,
+    pub(crate) health: Arc<Shared<LinkHealth>>,
     pub(crate) emitter: Emitter,
     pub(crate) cancel: CancellationToken,
     pub(crate) readings: Readings,
     pub(crate) backoff: Backoff,
+    pub(crate) alarm: Alarm,
+    pub(crate) memory: Memory,
+}
+
+/// What the task remembers from one session to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// An order that came while there was no session; to be carried out over the next one.
+    pub(crate) order: Option<WriteOrder>,
+    /// A poll that was cut short through no fault of its device; to be made again over the next session.
+    pub(crate) again: Option<Poll>,
+    /// When the session brought its last answer; `None` before its first.
+    pub(crate) used: Option<Instant>,
+    /// Whether a pause is over, so that the link is tried though no slot is due.
+    retry: bool,
+    /// Whether the link could not be reached since the last session.
+    pub(crate) cut_off: bool,
+    /// What was last said in the log about a link that cannot be reached; `None` when it was said that it can.
+    pub(crate) warned: Option<String>,
+    /// What was last said in the log about a mistake of the driver or the gateway.
+    pub(crate) reported: Option<String>,
 }
 
 /// What woke a waiting task.
 enum Woken {
     Time,
-    Order(Order),
+    Order(WriteOrder),
     Stop,
 }
 
@@ -88,17 +100,48 @@ enum End {
 }
 
 impl LinkTask {
-    /// Works until cancelled.
+    /// Works until cancelled, and ends soon after that whatever the driver does, as long as it gives its thread back.
     pub(crate) async fn run(mut self, mut link: Box<dyn Link>) {
+        let (name, clock, cancel) = (self.name.clone(), self.emitter.clock.clone(), self.cancel.clone());
+        let patience = self.times.to_stop();
+        let overdue = async {
+            cancel.cancelled().await;
+            clock.sleep(patience).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.keep_working(&mut *link) => {}
+            () = overdue => tracing::warn!(link = %name, "the driver does not stop when it is told to; its call was dropped"),
+        }
+    }
+
+    /// Works until cancelled; begins again after a panic.
+    async fn keep_working(&mut self, link: &mut dyn Link) {
+        while let Err(panic) = supervise::caught(self.work(&mut *link)).await {
+            self.report(&format!("the task of the link panicked: {panic}"));
+            self.memory.cut_off = true;
+            let pause = self.backoff.pause(true, rand::random());
+            if self.wait_out(pause).await == End::Stopped {
+                return;
+            }
+        }
+    }
+
+    async fn work(&mut self, link: &mut dyn Link) {
         while self.wait_until_needed().await {
-            self.change_state(LinkState::Connecting, None);
-            let cx = self.cx(self.times.connect_timeout);
-            let ended = match link.connect(&cx).await {
+            let ended = match self.connect(link).await {
                 Ok(mut session) => {
                     self.connected();
-                    self.serve(&mut *session).await
+                    match self.serve(&mut *session).await {
+                        Ok(end) => end,
+                        Err(_) if self.cancel.is_cancelled() => End::Stopped,
+                        Err(lost) => {
+                            self.lost(&lost);
+                            End::Again
+                        }
+                    }
                 }
-                Err(fault) if fault.cause == Cause::Cancelled => End::Stopped,
+                Err(_) if self.cancel.is_cancelled() => End::Stopped,
                 Err(fault) => {
                     let pause = self.not_connected(&fault);
                     self.wait_out(pause).await
@@ -114,24 +157,39 @@ impl LinkTask {
         Cx::new(self.emitter.clock.now(), timeout, self.cancel.clone())
     }
 
+    fn allows(&self, device: usize, now: Instant) -> bool {
+        self.devices.get(device).is_some_and(|device| device.breaker.allows(now))
+    }
+
     /// Waits, without a connection, until there is something to poll or to write. False when cancelled.
     async fn wait_until_needed(&mut self) -> bool {
-        loop {
+        let retry = std::mem::take(&mut self.memory.retry);
+        while !self.cancel.is_cancelled() {
             let now = self.emitter.clock.now();
-            if self.schedule.next_due().is_some_and(|due| due <= now) {
-                if self.devices.iter().any(|device| device.breaker.allows(now)) {
-                    return true;
+            if self.memory.order.is_some() || self.memory.again.is_some() {
+                return true;
+            }
+            if retry && self.devices.iter().any(|device| device.breaker.allows(now)) {
+                return true;
+            }
+            match self.schedule.peek(now) {
+                Some(poll) if self.allows(poll.device, now) => return true,
+                Some(_) => {
+                    self.skip_next(now);
+                    continue;
                 }
-                self.skip_due(now);
-                self.change_state(LinkState::Idle, None);
-                continue;
+                None => self.change_state(LinkState::Idle, None),
             }
             match self.wait(self.schedule.next_due()).await {
                 Woken::Time => {}
-                Woken::Order(order) => self.answer_without_session(order),
+                Woken::Order(order) if self.allows(order.device, self.emitter.clock.now()) => {
+                    self.memory.order = Some(order);
+                }
+                Woken::Order(order) => write::refuse(order, write::LEFT_ALONE),
                 Woken::Stop => return false,
             }
         }
+        false
     }
 
     /// Waits out a pause; slots that pass are missed and orders get their refusal.
@@ -142,11 +200,13 @@ impl LinkTask {
         loop {
             match self.wait(Some(until)).await {
                 Woken::Time => break,
-                Woken::Order(order) => self.answer_without_session(order),
+                Woken::Order(order) => write::refuse(order, &self.last_error()),
                 Woken::Stop => return End::Stopped,
             }
         }
-        self.skip_due(self.emitter.clock.now());
+        let now = self.emitter.clock.now();
+        while self.skip_next(now) {}
+        self.memory.retry = true;
         End::Again
     }
 
@@ -166,188 +226,91 @@ impl LinkTask {
         }
     }
 
-    /// Counts every slot that is due as missed.
-    fn skip_due(&mut self, now: Instant) {
-        while let Some(due) = self.schedule.take(now) {
-            self.emitter.counters.missed_slots.add(due.missed + 1);
+    /// Makes the next poll that is due.
+    async fn poll_next(&mut self, session: &mut dyn Session, now: Instant) -> Result<(), Lost> {
+        let Some(Due { poll, missed, extra }) = self.schedule.take(now) else { return Ok(()) };
+        self.missed(poll.device, missed);
+        if extra && !self.devices.get(poll.device).is_some_and(|device| device.needs_extra(poll.group)) {
+            // It has been read in its slot meanwhile.
+            return Ok(());
+        }
+        self.poll(session, poll).await
+    }
+
+    /// Lets the next poll that is due pass. False when none is.
+    fn skip_next(&mut self, now: Instant) -> bool {
+        let Some(due) = self.schedule.take(now) else { return false };
+        self.missed(due.poll.device, due.missed_if_skipped());
+        let next_try = self.devices.get(due.poll.device).and_then(|device| device.breaker.next_try());
+        if let Some(next_try) = next_try.filter(|next_try| due.extra && *next_try > now) {
+            self.schedule.add_extra(due.poll, next_try);
+        }
+        true
+    }
+
+    /// Counts slots that pass without a poll.
+    pub(crate) fn missed(&self, device: usize, slots: u64) {
+        self.emitter.counters.missed_slots.add(slots);
+        if let Some(device) = self.devices.get(device) {
+            device.counters.missed_slots.add(slots);
         }
     }
 
-    fn connected(&mut self) {
-        self.emitter.counters.connects.add(1);
-        self.backoff.reset();
-        let was = self.health.get();
-        self.change_state(LinkState::Online, None);
-        if was.last_error.is_some() {
-            tracing::debug!(link = %self.name, "link is connected");
-        }
-    }
-
-    /// Tells everybody that the link cannot be reached; returns how long to wait before the next try.
-    fn not_connected(&mut self, fault: &ConnectFault) -> Duration {
-        self.emitter.counters.connect_failures.add(1);
-        let pause = self.backoff.pause(fault.retry_soon, rand::random());
-        if self.note_error(fault.to_string()) {
-            tracing::warn!(
-                link = %self.name,
-                error = %fault.detail,
-                "link cannot be reached; its devices are offline and it is tried again for ever"
-            );
-        }
-        for device in &mut self.devices {
-            let known = device.health.get();
-            if known.reason != Some(Reason::Disconnected) || known.state.is_none() {
-                device.emit_all_bad(Reason::Disconnected, &mut self.readings, &self.emitter);
+    async fn connect<'link>(&mut self, link: &'link mut dyn Link) -> Result<Box<dyn Session + 'link>, ConnectFault> {
+        self.change_state(LinkState::Connecting, None);
+        let cx = self.cx(self.times.connect_timeout);
+        match supervise::call(&mut self.alarm, &cx, async { link.connect(&cx).await }).await {
+            Ok(result) => result,
+            Err(given_up) => {
+                let Lost { cause, detail } = self.given_up(&given_up);
+                Err(ConnectFault { cause, detail, retry_soon: true })
             }
-            device.unreachable(&self.emitter);
         }
-        pause
-    }
-
-    /// Keeps an error for the status. True when it is another one than before.
-    fn note_error(&self, error: String) -> bool {
-        let mut new = false;
-        self.health.change(|health| {
-            new = health.last_error.as_ref() != Some(&error);
-            health.last_error = Some(error);
-        });
-        new
-    }
-
-    fn change_state(&self, state: LinkState, next_try: Option<Timestamp>) {
-        let now = self.emitter.clock.timestamp(self.emitter.clock.now());
-        self.health.change(|health| {
-            if health.state != state {
-                health.since = now;
-            }
-            health.state = state;
-            health.next_try = next_try;
-        });
     }
 
     /// Polls and writes over one session until it is lost or the gateway stops.
-    async fn serve(&mut self, session: &mut dyn Session) -> End {
-        loop {
+    async fn serve(&mut self, session: &mut dyn Session) -> Result<End, Lost> {
+        if let Some(order) = self.memory.order.take() {
+            write::carry_out(self, session, order).await?;
+        }
+        if let Some(poll) = self.memory.again.take() {
+            if self.allows(poll.device, self.emitter.clock.now()) {
+                self.poll(session, poll).await?;
+            } else {
+                self.missed(poll.device, 1);
+            }
+        }
+        while !self.cancel.is_cancelled() {
             let now = self.emitter.clock.now();
-            let Some(due) = self.schedule.take(now) else {
-                match self.wait(self.schedule.next_due()).await {
-                    Woken::Stop => return End::Stopped,
-                    Woken::Time => continue,
-                    Woken::Order(order) => match self.carry_out(session, order).await {
-                        Ok(()) => continue,
-                        Err(lost) => return self.lost(&lost),
-                    },
+            if let Some(poll) = self.schedule.peek(now) {
+                if self.allows(poll.device, now) {
+                    self.poll_next(session, now).await?;
+                } else {
+                    self.skip_next(now);
                 }
-            };
-            self.emitter.counters.missed_slots.add(due.missed);
-            if !self.devices.get(due.poll.device).is_some_and(|device| device.breaker.allows(now)) {
-                self.emitter.counters.missed_slots.add(1);
                 continue;
             }
-            if let Err(lost) = self.poll(session, due.poll).await {
-                return self.lost(&lost);
+            match self.wait(self.schedule.next_due()).await {
+                Woken::Time => {}
+                Woken::Order(order) if self.is_long_unused() => {
+                    self.memory.order = Some(order);
+                    return Ok(End::Again);
+                }
+                Woken::Order(order) => write::carry_out(self, session, order).await?,
+                Woken::Stop => break,
             }
         }
+        Ok(End::Stopped)
     }
 
-    fn lost(&mut self, lost: &Lost) -> End {
-        if lost.cause == Cause::Cancelled {
-            return End::Stopped;
-        }
-        self.emitter.counters.lost(lost.cause);
-        if self.note_error(lost.to_string()) {
-            tracing::debug!(link = %self.name, error = %lost, "session ended; connecting anew");
-        }
-        End::Again
-    }
-
-    /// Polls one group of one device, request by request; orders are carried out in between.
-    async fn poll(&mut self, session: &mut dyn Session, poll: Poll) -> Result<(), Lost> {
-        let columns = self.devices.get(poll.device).map_or(0, |device| device.columns(poll.group));
-        let mut readings = std::mem::take(&mut self.readings);
-        readings.reset(columns);
-        let result = self.requests(session, poll, &mut readings).await;
-        self.finish_poll(poll, &result, &mut readings, columns);
-        self.readings = readings;
-        result
-    }
-
-    async fn requests(&mut self, session: &mut dyn Session, poll: Poll, out: &mut Readings) -> Result<(), Lost> {
-        let mut step = Step::FIRST;
-        loop {
-            while let Ok(order) = self.orders.try_recv() {
-                self.carry_out(session, order).await?;
-            }
-            let cx = self.cx(self.times.timeout);
-            let next = session.read(&cx, poll, step, out).await;
-            self.emitter.counters.requests.add(1);
-            self.emitter.counters.latency.observe(self.emitter.clock.now().saturating_duration_since(cx.now()));
-            match next? {
-                Next::Request(next) => step = next,
-                Next::Done => return Ok(()),
-            }
-        }
-    }
-
-    /// Makes the row of a poll, whatever came of it, and lets the breaker know.
-    fn finish_poll(&mut self, poll: Poll, result: &Result<(), Lost>, readings: &mut Readings, columns: usize) {
-        let Some(device) = self.devices.get_mut(poll.device) else { return };
-        self.emitter.counters.polls.add(1);
-        let failure = match result {
-            Ok(()) if silent(readings) => Some(Reason::Timeout),
-            Ok(()) => None,
-            Err(lost) if lost.cause == Cause::Cancelled => return,
-            Err(lost) => Some(reason_of(lost.cause)),
-        };
-        match failure {
-            None => device.answered(readings, &self.emitter),
-            Some(reason) => {
-                self.emitter.counters.failed_polls.add(1);
-                readings.fail_missing(0..columns, reason);
-                device.failed(reason, self.emitter.clock.now(), &self.emitter);
-            }
-        }
-        device.emit(poll.group, readings, &self.emitter);
-    }
-
-    async fn carry_out(&mut self, session: &mut dyn Session, order: Order) -> Result<(), Lost> {
-        match order {
-            Order::Latest { device, reply } => {
-                self.tell_latest(device, reply);
-                Ok(())
-            }
-            Order::Write(order) => write::carry_out(self, session, order).await,
-        }
-    }
-
-    fn answer_without_session(&mut self, order: Order) {
-        match order {
-            Order::Latest { device, reply } => self.tell_latest(device, reply),
-            Order::Write(order) => {
-                let why = self.health.get().last_error.unwrap_or_else(|| "the link is not connected".to_owned());
-                write::refuse(order, &why);
-            }
-        }
-    }
-
-    fn tell_latest(&self, device: usize, reply: tokio::sync::oneshot::Sender<Vec<crate::device::Latest>>) {
-        let latest = self.devices.get(device).map(DeviceTask::latest).unwrap_or_default();
-        // Nobody waits for the answer any more: nothing to do.
-        let _ = reply.send(latest);
+    fn is_long_unused(&self) -> bool {
+        self.memory.used.is_some_and(|used| self.emitter.clock.now().duration_since(used) >= LONG_UNUSED)
     }
 }
 
-/// Whether a poll brought nothing but silence, as behind a gateway that answers for devices it cannot reach.
-fn silent(readings: &Readings) -> bool {
-    let mut failed = readings.items().iter().filter(|reading| **reading != Reading::Missing).peekable();
-    failed.peek().is_some() && failed.all(|reading| *reading == Reading::Failed(Reason::Timeout))
-}
-
-/// The reason that the tags of a poll get when its session was lost.
-fn reason_of(cause: Cause) -> Reason {
-    match cause {
-        Cause::Timeout => Reason::Timeout,
-        Cause::Closed | Cause::Cancelled => Reason::Disconnected,
-        Cause::Mismatch | Cause::Malformed => Reason::DeviceFault,
-    }
+/// The `place`-th of `total` equal parts of a time.
+pub(crate) fn part(time: Duration, place: usize, total: usize) -> Duration {
+    let place = u32::try_from(place).unwrap_or(u32::MAX);
+    let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
+    time.mul_f64(f64::from(place) / f64::from(total))
 }

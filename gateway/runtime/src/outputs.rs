@@ -104,6 +104,18 @@ impl Outputs {
         let payload = serde_json::json!({ "state": state, "reason": reason, "since": since.as_millis() });
         self.publisher.publish(self.topics.device_state(device), payload.to_string().into(), true);
     }
+
+    /// Takes what is retained about the state of a device that is gone off the broker.
+    pub(crate) fn forget_device(&self, device: &Name) {
+        self.publisher.publish(self.topics.device_state(device), Bytes::new(), true);
+    }
+
+    /// Takes what is retained about a tag that is gone off the broker.
+    pub(crate) fn forget_tag(&self, device: &Name, tag: &TagName) {
+        if self.tag_topics {
+            self.publisher.publish(self.topics.tag(device, tag), Bytes::new(), true);
+        }
+    }
 }
 
 #[cfg(test)]

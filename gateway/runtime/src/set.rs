@@ -1,17 +1,22 @@
 //! Commands that arrive over MQTT: `…/<device>/set` in, `…/<device>/set/reply` out.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tidegate_broker::{Inbox, Message};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{command::WriteError, handle::Handle, outputs::Outputs};
+use crate::{
+    command::{Begun, WriteError},
+    handle::Handle,
+    outputs::Outputs,
+};
 
-/// Commands worked on at the same time, at most; more wait in the inbox.
-const AT_ONCE: usize = 64;
+/// Commands that wait for their devices, of all links together, at most. Far more than one link takes, so that a link that is
+/// busy does not hold up the commands of the others.
+const AT_ONCE: usize = 1024;
 /// A command has at most this many bytes.
 const LONGEST_COMMAND: usize = 64 * 1024;
 
@@ -27,43 +32,73 @@ struct Command {
     ttl: Option<String>,
 }
 
+/// Where the answer to a command goes.
+struct Reply {
+    id: Json,
+    device: String,
+    topic: String,
+    correlation: Option<bytes::Bytes>,
+}
+
 /// Takes commands until cancelled.
 pub(crate) async fn run(mut inbox: Inbox, handle: Handle, outputs: Outputs, cancel: CancellationToken) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut work = JoinSet::new();
     loop {
         let message = tokio::select! {
+            biased;
             () = cancel.cancelled() => break,
             Some(_) = work.join_next() => continue,
             message = inbox.recv() => message,
         };
         let Some(message) = message else { break };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let (handle, outputs) = (handle.clone(), outputs.clone());
-        work.spawn(async move {
-            answer(message, &handle, &outputs).await;
-            drop(place);
-        });
+        let has_room = work.len() < AT_ONCE;
+        // Begun here and not in a task of its own: two commands to one tag must reach the device in their order.
+        let Some((reply, begun)) = begin(message, &handle, &outputs, has_room) else { continue };
+        match begun {
+            Err(why) => reply.send(&Err(why), &outputs),
+            Ok(begun) => {
+                let (clock, outputs) = (handle.clock().clone(), outputs.clone());
+                work.spawn(async move {
+                    let result = begun.answer(&clock).await;
+                    reply.send(&result.map_err(|error| error.to_string()), &outputs);
+                });
+            }
+        }
     }
     // Orders that are on their way get their answer from the link tasks, which stop by themselves.
     while work.join_next().await.is_some() {}
 }
 
-async fn answer(message: Message, handle: &Handle, outputs: &Outputs) {
-    let Some(device) = outputs.topics.device_of_set(&message.topic) else { return };
-    let (id, result) = match parse(&message.payload) {
+/// Reads a command and hands it to its link; what cannot be, is what is wrong with it. `None` for a topic that is no device's.
+fn begin(
+    message: Message,
+    handle: &Handle,
+    outputs: &Outputs,
+    has_room: bool,
+) -> Option<(Reply, Result<Begun, String>)> {
+    let device = outputs.topics.device_of_set(&message.topic)?.to_owned();
+    let topic = message.response_topic.unwrap_or_else(|| outputs.topics.set_reply(&device));
+    let (id, begun) = match parse(&message.payload) {
+        Ok((command, _)) if !has_room => {
+            (command.id, Err("too many commands are waiting; send it again later".to_owned()))
+        }
         Ok((command, ttl)) => {
-            let result = handle.write(device, &command.values, ttl).await;
-            (command.id, result.map_err(|error| error.to_string()))
+            let begun = handle.begin_write(&device, &command.values, ttl);
+            (command.id, begun.map_err(|error| error.to_string()))
         }
         Err((id, why)) => (id, Err(why)),
     };
-    let reply = reply(&id, &result);
-    if let Err(why) = &result {
-        tracing::info!(device, why, "command over MQTT was not carried out");
+    Some((Reply { id, device, topic, correlation: message.correlation }, begun))
+}
+
+impl Reply {
+    fn send(self, result: &Result<Vec<(String, WriteError)>, String>, outputs: &Outputs) {
+        if let Err(why) = result {
+            tracing::info!(device = self.device, why, "command over MQTT was not carried out");
+        }
+        let payload = reply(&self.id, result);
+        outputs.publisher.reply(&self.topic, payload.to_string().into(), self.correlation);
     }
-    let topic = message.response_topic.unwrap_or_else(|| outputs.topics.set_reply(device));
-    outputs.publisher.reply(&topic, reply.to_string().into(), message.correlation);
 }
 
 /// Reads a command; on failure the id comes back as far as it could be read.

@@ -39,7 +39,7 @@ pub enum LinkState {
     Online,
     /// Waiting before the next try.
     BackingOff,
-    /// There is nothing to do: no device, or every device is left alone for a while.
+    /// Not connected, because there is nothing to do: no device, nothing due, or every device is left alone for a while.
     Idle,
 }
 
@@ -133,6 +133,14 @@ pub struct DeviceStatus {
     /// When a device that is left alone is tried again, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_try: Option<i64>,
+    /// Polls made.
+    pub polls: u64,
+    /// Polls in which it did not answer.
+    pub failed_polls: u64,
+    /// Slots that passed without a poll.
+    pub missed_slots: u64,
+    /// Rows made.
+    pub rows: u64,
 }
 
 /// One target.

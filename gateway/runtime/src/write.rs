@@ -1,36 +1,40 @@
 //! Carrying out a write: at most once, before its time is up, and never called failed when it is unknown.
 
-use tidegate_driver_api::{Lost, Poll, Session, Written};
+use tidegate_driver_api::{Cx, Lost, Poll, Session, Written};
 use tidegate_model::TagName;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     command::{WriteError, WriteItem, WriteOrder},
     link::LinkTask,
+    poll::reason_of,
+    supervise,
 };
 
-/// Writes the tags of an order one after the other and answers it.
+/// What is answered for a device that is left alone.
+pub(crate) const LEFT_ALONE: &str = "the device does not answer and is left alone until its next try";
+
+/// Writes the tags of an order one after the other and answers it, unless it has been given up by its sender.
 ///
 /// # Errors
 ///
 /// [`Lost`] when the session is over; the order has been answered by then.
 pub(crate) async fn carry_out(task: &mut LinkTask, session: &mut dyn Session, order: WriteOrder) -> Result<(), Lost> {
-    let WriteOrder { device, items, expires, reply } = order;
+    if !order.claim.take() {
+        return Ok(());
+    }
+    let WriteOrder { device, items, expires, reply, .. } = order;
     let mut errors = Vec::new();
     let mut lost = None;
-    if let Some(why) = left_alone(task, device) {
-        errors = refusals(items, &why);
-    } else {
-        for item in items {
-            if lost.is_some() {
-                errors.push((item.tag, WriteError::NotSent("the connection was lost before".to_owned())));
-            } else if task.emitter.clock.now() >= expires {
-                errors.push((item.tag, WriteError::NotSent("its time to live was over".to_owned())));
-            } else if let Err(error) = one(task, session, device, &item, &mut lost).await {
-                errors.push((item.tag, error));
-            }
+    for item in items {
+        let written = match why_not(task, device, expires, lost.is_some()) {
+            Some(why) => Err(WriteError::NotSent(why.to_owned())),
+            None => one(task, session, device, &item, &mut lost).await,
+        };
+        if let Err(error) = written {
+            errors.push((item.tag, error));
         }
     }
-    task.emitter.counters.failed_writes.add(u64::try_from(errors.len()).unwrap_or(u64::MAX));
     // Nobody waits for the answer any more: nothing to do.
     let _ = reply.send(errors);
     match lost {
@@ -38,6 +42,25 @@ pub(crate) async fn carry_out(task: &mut LinkTask, session: &mut dyn Session, or
         Some(lost) => Err(lost),
     }
 }
+
+/// Why nothing is sent to the device now, if so.
+fn why_not(task: &LinkTask, device: usize, expires: std::time::Instant, lost: bool) -> Option<&'static str> {
+    let now = task.emitter.clock.now();
+    if lost {
+        Some("the connection was lost before")
+    } else if task.cancel.is_cancelled() {
+        Some("the link is being stopped")
+    } else if now >= expires {
+        Some(TOO_LATE)
+    } else if task.devices.get(device).is_some_and(|device| !device.breaker.allows(now)) {
+        Some(LEFT_ALONE)
+    } else {
+        None
+    }
+}
+
+/// What is answered when nothing was sent in time.
+pub(crate) const TOO_LATE: &str = "its time to live was over";
 
 /// Writes one tag.
 async fn one(
@@ -47,40 +70,42 @@ async fn one(
     item: &WriteItem,
     session_lost: &mut Option<Lost>,
 ) -> Result<(), WriteError> {
-    let cx = task.cx(task.times.timeout);
     let Some(writer) = session.writer() else {
         return Err(WriteError::NotSent("the driver of this link cannot write".to_owned()));
     };
     task.emitter.counters.writes.add(1);
+    // A stop does not cut a write short: the answer would be lost, and with it what is known of the device.
+    let cx = Cx::new(task.emitter.clock.now(), task.times.timeout, CancellationToken::new());
     let poll = Poll { device, group: item.group };
-    match writer.write(&cx, poll, item.column, &item.raw).await {
-        Ok(Written::Confirmed) => Ok(()),
-        Ok(Written::Refused(why)) => Err(WriteError::RefusedByDevice(why)),
-        Ok(Written::Unknown(why)) => Err(WriteError::Unknown(why)),
-        Err(lost) => {
-            if let Some(device) = task.devices.get_mut(device) {
-                device.failed(tidegate_model::Reason::Timeout, task.emitter.clock.now(), &task.emitter);
+    let call = async { writer.write(&cx, poll, item.column, &item.raw).await };
+    let result = supervise::call(&mut task.alarm, &cx, call).await;
+    let result = match result.unwrap_or_else(|given_up| Err(task.given_up(&given_up))) {
+        Ok(written) => {
+            task.memory.used = Some(task.emitter.clock.now());
+            match written {
+                Written::Confirmed => return Ok(()),
+                Written::Refused(why) => WriteError::RefusedByDevice(why),
+                Written::Unknown(why) => WriteError::Unknown(why),
             }
+        }
+        Err(lost) => {
+            task.device_failed(device, reason_of(lost.cause));
             let error = WriteError::Unknown(lost.detail.clone());
             *session_lost = Some(lost);
-            Err(error)
+            error
         }
-    }
-}
-
-/// Why nothing is sent to this device now, if it is being left alone.
-fn left_alone(task: &LinkTask, device: usize) -> Option<String> {
-    let device = task.devices.get(device)?;
-    (!device.breaker.allows(task.emitter.clock.now()))
-        .then(|| "the device does not answer and is left alone until its next try".to_owned())
+    };
+    task.emitter.counters.failed_writes.add(1);
+    Err(result)
 }
 
 /// Answers an order that cannot be sent.
 pub(crate) fn refuse(order: WriteOrder, why: &str) {
     // Nobody waits for the answer any more: nothing to do.
-    let _ = order.reply.send(refusals(order.items, why));
+    let _ = order.reply.send(not_sent(order.items.into_iter().map(|item| item.tag), why));
 }
 
-fn refusals(items: Vec<WriteItem>, why: &str) -> Vec<(TagName, WriteError)> {
-    items.into_iter().map(|item| (item.tag, WriteError::NotSent(why.to_owned()))).collect()
+/// The answer for tags that were not sent.
+pub(crate) fn not_sent(tags: impl Iterator<Item = TagName>, why: &str) -> Vec<(TagName, WriteError)> {
+    tags.map(|tag| (tag, WriteError::NotSent(why.to_owned()))).collect()
 }

@@ -1,0 +1,168 @@
+//! One group of one device: from readings to the next row of its stream, and what it said last.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tidegate_driver_api::Readings;
+use tidegate_model::{Reading, Reason, Row, Slot, Stream, TagName, Timestamp};
+use tidegate_pipeline::{Stages, State, plausible_device_time};
+
+use crate::{
+    clock::Clock,
+    counters::{DeviceCounters, LinkCounters},
+    health::Shared,
+    outputs::{Outputs, PayloadSize},
+};
+
+/// What a link task needs to turn readings into rows.
+pub(crate) struct Emitter {
+    pub(crate) outputs: Outputs,
+    pub(crate) clock: Clock,
+    pub(crate) counters: Arc<LinkCounters>,
+}
+
+/// One group of one device, ready to be polled.
+pub(crate) struct GroupTask {
+    pub(crate) interval: Duration,
+    stages: Arc<Stages>,
+    view: GroupView,
+    last_seq: u64,
+    topic: Bytes,
+    size: PayloadSize,
+    /// Why some tag had no value in the last poll.
+    trouble: Option<Reason>,
+    /// Why no tag had a value in the last poll.
+    dark: Option<Reason>,
+}
+
+/// A group where its latest samples can be read.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupView {
+    stream: Arc<Stream>,
+    seen: Arc<Shared<Seen>>,
+}
+
+/// What a group said last.
+#[derive(Debug)]
+struct Seen {
+    state: State,
+    /// When the group was last polled.
+    polled: Option<Timestamp>,
+}
+
+/// The latest sample of one tag.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The tag.
+    pub tag: TagName,
+    /// Its value and quality; never [`Slot::Unchanged`], except for tags that are only written.
+    pub slot: Slot,
+    /// When its group was last polled; `None` before the first time.
+    pub time: Option<Timestamp>,
+    /// Its unit.
+    pub unit: Option<String>,
+}
+
+impl GroupView {
+    /// The latest sample of every tag of the group.
+    pub(crate) fn latest(&self, out: &mut Vec<Latest>) {
+        self.seen.with(|seen| {
+            out.extend(self.stream.columns().iter().zip(seen.state.latest()).map(|(column, slot)| Latest {
+                tag: column.name.clone(),
+                slot: slot.clone(),
+                time: seen.polled,
+                unit: column.unit.clone(),
+            }));
+        });
+    }
+}
+
+impl GroupTask {
+    /// A group whose stream ends with row `last_seq` so far.
+    pub(crate) fn new(
+        interval: Duration,
+        stages: Arc<Stages>,
+        stream: Arc<Stream>,
+        last_seq: u64,
+        topic: String,
+    ) -> GroupTask {
+        let seen = Seen { state: State::new(&stages), polled: None };
+        let view = GroupView { stream, seen: Arc::new(Shared::new(seen)) };
+        let size = PayloadSize::default();
+        let dark = Some(Reason::NotYetRead);
+        GroupTask { interval, stages, view, last_seq, topic: topic.into(), size, trouble: None, dark }
+    }
+
+    /// Where the latest samples can be read.
+    pub(crate) fn view(&self) -> GroupView {
+        self.view.clone()
+    }
+
+    /// How many columns the group has.
+    pub(crate) fn columns(&self) -> usize {
+        self.view.stream.columns().len()
+    }
+
+    /// Why some tag had no value in the last poll.
+    pub(crate) fn trouble(&self) -> Option<Reason> {
+        self.trouble
+    }
+
+    /// Why no tag had a value in the last poll.
+    pub(crate) fn dark(&self) -> Option<Reason> {
+        self.dark
+    }
+
+    /// Turns the readings of one poll into a row, if there is something to report, and sends it on its way.
+    pub(crate) fn emit(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
+        self.note(readings.items());
+        let now = emitter.clock.now();
+        let time = emitter.clock.timestamp(now);
+        let own_time = readings.device_time().and_then(|own| plausible_device_time(own, time));
+        let since_start = emitter.clock.since_start(now);
+        let outcome = self.view.seen.with(|seen| {
+            seen.polled = Some(time);
+            self.stages.run(&mut seen.state, readings.items_mut(), since_start, time)
+        });
+        let Some(outcome) = outcome else { return };
+        let seq = self.last_seq + 1;
+        let values = outcome.slots.iter().filter(|slot| slot.value().is_some()).count();
+        let row = Row {
+            stream: Arc::clone(&self.view.stream),
+            seq,
+            time,
+            device_time: own_time.or(outcome.device_time),
+            slots: outcome.slots,
+        };
+        let bytes = emitter.outputs.row(&self.topic, row, &mut self.size);
+        // Only now: a number whose row got nowhere would be a hole.
+        self.last_seq = seq;
+        counters.rows.add(1);
+        emitter.counters.rows.add(1);
+        emitter.counters.values.add(u64::try_from(values).unwrap_or(u64::MAX));
+        emitter.counters.payload_bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Makes a row in which every tag that is read from the device is bad for this reason.
+    pub(crate) fn emit_bad(
+        &mut self,
+        reason: Reason,
+        readings: &mut Readings,
+        emitter: &Emitter,
+        counters: &DeviceCounters,
+    ) {
+        let columns = self.columns();
+        readings.reset(columns);
+        readings.fail_missing(0..columns, reason);
+        self.emit(readings, emitter, counters);
+    }
+
+    fn note(&mut self, readings: &[Reading]) {
+        self.trouble = readings.iter().find_map(|reading| match reading {
+            Reading::Failed(reason) => Some(*reason),
+            Reading::Missing | Reading::Value(_) => None,
+        });
+        let has_value = readings.iter().any(|reading| matches!(reading, Reading::Value(_)));
+        self.dark = if has_value { None } else { self.trouble };
+    }
+}
