@@ -1,6 +1,9 @@
 //! The keys of a tag that are the pipeline's: scale, texts, range, deadband and limits of writes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use crate::{
     Access, At, Deadband, FromNode, Kind, Node, Range, Report, Scaling, Table, Tag, Threshold, from_node::wrong_kind,
@@ -48,6 +51,7 @@ pub(super) fn scaling(table: &Table, report: &mut Report) -> Option<At<Scaling>>
 pub(super) fn texts(table: &Table, access: Access, report: &mut Report) -> Option<At<Vec<(i64, String)>>> {
     let inner = table.inner("texts", "texts", "{ 0 = \"off\", 1 = \"on\" }", report)?;
     let mut texts: Vec<(i64, String)> = Vec::new();
+    let mut known = HashSet::new();
     let mut numbers: HashMap<String, i64> = HashMap::new();
     for (key, key_origin, node) in inner.entries() {
         let Ok(number) = key.parse::<i64>() else {
@@ -60,6 +64,11 @@ pub(super) fn texts(table: &Table, access: Access, report: &mut Report) -> Optio
             report.error(&node.origin, message, None);
             continue;
         };
+        // `1` and `01` are two keys and one number.
+        if !known.insert(number) {
+            report.error(key_origin, format!("{number} has a text already"), Some("keep one of the two".to_owned()));
+            continue;
+        }
         if let Some(first) = numbers.insert(text.clone(), number)
             && access != Access::Read
         {
