@@ -128,6 +128,7 @@ async fn main() -> Result<()> {
     println!("buckets: {:?}", times.buckets);
     println!("transactions: {}, fsyncs: {}", status.commits, status.fsyncs);
     println!("pending at most: {} KiB, dropped {:?}", status.pending_bytes_high / 1024, status.dropped);
+    drain(&store, rate * seconds, width).await?;
     store.close().await;
     let file = std::fs::metadata(dir.join("store.db"))?.len();
     println!(
@@ -136,6 +137,23 @@ async fn main() -> Result<()> {
         ratio(file, values),
         ratio(written, values)
     );
+    Ok(())
+}
+
+/// How fast a target that comes late gets everything from the disk.
+async fn drain(store: &Store, rows: u64, width: usize) -> Result<()> {
+    let mut late = store.cursor(&"late".parse()?, StartAt::Oldest).await?;
+    let (begin, before) = (Instant::now(), cpu()?);
+    let mut left = rows;
+    while left > 0 {
+        for delivery in late.next(1_000, 1 << 20).await? {
+            late.acknowledge(delivery.ticket);
+            left -= 1;
+        }
+    }
+    let (took, used) = (begin.elapsed(), Duration::from_nanos(cpu()? - before));
+    let values = rows * u64::try_from(width)?;
+    println!("read back: {values} values in {took:?}, {used:?} of CPU");
     Ok(())
 }
 
