@@ -114,11 +114,11 @@ impl Cursor {
         let target = Arc::clone(&self.target);
         let mut place = target.place();
         while place.pass_damage() {}
-        if !self.gaps.is_empty() || self.asked.is_some() || place.next_gap.is_some_and(|gap| gap <= place.read) {
-            return Found::Gaps;
-        }
         if place.is_full() {
             return Found::Nothing;
+        }
+        if !self.gaps.is_empty() || self.asked.is_some() || place.next_gap.is_some_and(|gap| gap <= place.read) {
+            return Found::Gaps;
         }
         let until = place.next_gap.unwrap_or(u64::MAX);
         let mut parcel = Parcel { deliveries: Vec::new(), bytes: 0, max_rows, max_bytes };

@@ -43,7 +43,7 @@ pub struct StoreStatus {
     pub targets: Vec<CursorStatus>,
 }
 
-/// Rows dropped, by reason. A row that two targets had not got counts once.
+/// Rows dropped, by reason. A row that two targets had not got counts once, but for damage, which each target meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     /// They could not be written and memory was full.
