@@ -79,6 +79,8 @@ struct State {
     moods: HashMap<String, Mood>,
     /// Of single tags; before that of the device.
     tag_moods: HashMap<(String, String), Mood>,
+    /// For one read or write of the device; before all others.
+    next_moods: HashMap<String, Mood>,
     values: HashMap<(String, String), f64>,
     /// A read of the device waits for a permit.
     gates: HashMap<String, Arc<Semaphore>>,
@@ -105,6 +107,11 @@ impl Plant {
         self.state().tag_moods.insert((device.to_owned(), tag.to_owned()), mood);
     }
 
+    /// What the device does the next time only.
+    pub(crate) fn set_next_mood(&self, device: &str, mood: Mood) {
+        self.state().next_moods.insert(device.to_owned(), mood);
+    }
+
     pub(crate) fn set_value(&self, device: &str, tag: &str, value: f64) {
         self.state().values.insert((device.to_owned(), tag.to_owned()), value);
     }
@@ -125,9 +132,11 @@ impl Plant {
         self.state().doors.get(link).copied().unwrap_or(Door::Open)
     }
 
-    pub(crate) fn mood(&self, device: &str, tag: &str) -> Mood {
-        let state = self.state();
-        let of_tag = state.tag_moods.get(&(device.to_owned(), tag.to_owned())).copied();
+    /// What the device does now.
+    pub(crate) fn take_mood(&self, device: &str, tag: &str) -> Mood {
+        let mut state = self.state();
+        let next = state.next_moods.remove(device);
+        let of_tag = next.or_else(|| state.tag_moods.get(&(device.to_owned(), tag.to_owned())).copied());
         of_tag.or_else(|| state.moods.get(device).copied()).unwrap_or(Mood::Well)
     }
 

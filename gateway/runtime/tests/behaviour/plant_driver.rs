@@ -96,7 +96,7 @@ impl PlantSession<'_> {
         if self.link.plant.cuts(&self.link.name) != self.cuts {
             return Err(Lost::new(Cause::Closed, "the other side closed the connection"));
         }
-        match self.link.plant.mood(device, tag) {
+        match self.link.plant.take_mood(device, tag) {
             Mood::Silent => Err(expired(cx.within(std::future::pending::<()>()).await.unwrap_err(), device)),
             Mood::Lost(cause) => Err(Lost::new(cause, format!("{device} broke the connection"))),
             Mood::Stuck => std::future::pending().await,

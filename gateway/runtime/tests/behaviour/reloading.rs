@@ -56,7 +56,7 @@ async fn a_device_with_other_tags_goes_on_counting_and_can_be_written_to_as_its_
     assert_eq!(rig.write("a", 11.0).await.unwrap()[0].1.to_string(), "above maximum 10");
     let tags: Vec<String> =
         rig.handle().latest("a").await.unwrap().into_iter().map(|sample| sample.tag.to_string()).collect();
-    assert_eq!(tags, ["depth", "setpoint"]);
+    assert_eq!(tags, ["depth", "setpoint", "reset"]);
 }
 
 #[tokio::test]

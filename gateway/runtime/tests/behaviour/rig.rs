@@ -18,7 +18,7 @@ use crate::{observer::Observer, plant::Plant, plant_driver::PlantDriver};
 /// What every site here begins with.
 const SITE: &str = "[gateway]\nid = \"line3\"\nprofiles = [\"profiles\"]\n";
 
-/// A meter: two tags that are read one after the other, one of which can be written.
+/// A meter: two tags that are read one after the other, one of which can be written, and one that is only written.
 pub(crate) const METER: &str = r#"
 [profile]
 manufacturer = "Acme"
@@ -37,6 +37,10 @@ name = "setpoint"
 group = "fast"
 access = "read_write"
 maximum = 100.0
+[[tag]]
+name = "reset"
+group = "fast"
+access = "write"
 "#;
 
 /// A link with these keys, and meters behind it.
@@ -144,7 +148,13 @@ impl Rig {
         sample.slot.quality().unwrap_or(Quality::Bad(Reason::NotYetRead))
     }
 
-    /// Writes one tag as the interface does.
+    /// Writes the tag that is never read.
+    pub(crate) async fn reset(&self, device: &str) -> Result<Vec<(String, WriteError)>, CommandError> {
+        let values = [("reset".to_owned(), 1.into())].into_iter().collect();
+        self.handle().write(device, &values, None).await
+    }
+
+    /// Writes the set point as the interface does.
     pub(crate) async fn write(&self, device: &str, value: f64) -> Result<Vec<(String, WriteError)>, CommandError> {
         self.handle().write(device, &setpoint(value), None).await
     }

@@ -31,7 +31,7 @@ async fn a_row_has_its_time_its_number_and_every_tag_and_goes_to_the_store_as_it
     }
     let Item::Row { row: third, .. } = &stored[2] else { panic!("{:?}", stored[2]) };
     assert_eq!((third.seq, Some(third.time.as_millis())), (3, row["ts"].as_i64()));
-    assert_eq!(*third.slots, [Slot::Good(Value::F64(12.5)), Slot::Good(Value::F64(1.0))]);
+    assert_eq!(*third.slots, [Slot::Good(Value::F64(12.5)), Slot::Good(Value::F64(1.0)), Slot::Unchanged]);
 }
 
 #[tokio::test]

@@ -24,10 +24,9 @@ async fn a_group_that_is_read_every_hour_is_read_soon_after_the_start() {
 #[tokio::test]
 async fn one_lost_answer_does_not_leave_such_a_group_bad_for_an_hour() {
     let plant = Plant::default();
-    let gate = plant.close_gate("a");
+    plant.set_next_mood("a", Mood::Silent);
     let rig = Rig::start_with(&link("press", QUICK, &["a"]), &hourly(), plant, false).await;
     rig.seen.row("a", "fast", |row| row["bad"]["level"] == "timeout").await;
-    gate.add_permits(100);
     rig.seen.row("a", "fast", is_good).await;
     assert_eq!(rig.device("a").missed_slots, 0);
 }
@@ -50,9 +49,8 @@ async fn a_device_that_is_read_every_hour_can_be_written_to_at_once() {
     let rig = Rig::start_with(&link("press", QUICK, &["a"]), &hourly(), Plant::default(), false).await;
     rig.seen.row("a", "fast", is_good).await;
     // A write that finds no session gets one.
-    rig.plant.set_tag_mood("a", "setpoint", Mood::Silent);
-    assert!(rig.write("a", 1.0).await.unwrap()[0].1.to_string().starts_with("unknown"));
-    rig.plant.set_tag_mood("a", "setpoint", Mood::Well);
+    rig.plant.set_next_mood("a", Mood::Silent);
+    assert!(rig.reset("a").await.unwrap()[0].1.to_string().starts_with("unknown"));
     assert_eq!(rig.write("a", 2.0).await.unwrap(), []);
-    assert_eq!(rig.plant.written("a"), [("setpoint".to_owned(), 1.0), ("setpoint".to_owned(), 2.0)]);
+    assert_eq!(rig.plant.written("a"), [("reset".to_owned(), 1.0), ("setpoint".to_owned(), 2.0)]);
 }

@@ -6,7 +6,7 @@ use tidegate_runtime::CommandError;
 
 use crate::{
     observer::is_good,
-    plant::{Deed, Plant, connect, read, write},
+    plant::{Deed, Mood, Plant, connect, read, write},
     rig::{METER, QUICK, Rig, link, setpoint},
 };
 
@@ -42,10 +42,10 @@ async fn a_write_that_is_on_its_way_is_answered_before_the_stop() {
     let plant = Plant::default();
     let rig = Rig::start_with(&link("press", "timeout = \"300ms\"", &["a"]), METER, plant, false).await;
     rig.seen.row("a", "fast", is_good).await;
-    rig.plant.set_tag_mood("a", "setpoint", crate::plant::Mood::Silent);
+    rig.plant.set_tag_mood("a", "reset", Mood::Silent);
     let handle = rig.handle();
-    let writing = tokio::spawn(async move { handle.write("a", &setpoint(5.0), None).await });
-    // Either the poll of the silent tag or the write comes first; in the end the write is sent.
+    let values = [("reset".to_owned(), 1.into())].into_iter().collect();
+    let writing = tokio::spawn(async move { handle.write("a", &values, None).await });
     rig.plant.wait_for(1, write("a")).await;
     rig.gateway.stop().await;
     let error = writing.await.unwrap().unwrap().remove(0).1.to_string();

@@ -73,50 +73,37 @@ async fn what_the_device_says_about_a_write_is_the_answer() {
 
 #[tokio::test]
 async fn a_write_that_is_not_answered_is_unknown_and_sent_once() {
-    for mood in [Mood::Silent, Mood::Lost(Cause::Closed), Mood::Lost(Cause::Mismatch)] {
-        let plant = Plant::default();
-        let rig =
-            Rig::start_with(&link("press", QUICK, &["a"]), &METER.replace("\"20ms\"", "\"1h\""), plant, false).await;
-        rig.seen.row("a", "fast", is_good).await;
-        rig.plant.set_tag_mood("a", "setpoint", mood);
-        let error = only_error(rig.write("a", 5.0).await).to_string();
+    let rig = meter(QUICK).await;
+    for (count, mood) in (1..).zip([Mood::Silent, Mood::Lost(Cause::Closed), Mood::Lost(Cause::Mismatch)]) {
+        rig.plant.set_tag_mood("a", "reset", mood);
+        let error = only_error(rig.reset("a").await).to_string();
         assert!(error.starts_with("unknown: a ") && error.contains("may have taken"), "{error}");
-        rig.plant.set_tag_mood("a", "setpoint", Mood::Well);
-        assert_eq!(rig.write("a", 6.0).await.unwrap(), []);
-        assert_eq!(rig.plant.written("a"), [("setpoint".to_owned(), 5.0), ("setpoint".to_owned(), 6.0)]);
+        assert_eq!(rig.plant.count(write("a")), count);
+        // A poll that is answered, so that the next failure is the first again.
+        let polls = rig.device("a").polls;
+        until("a poll", || (rig.device("a").polls > polls + 1).then_some(()), || "none".to_owned()).await;
     }
+    assert_eq!(rig.device("a").failed_polls, 0);
+    assert!(rig.seen.rows("a", "fast").iter().all(is_good));
 }
 
 #[tokio::test]
 async fn a_write_that_loses_the_session_does_not_hurt_the_device_that_is_being_polled() {
-    let slow = METER.replace("\"20ms\"", "\"1h\"");
-    let plant = Plant::default();
-    let gate = plant.close_gate("a");
-    gate.add_permits(2);
-    let rig = Rig::start_with(&link("press", PATIENT, &["a", "b"]), &slow, plant, false).await;
-    rig.seen.row("a", "fast", is_good).await;
-    rig.seen.row("b", "fast", is_good).await;
-    // A second poll of `a`, made by having it lose its session, waits at its first request while `b` is written to.
-    rig.plant.set_tag_mood("a", "setpoint", Mood::Lost(Cause::Closed));
-    assert_eq!(only_error(rig.write("a", 1.0).await).to_string().split(':').next(), Some("unknown"));
-    rig.plant.set_tag_mood("a", "setpoint", Mood::Well);
-    let failed_before = rig.device("a").failed_polls;
-    let mut fast = rig;
-    fast.write_profile(METER);
-    fast.reload(&link("press", PATIENT, &["a", "b"])).await.unwrap();
-    first_request(&fast, "a").await;
-    fast.plant.set_tag_mood("b", "setpoint", Mood::Lost(Cause::Closed));
-    let rows = fast.seen.rows("a", "fast").len();
-    let (handle, values) = (fast.handle(), setpoint(2.0));
+    let rig = meter(PATIENT).await;
+    let gate = rig.plant.close_gate("a");
+    first_request(&rig, "a").await;
+    rig.plant.set_tag_mood("b", "reset", Mood::Lost(Cause::Closed));
+    let rows = rig.seen.rows("a", "fast").len();
     let release = async {
+        // The command is in the queue once it has been looked at for the first time.
         tokio::task::yield_now().await;
         gate.add_permits(1_000_000);
     };
-    let (written, ()) = tokio::join!(handle.write("b", &values, None), release);
+    let (written, ()) = tokio::join!(rig.reset("b"), release);
     assert!(only_error(written).to_string().starts_with("unknown: b "));
-    fast.seen.wait_for("rows of a", |seen| (seen.rows("a", "fast").len() > rows + 3).then_some(())).await;
-    assert!(fast.seen.rows("a", "fast").iter().all(is_good), "{:?}", fast.seen.rows("a", "fast"));
-    assert_eq!((failed_before, fast.device("a").failed_polls), (0, 0));
+    rig.seen.wait_for("rows of a", |seen| (seen.rows("a", "fast").len() > rows + 3).then_some(())).await;
+    assert!(rig.seen.rows("a", "fast").iter().all(is_good), "{:?}", rig.seen.rows("a", "fast"));
+    assert_eq!((rig.device("a").failed_polls, rig.plant.count(connect("press"))), (0, 2));
 }
 
 #[tokio::test]
