@@ -1,10 +1,10 @@
 //! Talking to the running gateway of a site, over its web interface, with the token in its data folder.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
-use tidegate_web::TOKEN_FILE;
+use tidegate_web::{ADDRESS_FILE, TOKEN_FILE};
 
 use crate::site;
 
@@ -29,15 +29,17 @@ pub(crate) struct Answer {
 impl Client {
     /// A client of the gateway that runs this site.
     pub(crate) fn of(config: &Path) -> anyhow::Result<Client> {
-        let (_, site) = site::load(config)?;
-        let path = site.gateway.data_dir.join(TOKEN_FILE);
-        let token = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "no running gateway was found: {} cannot be read; is the gateway of this site running, and may you read its data folder?",
-                path.display()
-            )
-        })?;
-        let address = reachable(site.web.listen);
+        let data_dir = site::data_dir(config)?;
+        let read = |name: &str| {
+            let path = data_dir.join(name);
+            std::fs::read_to_string(&path).with_context(|| {
+                format!(
+                    "no running gateway was found: {} cannot be read; is the gateway of this site running, and may you read its data folder?",
+                    path.display()
+                )
+            })
+        };
+        let (address, token) = (read(ADDRESS_FILE)?, read(TOKEN_FILE)?);
         let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
         Ok(Client { agent: agent.into(), base: format!("http://{address}"), token })
     }
@@ -69,16 +71,4 @@ impl Client {
             serde_json::from_str(&text).with_context(|| format!("{} is no gateway: it answers {text:?}", self.base))?;
         Ok(Answer { status, body })
     }
-}
-
-/// Where a listener can be reached from the same machine: one that listens everywhere, on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let mut address = listen;
-    if listen.ip().is_unspecified() {
-        address.set_ip(match listen {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }

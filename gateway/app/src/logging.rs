@@ -20,7 +20,8 @@ pub(crate) fn start(format: Format, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(format!("{libraries},{filter}"))
         .with_context(|| format!("--log \"{filter}\" is no log filter; try info or debug"))?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A reader of the log that has gone away must not end the tasks that log: telling of that on standard error would.
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
         Format::Json => lines.json().flatten_event(true).init(),

@@ -6,14 +6,17 @@ use anyhow::Context;
 use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
-use tidegate_north::{MqttTarget, TargetState};
-use tidegate_runtime::{Gateway, Handle, Options, TargetProbe, TargetStatus};
+use tidegate_north::MqttTarget;
+use tidegate_runtime::{Assembly, Gateway, Handle, Options, TargetProbe};
 use tidegate_store::Store;
-use tidegate_web::{Access, Server};
-use tokio::task::JoinHandle;
+use tidegate_web::{Access, Listener, Server};
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{self, Loaded};
+use crate::{
+    console,
+    site::{self, Loaded},
+    target::RunningTarget,
+};
 
 /// A running site.
 pub(crate) struct Running {
@@ -22,51 +25,58 @@ pub(crate) struct Running {
     broker: Broker,
     gateway: Gateway,
     targets: Vec<RunningTarget>,
-    web: Server,
+    /// Missing only while the site is being started.
+    web: Option<Server>,
+    web_address: std::net::SocketAddr,
     /// The password of the user `admin`, when this start has made it.
     pub(crate) first_password: Option<String>,
 }
 
-struct RunningTarget {
-    target: config::Target,
-    status: tidegate_north::TargetStatus,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-}
-
 impl Running {
-    /// Starts everything, or nothing.
+    /// Starts everything, or nothing: what had been started when something fails is stopped again.
     pub(crate) async fn start(loaded: Loaded) -> anyhow::Result<Running> {
         let Loaded { site, assembly } = loaded;
-        let data_dir = &site.gateway.data_dir;
-        let opened = Store::open(data_dir, &site.store).await.context("failed to open the store")?;
-        if let Some(set_aside) = &opened.set_aside {
-            tracing::error!(
-                path = %set_aside.path.display(),
-                why = set_aside.why,
-                "the database was damaged and has been set aside; a new one was begun; keep the old one for rescue"
-            );
-        }
-        let store = opened.store;
-        let broker = Broker::start(&site.broker).await.context("failed to start the local broker")?;
-        let options = Options {
-            id: site.gateway.id.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            topic_root: site.broker.topic_root.clone(),
-            tag_topics: site.broker.tag_topics,
-            store: store.clone(),
-            broker: broker.clone(),
+        // Before anything that leaves traces.
+        let listener = Listener::bind(&site.web).await.map_err(failed_to)?;
+        let store = open_store(&site).await?;
+        let broker = match Broker::start(&site.broker).await {
+            Ok(broker) => broker,
+            Err(error) => {
+                store.close().await;
+                return Err(failed_to(error));
+            }
         };
-        let (access, first_password) = Access::open(data_dir).context("failed to prepare the logins")?;
-        let gateway = Gateway::start(options, assembly).await.context("failed to start the links")?;
-        let handle = gateway.handle();
-        let web = Server::start(&site.web, handle, access).await.context("failed to start the web interface")?;
-        let mut running = Running { site, store, broker, gateway, targets: Vec::new(), web, first_password };
-        for target in running.site.targets.clone() {
-            running.start_target(target).await?;
+        let gateway = match start_gateway(&site, &store, &broker, assembly).await {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                broker.stop().await;
+                store.close().await;
+                return Err(error);
+            }
+        };
+        let web_address = listener.address();
+        let mut running =
+            Running { site, store, broker, gateway, targets: Vec::new(), web: None, web_address, first_password: None };
+        match running.finish_start(listener).await {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
         }
-        running.publish_targets();
-        Ok(running)
+    }
+
+    async fn finish_start(&mut self, listener: Listener) -> anyhow::Result<()> {
+        for target in self.site.targets.clone() {
+            self.start_target(target).await?;
+        }
+        self.publish_targets();
+        // Last, so that a first password is made only when it will be shown.
+        let (access, first_password) =
+            Access::open(&self.site.gateway.data_dir, self.web_address).context("failed to prepare the logins")?;
+        self.first_password = first_password;
+        self.web = Some(Server::start(listener, self.gateway.handle(), access));
+        Ok(())
     }
 
     /// Where the local broker listens.
@@ -76,7 +86,7 @@ impl Running {
 
     /// Where the web interface listens.
     pub(crate) fn web_address(&self) -> std::net::SocketAddr {
-        self.web.address()
+        self.web_address
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -87,7 +97,7 @@ impl Running {
     pub(crate) async fn reload(&mut self, config: &Path) {
         let (loaded, report) = site::check(config, Profiles::Used);
         let Some(Loaded { site, assembly }) = loaded else {
-            eprint!("{}", report.render());
+            console::warn(&report.render());
             tracing::error!("the site has mistakes; the gateway goes on with the old one until they are mended");
             return;
         };
@@ -149,8 +159,7 @@ impl Running {
             .cursor(&target.name, target.start)
             .await
             .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
-        let status = mqtt.status();
-        let cancel = CancellationToken::new();
+        let (status, cancel) = (mqtt.status(), CancellationToken::new());
         let task = tokio::spawn(mqtt.run(cursor, cancel.clone()));
         self.targets.push(RunningTarget { target, status, cancel, task });
         Ok(())
@@ -158,8 +167,8 @@ impl Running {
 
     fn publish_targets(&self) {
         let probes = self.targets.iter().map(|target| {
-            let status = target.status.clone();
-            let probe: TargetProbe = Box::new(move || probe(&status));
+            let probe = target.probe();
+            let probe: TargetProbe = Box::new(move || probe.status());
             probe
         });
         self.gateway.handle().set_targets(probes.collect());
@@ -167,7 +176,9 @@ impl Running {
 
     /// Stops everything: links first, so that their last rows still go to the store, then the rest.
     pub(crate) async fn stop(self) {
-        self.web.stop().await;
+        if let Some(web) = self.web {
+            web.stop().await;
+        }
         self.gateway.stop().await;
         for target in self.targets {
             target.stop().await;
@@ -182,34 +193,32 @@ impl Running {
     }
 }
 
-impl RunningTarget {
-    async fn stop(self) {
-        self.cancel.cancel();
-        // A task that panicked has been reported by the runtime; its cursor is where it was.
-        let _ = self.task.await;
+/// Opens the store and says when a damaged database had to make way for a new one.
+async fn open_store(site: &Site) -> anyhow::Result<Store> {
+    let opened = Store::open(&site.gateway.data_dir, &site.store).await.context("failed to open the store")?;
+    if let Some(set_aside) = &opened.set_aside {
+        tracing::error!(
+            path = %set_aside.path.display(),
+            why = set_aside.why,
+            "the database was damaged and has been set aside; a new one was begun; keep the old one for rescue"
+        );
     }
+    Ok(opened.store)
 }
 
-/// The status of a target in the words of the interface.
-fn probe(status: &tidegate_north::TargetStatus) -> TargetStatus {
-    let now = status.snapshot();
-    let (state, next_try) = match now.state {
-        TargetState::Connecting => ("connecting", None),
-        TargetState::Online => ("online", None),
-        TargetState::BackingOff { until } => ("backing_off", Some(until.as_millis())),
-        TargetState::Stopped => ("stopped", None),
+async fn start_gateway(site: &Site, store: &Store, broker: &Broker, assembly: Assembly) -> anyhow::Result<Gateway> {
+    let options = Options {
+        id: site.gateway.id.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        topic_root: site.broker.topic_root.clone(),
+        tag_topics: site.broker.tag_topics,
+        store: store.clone(),
+        broker: broker.clone(),
     };
-    TargetStatus {
-        name: now.name.to_string(),
-        state: state.to_owned(),
-        since: now.since.as_millis(),
-        next_try,
-        last_error: now.last_error,
-        sent: now.sent,
-        acknowledged: now.acknowledged,
-        bytes: now.bytes,
-        reconnects: now.reconnects,
-        in_flight: now.in_flight,
-        ..TargetStatus::default()
-    }
+    Gateway::start(options, assembly).await.context("failed to start the links")
+}
+
+/// An error whose text completes "failed to …".
+fn failed_to(error: impl std::error::Error) -> anyhow::Error {
+    anyhow::anyhow!("failed to {error}")
 }

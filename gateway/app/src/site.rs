@@ -1,10 +1,12 @@
 //! Loading a site: the files, the environment, the drivers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use tidegate_config::{Profiles, Report, Site};
 use tidegate_runtime::{Assembly, assemble};
+
+use crate::console;
 
 /// A site without mistakes, and its links ready to run.
 pub(crate) struct Loaded {
@@ -23,14 +25,15 @@ pub(crate) fn check(config: &Path, profiles: Profiles) -> (Option<Loaded>, Repor
     (Some(Loaded { site, assembly }), report)
 }
 
-/// Reads the site's files alone, for commands that only want to know where the gateway is.
-pub(crate) fn load(config: &Path) -> anyhow::Result<(Report, Site)> {
+/// Where a site keeps its data, for commands that only want to know where the gateway is. Mistakes elsewhere in the site do
+/// not matter here: the gateway that runs has been started before they were made.
+pub(crate) fn data_dir(config: &Path) -> anyhow::Result<PathBuf> {
     let (site, report) = tidegate_config::load(config, tidegate_config::process_environment(), Profiles::Used);
     match site {
-        Some(site) => Ok((report, site)),
+        Some(site) => Ok(site.gateway.data_dir),
         None => {
-            eprint!("{}", report.render());
-            bail!("the site {} has mistakes", config.display());
+            console::warn(&report.render());
+            bail!("the site {} cannot be read; name its file with -c", config.display());
         }
     }
 }

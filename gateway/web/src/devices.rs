@@ -10,10 +10,7 @@ use serde_json::{Map, Value as Json_, json};
 use tidegate_model::{Quality, Slot, Value};
 use tidegate_runtime::{CommandError, Latest};
 
-use crate::{
-    Role,
-    server::{Shared, problem},
-};
+use crate::{Role, answer::problem, server::Shared};
 
 /// `GET /api/v1/devices`: each device with its link, profile and state.
 pub(crate) async fn list(State(shared): State<Shared>) -> impl IntoResponse {

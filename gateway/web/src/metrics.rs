@@ -1,43 +1,77 @@
 //! `GET /metrics`: the counters of the gateway in the text form of Prometheus and OpenMetrics.
 //!
-//! The only labels are `link`, `target` and `cause`: no label has more values than the site has links.
+//! The labels are `link` and `target`, as many as the site has, and `cause` and `state` with a handful of values each.
+//! Nothing is told by device, group or tag.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, text::encode},
+    encoding::{DescriptorEncoder, MetricEncoder, text::encode},
     metrics::MetricType,
     registry::Registry,
 };
-use tidegate_runtime::{LATENCY_BOUNDS_MICROS, LatencySnapshot, LinkState, LinkStatus, Status, TargetStatus};
+use tidegate_runtime::{
+    DeviceState, LATENCY_BOUNDS_MICROS, LatencySnapshot, LinkState, LinkStatus, Status, TargetStatus,
+};
 
-use crate::server::{Shared, problem};
+use crate::{answer::problem, server::Shared};
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What a collector that asks for OpenMetrics gets (OpenMetrics 1.0 §Protocol Negotiation).
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What everybody else gets (Prometheus, exposition formats, text-based format).
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-pub(crate) async fn metrics(State(shared): State<Shared>) -> Response {
-    match render(shared.handle.status()) {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
+pub(crate) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let snapshot = Snapshot { status: shared.handle.status(), refused_logins: shared.access.refused() };
+    let Ok(text) = render(snapshot) else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
+    };
+    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|accept| accept.to_str().ok());
+    if accepts.into_iter().any(|accept| accept.contains("application/openmetrics-text")) {
+        ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+    } else {
+        ([(header::CONTENT_TYPE, PLAIN)], plain(&text)).into_response()
     }
 }
 
-fn render(status: Status) -> Result<String, fmt::Error> {
+fn render(snapshot: Snapshot) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tidegate");
-    registry.register_collector(Box::new(Snapshot(status)));
+    registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
+/// OpenMetrics as the older text form: there the name of a counter has its `_total` everywhere, and there is no end mark.
+fn plain(text: &str) -> String {
+    let counter = |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+    let counters: HashSet<String> = text.lines().filter_map(counter).collect();
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                plain.extend(["# ", what, " ", name, "_total ", rest]);
+            }
+            _ => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
+}
+
+/// Everything that is counted, at one moment.
 #[derive(Debug)]
-struct Snapshot(Status);
+struct Snapshot {
+    status: Status,
+    refused_logins: u64,
+}
 
 /// A counter of each link: name, help, how it is read.
 type LinkCounter = (&'static str, &'static str, fn(&LinkStatus) -> u64);
@@ -59,20 +93,32 @@ const LINK_COUNTERS: [LinkCounter; 11] = [
 /// A number of each target: name, help, whether it only grows, how it is read.
 type TargetNumber = (&'static str, &'static str, MetricType, fn(&TargetStatus) -> u64);
 
-const TARGET_NUMBERS: [TargetNumber; 8] = [
+const TARGET_NUMBERS: [TargetNumber; 11] = [
     ("target_sent_rows", "Rows sent, those sent again counted again", MetricType::Counter, |target| target.sent),
     ("target_acknowledged_rows", "Rows acknowledged", MetricType::Counter, |target| target.acknowledged),
+    ("target_left_out_rows", "Rows that the other side does not take", MetricType::Counter, |target| target.left_out),
     ("target_sent_bytes", "Bytes of payload sent", MetricType::Counter, |target| target.bytes),
     ("target_reconnects", "Connections made after the first", MetricType::Counter, |target| target.reconnects),
-    ("target_gaps", "Gap records made", MetricType::Counter, |target| target.gaps),
+    ("target_connect_failures", "Tries to connect that failed", MetricType::Counter, |target| target.connect_failures),
     ("target_in_flight", "Messages sent and not yet acknowledged", MetricType::Gauge, |target| target.in_flight),
     ("target_waiting_rows", "Rows that wait in the store", MetricType::Gauge, |target| target.waiting_rows),
+    ("target_waiting_bytes", "Bytes that they take there, about", MetricType::Gauge, |target| target.waiting_bytes),
+    ("target_waiting_gaps", "Gap records not yet acknowledged", MetricType::Gauge, |target| target.gaps),
     ("target_online", "1 while connected", MetricType::Gauge, |target| u64::from(target.state == "online")),
+];
+
+/// The states of a device as values of the label `state`.
+const DEVICE_STATES: [(&str, Option<DeviceState>); 4] = [
+    ("online", Some(DeviceState::Online)),
+    ("degraded", Some(DeviceState::Degraded)),
+    ("offline", Some(DeviceState::Offline)),
+    ("unknown", None),
 ];
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.links(&mut encoder)?;
+        self.devices(&mut encoder)?;
         self.targets(&mut encoder)?;
         self.store_and_broker(&mut encoder)
     }
@@ -80,7 +126,7 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn links(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let links = &self.0.links;
+        let links = &self.status.links;
         for (name, help, read) in LINK_COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for link in links {
@@ -118,10 +164,22 @@ impl Snapshot {
         Ok(())
     }
 
+    fn devices(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor("link_devices", "Devices by state", None, MetricType::Gauge)?;
+        for link in &self.status.links {
+            for (label, state) in DEVICE_STATES {
+                let count = link.devices.iter().filter(|device| device.state == state).count();
+                let labels = [("link", link.name.as_str()), ("state", label)];
+                family.encode_family(&labels)?.encode_gauge(&u64::try_from(count).unwrap_or(u64::MAX))?;
+            }
+        }
+        Ok(())
+    }
+
     fn targets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, kind, read) in TARGET_NUMBERS {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for target in &self.0.targets {
+            for target in &self.status.targets {
                 let labels = [("target", target.name.as_str())];
                 let mut metric = family.encode_family(&labels)?;
                 match kind {
@@ -130,9 +188,10 @@ impl Snapshot {
                 }
             }
         }
-        let help = "Time of the oldest row that waits, Unix seconds";
-        let mut family = encoder.encode_descriptor("target_oldest_waiting_seconds", help, None, MetricType::Gauge)?;
-        for target in &self.0.targets {
+        let help = "Time of the oldest row that waits; missing while none does";
+        let name = "target_oldest_waiting_timestamp_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for target in &self.status.targets {
             if let Some(oldest) = target.oldest_waiting {
                 family.encode_family(&[("target", target.name.as_str())])?.encode_gauge(&(oldest / 1000))?;
             }
@@ -141,7 +200,7 @@ impl Snapshot {
     }
 
     fn store_and_broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (store, broker) = (&self.0.store, &self.0.broker);
+        let (store, broker) = (&self.status.store, &self.status.broker);
         let counters = [
             ("store_commits", "Transactions written", store.commits),
             ("store_fsyncs", "Times data was made durable", store.fsyncs),
@@ -151,12 +210,16 @@ impl Snapshot {
             ("broker_published_bytes", "Bytes of these messages", broker.bytes),
             ("broker_dropped_messages", "Messages that found no room", broker.dropped),
             ("broker_refused", "Logins, publishes and subscriptions refused", broker.refused),
-            ("clock_steps", "Times the system clock was set", self.0.clock_steps),
+            ("clock_steps", "Times the system clock was set", self.status.clock_steps),
+            ("web_refused_logins", "Logins to the web interface refused", self.refused_logins),
         ];
         for (name, help, value) in counters {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
         }
+        let help = "Time that commits took";
+        let mut metric = encoder.encode_descriptor("store_commit_seconds", help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabels, _, u64>(&store.commit_seconds, None)?;
         let dropped = [
             ("disk_failing", store.dropped.disk_failing),
             ("too_old", store.dropped.too_old),
@@ -176,7 +239,7 @@ impl Snapshot {
             ("store_pending_bytes_high", "Most bytes they ever took", store.pending_bytes_high),
             ("store_writable", "1 while the store can write", u64::from(store.failing.is_none())),
             ("broker_clients", "Clients connected", broker.clients),
-            ("uptime_seconds", "Time since the start", self.0.uptime_s),
+            ("uptime_seconds", "Time since the start", self.status.uptime_s),
         ];
         for (name, help, value) in gauges {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
@@ -188,7 +251,7 @@ impl Snapshot {
 /// No labels on an exemplar: there are no exemplars.
 type NoLabels = [(&'static str, &'static str); 0];
 
-fn histogram(metric: &mut prometheus_client::encoding::MetricEncoder<'_>, latency: &LatencySnapshot) -> fmt::Result {
+fn histogram(metric: &mut MetricEncoder<'_>, latency: &LatencySnapshot) -> fmt::Result {
     let bounds = LATENCY_BOUNDS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets.iter().copied()).collect();
     let count = latency.buckets.iter().sum();
@@ -245,8 +308,10 @@ mod tests {
 
     #[test]
     fn every_number_is_told_with_its_link_or_target() {
-        let text = render(status()).unwrap();
+        let text = render(Snapshot { status: status(), refused_logins: 3 }).unwrap();
         for line in [
+            "tidegate_link_devices{link=\"press\",state=\"offline\"} 0",
+            "tidegate_web_refused_logins_total 3",
             "tidegate_missed_slots_total{link=\"press\"} 6",
             "tidegate_link_lost_sessions_total{link=\"press\",cause=\"timeout\"} 12",
             "tidegate_link_online{link=\"press\"} 1",
@@ -259,5 +324,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_older_text_form_has_the_names_of_counters_whole_and_no_end_mark() {
+        let text = plain(&render(Snapshot { status: status(), refused_logins: 3 }).unwrap());
+        for line in [
+            "# HELP tidegate_web_refused_logins_total Logins to the web interface refused",
+            "# TYPE tidegate_web_refused_logins_total counter",
+            "tidegate_web_refused_logins_total 3",
+            "# TYPE tidegate_link_online gauge",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("# EOF") && text.ends_with('\n'));
     }
 }

@@ -8,7 +8,8 @@ use tidegate_config::{self as config, Profiles};
 use tidegate_runtime::{DeviceState, Handle};
 
 use crate::{
-    commands::run::{runtime, serve},
+    commands::run::{Signals, with_runtime},
+    console::{say, warn},
     demo::{plant::Plant, site as demo_site},
     running::Running,
     site,
@@ -17,26 +18,27 @@ use crate::{
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn demo(dir: &Path) -> anyhow::Result<ExitCode> {
-    runtime()?.block_on(async {
+    with_runtime(async {
+        let mut signals = Signals::new()?;
         demo_site::write_profiles(dir)?;
         let plant = Plant::start(&dir.join("profiles"))?;
         let cloud = cloud().await.context("failed to start the broker that plays the cloud")?;
         let file = demo_site::write(dir, &plant, cloud.address())?;
         let (loaded, report) = site::check(&file, Profiles::Used);
-        eprint!("{}", report.render());
+        warn(&report.render());
         let Some(loaded) = loaded else {
             bail!("{} has mistakes; mend them, or remove it and start again", file.display());
         };
         let mut running = Running::start(loaded).await?;
-        println!("{}", welcome(&running, &plant, &cloud, &file));
+        say(welcome(&running, &plant, &cloud, &file));
         let teller = tokio::spawn(tell(running.handle()));
-        serve(&mut running, &file).await?;
+        signals.serve(&mut running, &file).await;
         teller.abort();
-        println!("stopping");
-        running.stop().await;
+        say("stopping");
+        let code = signals.stop(running).await;
         cloud.stop().await;
         drop(plant);
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     })
 }
 
@@ -59,6 +61,8 @@ fn welcome(running: &Running, plant: &Plant, cloud: &Broker, file: &Path) -> Str
         None => "user admin, the password of the first start".to_owned(),
     };
     let file = file.display();
+    // As it was called, so that the line can be copied.
+    let program = std::env::args().next().unwrap_or_else(|| "tidegate".to_owned());
     format!(
         "\nTidegate is running over {machines} simulated machines.\n\n\
          the site      {file}\n\
@@ -66,8 +70,8 @@ fn welcome(running: &Running, plant: &Plant, cloud: &Broker, file: &Path) -> Str
          metrics       http://{web}/metrics\n\
          live data     mosquitto_sub -p {local_port} -v -t 'tidegate/#'\n\
          the cloud     mosquitto_sub -p {cloud_port} -v -t 'tidegate/#'\n\
-         a value       tidegate read -c {file} {device}\n\
-         the queue     tidegate queue -c {file}\n\n\
+         a value       {program} read -c {file} {device}\n\
+         the queue     {program} queue -c {file}\n\n\
          Ctrl-C stops it.\n",
         machines = plant.machines().len(),
         local_port = local.port(),
@@ -86,12 +90,12 @@ async fn tell(handle: Handle) {
         let online = devices().filter(|device| device.state == Some(DeviceState::Online)).count();
         let rows: u64 = status.links.iter().map(|link| link.rows).sum();
         let waiting: u64 = status.targets.iter().map(|target| target.waiting_rows).sum();
-        println!(
+        say(format_args!(
             "{online} of {} machines online, {} rows in the last {} s, {waiting} rows wait for the cloud",
             devices().count(),
             rows.saturating_sub(rows_before),
             TELL_EVERY.as_secs()
-        );
+        ));
         rows_before = rows;
     }
 }

@@ -1,11 +1,11 @@
-//! `tidegate queue`: per target what waits in the store, how old it is, and what was given up.
+//! `tidegate queue`: per target where its cursor is, what waits in the store, how old it is, and what was given up.
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::bail;
 use serde_json::Value as Json;
 
-use crate::client::Client;
+use crate::{client::Client, console::say};
 
 pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
     let answer = Client::of(config)?.get("/api/v1/status")?;
@@ -13,33 +13,43 @@ pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
         bail!("the gateway's answer has no targets: {}", answer.body);
     };
     if targets.is_empty() {
-        println!("the site has no target");
+        say("the site has no target");
+        return Ok(ExitCode::SUCCESS);
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    println!(
-        "{:<20} {:<12} {:>12} {:>14} {:>12} {:>6}",
-        "target", "state", "waiting", "oldest", "acknowledged", "gaps"
-    );
+    say(line(["target", "state", "cursor", "waiting", "about", "oldest", "gaps"].map(str::to_owned)));
     for target in targets {
-        let text = |key: &str| target.get(key).and_then(Json::as_str).unwrap_or("?").to_owned();
-        let number = |key: &str| target.get(key).and_then(Json::as_u64).unwrap_or_default();
-        let oldest = target.get("oldest_waiting").and_then(Json::as_i64);
-        let age = oldest.map_or("-".to_owned(), |time| age(now.saturating_sub(time)));
-        println!(
-            "{:<20} {:<12} {:>12} {:>14} {:>12} {:>6}",
-            text("name"),
-            text("state"),
-            format!("{} rows", number("waiting_rows")),
-            age,
-            number("acknowledged"),
-            number("gaps")
-        );
+        say(line(columns(target, now)));
         if let Some(error) = target.get("last_error").and_then(Json::as_str) {
-            println!("    last error: {error}");
+            let when = target.get("last_error_at").and_then(Json::as_i64).map(|time| age(now.saturating_sub(time)));
+            say(format_args!("    last error, {}: {error}", when.unwrap_or("before".to_owned())));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the line of one target says. Its cursor is told by the time of the row that was acknowledged last.
+fn columns(target: &Json, now: i64) -> [String; 7] {
+    let text = |key: &str| target.get(key).and_then(Json::as_str).unwrap_or("?").to_owned();
+    let number = |key: &str| target.get(key).and_then(Json::as_u64).unwrap_or_default();
+    let since = |key: &str| {
+        let time = target.get(key).and_then(Json::as_i64);
+        time.map_or("-".to_owned(), |time| age(now.saturating_sub(time)))
+    };
+    [
+        text("name"),
+        text("state"),
+        since("cursor"),
+        format!("{} rows", number("waiting_rows")),
+        size(number("waiting_bytes")),
+        since("oldest_waiting"),
+        number("gaps").to_string(),
+    ]
+}
+
+fn line([name, state, cursor, waiting, about, oldest, gaps]: [String; 7]) -> String {
+    format!("{name:<20} {state:<12} {cursor:>12} {waiting:>16} {about:>10} {oldest:>12} {gaps:>6}")
 }
 
 /// An age as a person says it.
@@ -49,5 +59,36 @@ fn age(millis: i64) -> String {
         0..120 => format!("{seconds} s ago"),
         120..7_200 => format!("{} min ago", seconds / 60),
         _ => format!("{} h ago", seconds / 3600),
+    }
+}
+
+/// A number of bytes as a person says it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1_000),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_told_with_its_cursor_and_what_waits() {
+        let target = serde_json::json!({
+            "name": "cloud", "state": "backing_off", "cursor": 1_000, "waiting_rows": 42, "waiting_bytes": 12_345,
+            "oldest_waiting": 5_000, "gaps": 1,
+        });
+        let text = line(columns(&target, 605_000));
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words.join(" "), "cloud backing_off 10 min ago 42 rows 12 kB 10 min ago 1");
+    }
+
+    #[test]
+    fn a_target_that_has_acknowledged_nothing_has_no_cursor_to_tell() {
+        let text = line(columns(&serde_json::json!({ "name": "cloud", "state": "connecting" }), 0));
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), "cloud connecting - 0 rows 0 B - 0");
     }
 }

@@ -5,7 +5,10 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context, bail};
 use serde_json::{Map, Value as Json};
 
-use crate::client::{Answer, Client};
+use crate::{
+    client::{Answer, Client},
+    console::{complain, say},
+};
 
 pub(crate) fn read(config: &Path, device: &str, tags: &[String]) -> anyhow::Result<ExitCode> {
     let answer = Client::of(config)?.get(&path(device))?;
@@ -17,11 +20,11 @@ pub(crate) fn read(config: &Path, device: &str, tags: &[String]) -> anyhow::Resu
             let unit = field("unit").as_str().unwrap_or_default().to_owned();
             let quality = field("quality").as_str().unwrap_or_default().to_owned();
             let reason = field("reason").as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            println!("{tag:<32} {} {unit}  {quality}{reason}", field("value"));
+            say(format_args!("{tag:<32} {} {unit}  {quality}{reason}", field("value")));
         }
     }
     for tag in tags.iter().filter(|tag| !samples.contains_key(*tag)) {
-        eprintln!("device \"{device}\" has no tag \"{tag}\"");
+        complain(format_args!("device \"{device}\" has no tag \"{tag}\""));
         missing = true;
     }
     Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -38,12 +41,12 @@ pub(crate) fn write(config: &Path, device: &str, values: &[String]) -> anyhow::R
     let answer = Client::of(config)?.put(&path(device), &Json::Object(body))?;
     if let Some(errors) = answer.body.get("errors").and_then(Json::as_object) {
         for (tag, error) in errors {
-            eprintln!("{tag}: {}", error.as_str().unwrap_or_default());
+            complain(format_args!("{tag}: {}", error.as_str().unwrap_or_default()));
         }
         return Ok(ExitCode::FAILURE);
     }
     object(answer)?;
-    println!("written; the device has confirmed it");
+    say("written; the device has confirmed it");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,10 +55,11 @@ fn parse(value: &str) -> Json {
     serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()))
 }
 
+/// Where the values of a device are. What may not stand in a path is escaped (RFC 3986 §2.1).
 fn path(device: &str) -> String {
-    // What is no name cannot be a device either; the gateway says so.
-    let device: String = device.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
-    format!("/api/v1/devices/{device}/values")
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    format!("/api/v1/devices/{}/values", device.bytes().map(escape).collect::<String>())
 }
 
 fn object(answer: Answer) -> anyhow::Result<Map<String, Json>> {
@@ -71,6 +75,12 @@ fn object(answer: Answer) -> anyhow::Result<Map<String, Json>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_not_stand_in_a_path_is_escaped() {
+        assert_eq!(path("oven-1"), "/api/v1/devices/oven-1/values");
+        assert_eq!(path("../\u{e4}?"), "/api/v1/devices/%2E%2E%2F%C3%A4%3F/values");
+    }
 
     #[test]
     fn a_value_is_json_where_it_is_json_and_text_otherwise() {

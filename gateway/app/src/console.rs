@@ -1,0 +1,32 @@
+//! Words for the person at the terminal. What nobody can hear any more (a pipe that was closed) is not said, and is no
+//! reason to stop: `println!` would panic.
+
+use std::{
+    fmt::Display,
+    io::{Write, stderr, stdout},
+};
+
+/// A line on standard output: what a command was asked for.
+pub(crate) fn say(line: impl Display) {
+    write(&mut stdout().lock(), &format!("{line}\n"));
+}
+
+/// Text on standard output as it is.
+pub(crate) fn print(text: &str) {
+    write(&mut stdout().lock(), text);
+}
+
+/// A line on standard error: what went wrong.
+pub(crate) fn complain(line: impl Display) {
+    write(&mut stderr().lock(), &format!("{line}\n"));
+}
+
+/// Text on standard error as it is: what is wrong with a site.
+pub(crate) fn warn(text: &str) {
+    write(&mut stderr().lock(), text);
+}
+
+fn write(to: &mut impl Write, text: &str) {
+    // In one piece, so that lines of the log do not get in between.
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
