@@ -8,28 +8,21 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use argon2::{
-    Argon2, PasswordHash, PasswordVerifier,
-    password_hash::{PasswordHasher, SaltString},
-};
 use rand::{Rng, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::local::{Local, write_private};
+use crate::{
+    local::{Local, write_private},
+    passwords::{self, Passwords},
+};
 
 const USERS_FILE: &str = "users.json";
 const PASSWORD_LENGTH: usize = 16;
 /// Longer passwords are not even tried.
 const LONGEST_PASSWORD: usize = 256;
-/// Logins that wait for the check of their password; one more is told to come back. A check takes some 20 ms.
-const WAITING: usize = 16;
 
 /// Why the access files could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +46,12 @@ pub enum AccessError {
     /// The password could not be hashed.
     #[error("a password could not be hashed: {0}")]
     Hash(argon2::password_hash::Error),
+    /// The system gives no thread to check passwords in.
+    #[error("passwords cannot be checked: {source}")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// What somebody may do. Each role may do what the ones before it may.
@@ -67,7 +66,7 @@ pub enum Role {
     Admin,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct User {
     name: String,
     role: Role,
@@ -87,13 +86,9 @@ pub(crate) enum Refused {
 /// Decides who may use the interface.
 #[derive(Debug)]
 pub struct Access {
-    users: Arc<[User]>,
+    users: Vec<User>,
     local: Local,
-    /// One password is checked at a time: a check takes 19 MiB and some 20 ms of a processor, and a flood of logins must
-    /// not take more.
-    turn: Arc<Semaphore>,
-    /// The one whose turn it is and those that wait.
-    places: Arc<Semaphore>,
+    passwords: Passwords,
     /// Logins refused, for the metrics.
     refused: AtomicU64,
 }
@@ -124,8 +119,8 @@ impl Access {
             Err(source) => return Err(AccessError::File { path, source }),
         };
         let local = Local::write(data_dir, address)?;
-        let (turn, places) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1 + WAITING)));
-        Ok((Access { users: users.into(), local, turn, places, refused: AtomicU64::new(0) }, first_password))
+        let passwords = Passwords::start().map_err(|source| AccessError::Thread { source })?;
+        Ok((Access { users, local, passwords, refused: AtomicU64::new(0) }, first_password))
     }
 
     /// The gateway stops: programs on this machine need not look for it any more.
@@ -148,37 +143,21 @@ impl Access {
         if self.local.is_token(token) { Ok(Role::Admin) } else { Err(Refused::Unknown) }
     }
 
-    /// The role of a user with this password.
-    pub(crate) async fn by_password(&self, name: String, password: String) -> Result<Role, Refused> {
+    /// The role of a user with this password. Who does not exist takes as long, so that nobody finds out who does.
+    pub(crate) async fn by_password(&self, name: &str, password: String) -> Result<Role, Refused> {
         if password.len() > LONGEST_PASSWORD {
             return Err(Refused::Unknown);
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Busy)?;
-        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Refused::Busy)?;
-        let users = Arc::clone(&self.users);
-        let check = move || {
-            let role = role(&users, &name, &password);
-            // Given back here and not by whoever waits: a client that goes away does not end its check.
-            drop((turn, place));
-            role
-        };
-        spawn_blocking(check).await.ok().flatten().ok_or(Refused::Unknown)
+        let known = self.users.iter().find(|user| user.name == name);
+        let user = known.or(self.users.first()).ok_or(Refused::Unknown)?;
+        let same = self.passwords.check(password, user.password.clone()).await?;
+        known.filter(|_| same).map(|user| user.role).ok_or(Refused::Unknown)
     }
-}
-
-/// Checks a password. Takes some 20 ms, for a user that does not exist too, so that nobody finds out who exists.
-fn role(users: &[User], name: &str, password: &str) -> Option<Role> {
-    let known = users.iter().find(|user| user.name == name);
-    let user = known.or(users.first())?;
-    let hash = PasswordHash::new(&user.password).ok()?;
-    let same = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
-    known.filter(|_| same).map(|user| user.role)
 }
 
 fn first_user() -> Result<(User, String), AccessError> {
     let password = random_text(PASSWORD_LENGTH);
-    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(AccessError::Hash)?;
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(AccessError::Hash)?.to_string();
+    let hash = passwords::hash(&password).map_err(AccessError::Hash)?;
     Ok((User { name: "admin".to_owned(), role: Role::Admin, password: hash }, password))
 }
 
@@ -193,7 +172,7 @@ mod tests {
     const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
     async fn login(access: &Access, name: &str, password: &str) -> Result<Role, Refused> {
-        access.by_password(name.to_owned(), password.to_owned()).await
+        access.by_password(name, password.to_owned()).await
     }
 
     #[tokio::test]
@@ -216,41 +195,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(USERS_FILE), "[{").unwrap();
         assert!(matches!(Access::open(dir.path(), ADDRESS), Err(AccessError::Damaged { .. })));
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_logins_is_told_to_come_back_and_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let (access, password) = Access::open(dir.path(), ADDRESS).unwrap();
-        let (access, password) = (Arc::new(access), password.unwrap());
-        let mut flood = tokio::task::JoinSet::new();
-        for _ in 0..3 * WAITING {
-            let access = Arc::clone(&access);
-            flood.spawn(async move { access.by_password("admin".to_owned(), "guess".to_owned()).await });
-        }
-        let results = flood.join_all().await;
-        let busy = results.iter().filter(|result| **result == Err(Refused::Busy)).count();
-        assert!(busy > 0 && busy < results.len(), "{results:?}");
-        assert_eq!(login(&access, "admin", &password).await, Ok(Role::Admin));
-    }
-
-    #[tokio::test]
-    async fn a_client_that_goes_away_does_not_make_room_for_a_second_check_at_the_same_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let (access, _) = Access::open(dir.path(), ADDRESS).unwrap();
-        let mut going = Box::pin(login(&access, "admin", "guess"));
-        assert!(futures_poll(&mut going).await.is_none(), "the check runs");
-        drop(going);
-        assert_eq!(access.turn.available_permits(), 0, "it still runs");
-        assert_eq!(login(&access, "admin", "guess").await, Err(Refused::Unknown));
-    }
-
-    /// Polls once.
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
     }
 }

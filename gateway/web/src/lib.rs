@@ -24,6 +24,7 @@ mod listener;
 mod local;
 mod login;
 mod metrics;
+mod passwords;
 mod server;
 mod status;
 mod stream;

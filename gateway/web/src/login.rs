@@ -52,7 +52,7 @@ async fn role(access: &Access, headers: &HeaderMap) -> Result<Role, Refused> {
         return Err(Refused::Unknown);
     }
     let (name, password) = name_and_password(rest.trim()).ok_or(Refused::Unknown)?;
-    access.by_password(name, password).await
+    access.by_password(&name, password).await
 }
 
 /// What a basic login says (RFC 7617 §2): the name ends at the first colon.
