@@ -279,22 +279,16 @@ fn the_bytes_of_each_order_are_those_that_the_driver_reads() {
     }
 }
 
-/// The names in `gateway/web/src/metrics.rs`: each is the first of a row, and its help is the second.
+/// The names in `gateway/web/src/metrics.rs`: each is the first of a row whose second is its help, or is called `name`.
 fn metrics() -> BTreeSet<String> {
     let text = source(&root().join("gateway/web/src/metrics.rs"));
-    let mut names = BTreeSet::new();
-    for piece in text.split('(').filter_map(|piece| piece.trim_start().strip_prefix('"')) {
-        let Some((name, rest)) = piece.split_once("\", ") else { continue };
-        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        let has_help = rest.starts_with("help")
-            || rest
-                .strip_prefix('"')
-                .is_some_and(|help| help.starts_with(char::is_uppercase) || help.starts_with("1 "));
-        if is_name && has_help {
-            names.insert(format!("tidegate_{name}"));
-        }
-    }
-    names
+    let rows =
+        text.split('(').filter_map(|row| row.trim_start().strip_prefix('"')?.split_once("\", ")).filter(|(_, rest)| {
+            let is_help = |help: &str| help.starts_with(char::is_uppercase) || help.starts_with("1 ");
+            rest.starts_with("help") || rest.strip_prefix('"').is_some_and(is_help)
+        });
+    let called = text.split("let name = \"").skip(1).filter_map(|rest| rest.split_once('"'));
+    rows.chain(called).map(|(name, _)| format!("tidegate_{name}")).collect()
 }
 
 #[test]
