@@ -1,5 +1,13 @@
 //! Commands from outside to a device: over MQTT with its reply, and over the command line; checked on the foreign side.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::process::Command;
 
 use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Subscriber, Table, program, publish, wait_until};
@@ -132,7 +140,7 @@ fn the_command_line_reads_and_writes_through_the_running_gateway() -> anyhow::Re
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8(text)?))
     };
-    assert_eq!(tidegate(&["write", "oven-1", "setpoint=55.5", "heating=true"])?.0, true);
+    assert!(tidegate(&["write", "oven-1", "setpoint=55.5", "heating=true"])?.0);
     let (ok, text) = tidegate(&["write", "oven-1", "setpoint=555"])?;
     assert!(!ok && text.contains("above maximum 100"), "{text}");
     let (ok, text) = tidegate(&["write", "oven-2", "setpoint=5"])?;

@@ -1,5 +1,13 @@
 //! What goes wrong around a gateway, and what it does then: mistakes in the site, ports in use, a damaged database.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::{fs, net::TcpListener, process::Command};
 
 use tidegate_tests::{Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, program};

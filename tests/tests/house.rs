@@ -1,5 +1,13 @@
 //! The rules of the house that a program can check: who may use whom, how long a file is, what a crate says it is for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -1,6 +1,14 @@
 //! The Modbus driver against a server that others wrote (pymodbus), and the simulator against a client that others wrote
 //! (mbpoll, on libmodbus).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::{collections::BTreeMap, process::Command};
 
 use tidegate_config::Report;

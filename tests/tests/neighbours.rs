@@ -1,5 +1,13 @@
 //! A dead machine costs its neighbours nothing: ten units behind one connection, one of them silent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Subscriber, get, wait_until};

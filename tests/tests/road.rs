@@ -1,6 +1,14 @@
 //! The whole road with parts that nobody here wrote: a pymodbus server's registers, a mosquitto_sub on the local broker,
 //! a mosquitto as the cloud and a mosquitto_sub on that.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_tests::{

@@ -3,6 +3,14 @@
 //! `tests/profiles/<vendor>/<model>.toml` beside `profiles/<vendor>/<model>.toml`: what the registers of such a device hold,
 //! what the device refuses, what has to come out, and the bytes of its writes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
 mod answer;
 mod machine;
 

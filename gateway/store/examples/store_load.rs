@@ -1,4 +1,4 @@
-//! What the store costs: `cargo run --release -p tidegate-store --example load -- [ROWS_PER_SECOND] [SECONDS]
+//! What the store costs: `cargo run --release -p tidegate-store --example store_load -- [ROWS_PER_SECOND] [SECONDS]
 //! [TARGETS] [COMMIT_MS] [COLUMNS]`.
 //!
 //! Rows of 32-bit floats that move like a plant's (a random walk with one decimal) are appended at the given rate by

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo build --release -p tidegate-simulators --bins --examples
-//! target/release/examples/load [requests a second, default 17000] [connections, default 100] [seconds, default 10]
+//! target/release/examples/simulator_load [requests a second, default 17000] [connections, default 100] [seconds, default 10]
 //! ```
 //!
 //! Starts `tidegate-sim` beside itself with 10 ports of 10 units of 1,000 f32 tags that change at every read, and asks for

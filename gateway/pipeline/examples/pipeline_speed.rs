@@ -1,4 +1,4 @@
-//! How fast a poll goes through the stages: `cargo run --release -p tidegate-pipeline --example speed`.
+//! How fast a poll goes through the stages: `cargo run --release -p tidegate-pipeline --example pipeline_speed`.
 //!
 //! One group of 1,000 tags, polled again and again with new values. Every figure is the best of many polls, so that a neighbour on
 //! the machine disturbs little.

@@ -1,4 +1,4 @@
-//! How fast the codec is and how many bytes it takes: `cargo run --release -p tidegate-codec --example speed`.
+//! How fast the codec is and how many bytes it takes: `cargo run --release -p tidegate-codec --example codec_speed`.
 //!
 //! One commit of 100 devices at 1 s: 25 rows of 1,000 tags, each with noise around a value of its own. Every figure is the best of several runs, so that
 //! a neighbour on the machine disturbs little.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mosquitto -p 1899 &
-//! cargo run --release -p tidegate-north --example load -- 1899 1000 20
+//! cargo run --release -p tidegate-north --example north_load -- 1899 1000 20
 //! ```
 //!
 //! The arguments are the port of a broker on this machine, rows a second (0: all rows wait in the store and are drained as fast
