@@ -1,9 +1,14 @@
 //! Loading a site: the files, the environment, the drivers.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::bail;
-use tidegate_config::{Profiles, Report, Site};
+use tidegate_config::{self as config, Origin, Profiles, Report, Site, TargetKind};
+use tidegate_model::Timestamp;
+use tidegate_north::{MqttTarget, TargetError};
 use tidegate_runtime::{Assembly, assemble};
 
 use crate::console;
@@ -19,10 +24,43 @@ pub(crate) fn check(config: &Path, profiles: Profiles) -> (Option<Loaded>, Repor
     let (site, mut report) = tidegate_config::load(config, tidegate_config::process_environment(), profiles);
     let Some(site) = site else { return (None, report) };
     let assembly = assemble(&site, tidegate_drivers::all(), &mut report);
+    check_targets(&site, &mut report);
     if report.has_errors() {
         return (None, report);
     }
     (Some(Loaded { site, assembly }), report)
+}
+
+/// Builds every target once, to find out about certificates and keys that do not work.
+fn check_targets(site: &Site, report: &mut Report) {
+    for target in &site.targets {
+        let TargetKind::Mqtt(options) = &target.kind;
+        let clock = Arc::new(|| Timestamp::from_millis(0));
+        let built = MqttTarget::new(target.name.clone(), options, &site.gateway.id, &site.broker.topic_root, clock);
+        let Err(error) = built else { continue };
+        let path = format!("target.{}.{}", target.name, key(&error, options));
+        let origin = report.effective().iter().find(|effective| effective.path == path);
+        let origin = origin.map_or(Origin::Default, |effective| effective.origin.clone());
+        report.error(&origin, format!("failed to {error}"), None);
+    }
+}
+
+/// The key of a target that an error is about.
+fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
+    let Some(tls) = &options.tls else { return "url" };
+    match error {
+        TargetError::Pem { path, .. } | TargetError::NoCertificate { path } => {
+            let is_key = tls.client.as_ref().is_some_and(|(_, key)| key == path);
+            let is_certificate = tls.client.as_ref().is_some_and(|(certificate, _)| certificate == path);
+            match (is_certificate, is_key) {
+                (true, _) => "client_certificate",
+                (_, true) => "client_key",
+                _ => "ca",
+            }
+        }
+        TargetError::ClientCertificate { .. } => "client_certificate",
+        TargetError::NoAuthorities { .. } | TargetError::Tls(_) => "url",
+    }
 }
 
 /// Where a site keeps its data, for commands that only want to know where the gateway is. Mistakes elsewhere in the site do
