@@ -266,6 +266,13 @@ mod tests {
     }
 
     #[test]
+    fn an_order_is_either_carried_out_or_given_up() {
+        let task = Claim::default();
+        let sender = task.clone();
+        assert_eq!((task.take(), sender.take(), task.take()), (true, false, false));
+    }
+
+    #[test]
     fn null_and_objects_are_no_values() {
         assert!(from_json(&Json::Null).is_err());
         assert!(from_json(&serde_json::json!({ "a": 1 })).is_err());

@@ -1,6 +1,6 @@
 //! A running gateway: the link tasks, the command path and the sys topics; started, changed and stopped as a whole.
 
-use std::{collections::HashSet, sync::RwLock};
+use std::{collections::HashSet, sync::RwLock, time::Duration};
 
 use tidegate_broker::Broker;
 use tidegate_model::{Name, Reason, TagName};
@@ -18,6 +18,9 @@ use crate::{
     status::DeviceState,
     sys,
 };
+
+/// How long the answers to the last commands may take after the links have stopped.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// What a gateway is started with.
 pub struct Options {
@@ -132,8 +135,10 @@ impl Gateway {
         self.cancel.cancel();
         let gone = self.stop_links(|_| true).await;
         self.tasks.close();
-        self.tasks.wait().await;
         let clock = self.handle.clock();
+        if clock.until(clock.now() + LAST_WAIT, self.tasks.wait()).await.is_none() {
+            tracing::warn!("commands over MQTT were not answered in time; the gateway stops without waiting for them");
+        }
         let since = clock.timestamp(clock.now());
         for device in &gone.devices {
             let reason = Some(Reason::Disconnected.as_str());

@@ -17,6 +17,7 @@ enum Cut {
 }
 
 /// What a poll says about its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Answered,
     /// It was not asked, or it cannot be told.
@@ -159,5 +160,48 @@ pub(crate) fn reason_of(cause: Cause) -> Reason {
         Cause::Timeout => Reason::Timeout,
         Cause::Closed | Cause::Cancelled => Reason::Disconnected,
         Cause::Mismatch | Cause::Malformed => Reason::DeviceFault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_model::Value;
+
+    use super::*;
+
+    fn readings(items: &[Reading]) -> Readings {
+        let mut readings = Readings::new(items.len());
+        readings.items_mut().clone_from_slice(items);
+        readings
+    }
+
+    const SILENT: Reading = Reading::Failed(Reason::Timeout);
+    const PARKED: Reading = Reading::Failed(Reason::BadAddress);
+
+    #[test]
+    fn any_answer_is_a_sign_of_life() {
+        for answer in [Reading::Value(Value::Bool(false)), Reading::Failed(Reason::DeviceFault)] {
+            let verdict = verdict(None, &readings(&[Reading::Missing, SILENT, answer]));
+            assert_eq!(verdict, Verdict::Answered);
+        }
+    }
+
+    #[test]
+    fn silence_beside_addresses_that_were_not_asked_for_is_silence() {
+        let verdict = verdict(None, &readings(&[PARKED, SILENT, Reading::Missing]));
+        assert_eq!(verdict, Verdict::Failed(Reason::Timeout));
+    }
+
+    #[test]
+    fn a_poll_that_asked_for_nothing_says_nothing() {
+        assert_eq!(verdict(None, &readings(&[])), Verdict::Nothing);
+        assert_eq!(verdict(None, &readings(&[PARKED, Reading::Missing])), Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_lost_session_is_a_failure_whatever_came_before() {
+        let lost = Lost::new(Cause::Mismatch, "the answer of another unit");
+        let verdict = verdict(Some(&lost), &readings(&[Reading::Value(Value::Bool(true))]));
+        assert_eq!(verdict, Verdict::Failed(Reason::DeviceFault));
     }
 }
