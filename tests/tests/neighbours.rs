@@ -43,7 +43,7 @@ fn with_one_silent_unit_among_ten_the_others_keep_their_rows() -> anyhow::Result
     let site = Site::new()?;
     site.write_file("profiles/acme/meter.toml", PROFILE)?;
     let mut rest = format!(
-        "[[link]]\nname = \"bus\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"300ms\"\n",
+        "[[link]]\nname = \"bus\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"300ms\"\nretry = {{ first = \"1s\", longest = \"10s\" }}\n",
         plant.address()
     );
     for unit in UNITS {
