@@ -198,6 +198,15 @@ impl Child {
         Ok(ended?)
     }
 
+    /// Waits until it has ended by itself and its last line is here, and returns how it ended and all its lines.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there after [`PATIENCE`].
+    pub fn end(&mut self) -> anyhow::Result<(ExitStatus, Vec<Line>)> {
+        Ok((self.wait(PATIENCE)?, self.wait_for_end()?))
+    }
+
     /// Waits for the end and for the last of its lines, and returns all of them.
     ///
     /// # Errors
@@ -205,8 +214,7 @@ impl Child {
     /// When it has not ended, or ended with a failure.
     pub fn finish(mut self) -> anyhow::Result<Vec<Line>> {
         self.stdin = None;
-        let status = self.wait(PATIENCE)?;
-        let lines = self.wait_for_end()?;
+        let (status, lines) = self.end()?;
         if !status.success() {
             return Err(self.complaint(&format!("ended with {status}")));
         }

@@ -1,6 +1,7 @@
 //! `tidegate run` as a child process.
 
 use std::{
+    ffi::OsStr,
     path::PathBuf,
     process::{Command, ExitStatus},
     sync::OnceLock,
@@ -52,6 +53,24 @@ fn build() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs `tidegate` with these arguments to its end, and returns its exit code and what it wrote: standard output, then
+/// standard error.
+///
+/// # Errors
+///
+/// When it cannot be built or started, or does not end in time.
+pub fn tidegate<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<(Option<i32>, String)> {
+    // A command that hangs is ended from outside: nothing here can wait for it and read it at the same time.
+    let mut command = Command::new("timeout");
+    command.arg(PATIENCE.as_secs().to_string()).arg(program("tidegate")?).args(arguments);
+    let output = command.envs(environment.iter().copied()).output().context("failed to start tidegate")?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
 /// A running gateway. Killed when dropped.
 #[derive(Debug)]
 pub struct Gateway {
@@ -74,7 +93,10 @@ impl Gateway {
         });
         match ready {
             Ok(true) => Ok(gateway),
-            Ok(false) => Err(gateway.child.complaint("ended instead of getting ready")),
+            Ok(false) => {
+                gateway.child.end()?;
+                Err(gateway.child.complaint("ended instead of getting ready"))
+            }
             Err(_) => Err(gateway.child.complaint("did not get ready")),
         }
     }

@@ -30,10 +30,10 @@ mod wait;
 
 pub use child::{Child, Line};
 pub use device::Device;
-pub use gateway::{Gateway, program};
-pub use http::{Answer, get};
+pub use gateway::{Gateway, program, tidegate};
+pub use http::{Answer, get, request};
 pub use modbus_server::{ModbusServer, Request, Table, WordOrder};
-pub use mosquitto::{Mosquitto, publish};
+pub use mosquitto::{Mosquitto, publish, publish_as};
 pub use peers::Peers;
 pub use port::Port;
 pub use site::Site;

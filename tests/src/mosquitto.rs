@@ -112,8 +112,36 @@ impl Mosquitto {
 ///
 /// When the broker does not take it.
 pub fn publish(peers: &Peers, broker: SocketAddr, topic: &str, payload: &str) -> anyhow::Result<()> {
+    publication(peers, broker, topic, payload, &[])?.finish().map(drop)
+}
+
+/// Publishes one message as a user, with MQTT 5, where a broker can say that it does not take it; returns what
+/// mosquitto_pub said.
+///
+/// # Errors
+///
+/// When the broker does not let the user in.
+pub fn publish_as(
+    peers: &Peers,
+    broker: SocketAddr,
+    (user, password): (&str, &str),
+    topic: &str,
+    payload: &str,
+) -> anyhow::Result<String> {
+    let arguments = ["-V", "mqttv5", "-u", user, "-P", password];
+    let lines = publication(peers, broker, topic, payload, &arguments)?.finish()?;
+    Ok(lines.into_iter().map(|line| line.text + "\n").collect())
+}
+
+fn publication(
+    peers: &Peers,
+    broker: SocketAddr,
+    topic: &str,
+    payload: &str,
+    arguments: &[&str],
+) -> anyhow::Result<Child> {
     let (host, port) = (broker.ip().to_string(), broker.port().to_string());
     let mut command = Command::new(peers.program("mosquitto_pub"));
-    command.args(["-h", &host, "-p", &port, "-q", "1", "-t", topic, "-m", payload]);
-    Child::start("mosquitto_pub", &mut command)?.finish().map(drop)
+    command.args(["-h", &host, "-p", &port, "-q", "1", "-t", topic, "-m", payload]).args(arguments);
+    Child::start("mosquitto_pub", &mut command)
 }

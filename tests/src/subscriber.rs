@@ -93,9 +93,14 @@ impl Subscriber {
         }
         command.args(&options.arguments);
         let child = Child::start("mosquitto_sub", &mut command)?;
-        child.wait_for(PATIENCE, "the grant of its subscription", |lines| {
-            lines.iter().any(|line| line.text.starts_with("Subscribed (")).then_some(())
+        let granted = child.wait_for(PATIENCE, "the answer to its subscription", |lines| {
+            let answer = lines.iter().find(|line| line.text.starts_with("Subscribed ("))?;
+            // `Subscribed (mid: 1): 1`: the quality of service, or from 128 on a refusal (MQTT 3.1.1 §3.9.3).
+            Some(answer.text.rsplit(' ').next()?.parse::<u8>().is_ok_and(|code| code < 128))
         })?;
+        if !granted {
+            return Err(child.complaint("was not granted its subscription"));
+        }
         Ok(Subscriber { child })
     }
 

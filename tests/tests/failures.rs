@@ -8,7 +8,12 @@
     reason = "what a test cannot go on without may end it"
 )]
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{
+    fs,
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tidegate_tests::{Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, program};
 
@@ -51,8 +56,8 @@ fn write_meter(site: &Site, address: std::net::SocketAddr, more: &str) -> anyhow
 fn refusal(site: &Site) -> anyhow::Result<String> {
     let mut command = Command::new(program("tidegate")?);
     let mut child = Child::start("the gateway", command.arg("run").arg("-c").arg(site.file()))?;
-    let status = child.wait(PATIENCE)?;
-    let text: Vec<String> = child.lines().into_iter().map(|line| line.text).collect();
+    let (status, lines) = child.end()?;
+    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     assert_eq!(status.code(), Some(1), "{text:?}");
     Ok(text.join("\n"))
 }
@@ -72,13 +77,65 @@ fn a_site_with_mistakes_starts_nothing_and_names_them_all() -> anyhow::Result<()
 #[test]
 fn a_port_in_use_is_named_with_the_key_to_change() -> anyhow::Result<()> {
     let nowhere = Port::reserve()?;
-    let site = site_with_meter(nowhere.address(), "")?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
-    let text = fs::read_to_string(site.file())?;
-    let other = text.replace(&site.broker_address().to_string(), &taken.local_addr()?.to_string());
-    fs::write(site.file(), other)?;
+    let taken = taken.local_addr()?.to_string();
+    let site = site_with_meter(nowhere.address(), "")?;
+    let good = fs::read_to_string(site.file())?;
+    for (address, key) in [(site.web_address(), "`listen` in [web]"), (site.broker_address(), "`listen` in [broker]")] {
+        fs::write(site.file(), good.replace(&address.to_string(), &taken))?;
+        let text = refusal(&site)?;
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(&taken) && errors[0].contains(key), "{text}");
+        assert_eq!(errors[0].matches("in use").count(), 1, "said once: {text}");
+    }
+    // What was begun is given back, and the first password was not made in vain: it is shown by the start that works.
+    fs::write(site.file(), good)?;
+    let gateway = Gateway::start(&site)?;
+    gateway.child().wait_for(PATIENCE, "the first password", |lines| {
+        lines.iter().any(|line| line.text.contains("with the password")).then_some(())
+    })
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_one_is_named() -> anyhow::Result<()> {
+    let nowhere = Port::reserve()?;
+    let site = site_with_meter(nowhere.address(), "")?;
+    site.write_file("data", "a file")?;
     let text = refusal(&site)?;
-    assert!(text.contains(&taken.local_addr()?.to_string()) && text.contains("listen"), "{text}");
+    assert!(text.contains(&site.path().join("data").display().to_string()), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_never_answers_can_be_changed_and_does_not_delay_the_end() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let plant = ModbusServer::start(&peers, &[1])?;
+    let cloud = Mosquitto::start(&peers)?;
+    // Accepted by the system, answered by nobody.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let target = |address| format!("\n[[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{address}\"\n");
+    let site = site_with_meter(plant.address(), &target(silent.local_addr()?))?;
+    let gateway = Gateway::start(&site)?;
+    let rows = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/+/data/all")?;
+    rows.wait_for(PATIENCE, "rows", |messages| (messages.len() >= 5).then_some(()))?;
+
+    write_meter(&site, plant.address(), &target(cloud.address()))?;
+    let office = Subscriber::start(&peers, cloud.address(), "tidegate/line3/+/data/all")?;
+    gateway.reload()?;
+    office.wait_for(PATIENCE, "the rows since the start", |messages| {
+        let first = messages.first()?.json().ok()?.get("seq")?.as_u64()?;
+        (first == 1 && messages.len() > 5).then_some(())
+    })?;
+
+    write_meter(&site, plant.address(), &target(silent.local_addr()?))?;
+    gateway.reload()?;
+    gateway.child().wait_for(PATIENCE, "the second reload", |lines| {
+        let reloads = lines.iter().filter(|line| line.text.contains("site reloaded")).count();
+        (reloads == 2).then_some(())
+    })?;
+    let began = Instant::now();
+    assert_eq!(gateway.stop()?.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     Ok(())
 }
 
