@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
@@ -100,9 +101,24 @@ impl Mosquitto {
                 .any(|line| line.text.contains("mosquitto version") && line.text.ends_with("running"))
                 .then_some(())
         })?;
-        TcpStream::connect_timeout(&address, PATIENCE).context("mosquitto says that it runs but nobody listens")?;
+        answers(address).context("mosquitto says that it runs but answers nobody")?;
         self.child = Some(child);
         Ok(())
+    }
+}
+
+/// Waits until a broker takes notice of a client. mosquitto says that it runs a moment before it does, and forgets a
+/// SIGTERM that comes in between.
+fn answers(address: SocketAddr) -> anyhow::Result<()> {
+    // CONNECT of MQTT 3.1.1 with a clean session, a keep-alive of 60 s and the client id `ready`.
+    const CONNECT: &[u8] = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05ready";
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(CONNECT)?;
+    match stream.read(&mut [0; 4]) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error.into()),
+        // Let in, refused, or cut off because it wants TLS: somebody is there.
+        _ => Ok(()),
     }
 }
 
