@@ -7,7 +7,7 @@ use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
 use tidegate_north::MqttTarget;
-use tidegate_runtime::{Assembly, Gateway, Handle, Options, TargetProbe};
+use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded, TargetProbe};
 use tidegate_store::Store;
 use tidegate_web::{Access, Listener, Server};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     console,
     site::{self, Loaded},
-    target::RunningTarget,
+    target::{Files, RunningTarget},
 };
 
 /// A running site.
@@ -102,14 +102,13 @@ impl Running {
             return;
         };
         self.warn_of_restarts(&site);
-        match self.gateway.reload(assembly).await {
-            Ok(done) => {
-                tracing::info!(kept = done.kept, started = done.started, stopped = done.stopped, "site reloaded");
-            }
+        let links = self.gateway.reload(assembly).await;
+        let targets = self.reload_targets(&site.targets).await;
+        self.site.targets = site.targets;
+        match links {
+            Ok(links) => tracing::info!(links = told(links), targets = told(targets), "site reloaded"),
             Err(error) => tracing::error!(%error, "new links could not be started; reload again when it is mended"),
         }
-        self.reload_targets(site.targets.clone()).await;
-        self.site.targets = site.targets;
     }
 
     /// What a reload cannot change is said, not silently left.
@@ -127,26 +126,34 @@ impl Running {
     }
 
     /// Stops targets that are gone or changed and starts those that are new or changed; their cursors stay in the store.
-    async fn reload_targets(&mut self, new: Vec<config::Target>) {
+    async fn reload_targets(&mut self, new: &[config::Target]) -> Reloaded {
         let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.targets).into_iter().partition(|running| new.contains(&running.target));
+            std::mem::take(&mut self.targets).into_iter().partition(|running| new.iter().any(|new| running.is(new)));
+        let mut done = Reloaded { kept: kept.len(), started: 0, stopped: gone.len() };
         self.targets = kept;
         for target in gone {
             target.stop().await;
         }
         for target in new {
-            if self.targets.iter().any(|running| running.target == target) {
+            if self.targets.iter().any(|running| running.name() == &target.name) {
                 continue;
             }
-            let name = target.name.clone();
-            if let Err(error) = self.start_target(target).await {
-                tracing::error!(target = %name, error = format!("{error:#}"), "target could not be started; its rows wait");
+            match self.start_target(target.clone()).await {
+                Ok(()) => done.started += 1,
+                Err(error) => tracing::error!(
+                    target_name = %target.name, error = format!("{error:#}"),
+                    "target could not be started; its rows wait; reload again when it is mended"
+                ),
             }
         }
+        self.targets.sort_by_key(|running| new.iter().position(|new| &new.name == running.name()));
         self.publish_targets();
+        done
     }
 
     async fn start_target(&mut self, target: config::Target) -> anyhow::Result<()> {
+        // Before the files are read for real: what changes in between is found at the next reload.
+        let files = Files::of(&target);
         let TargetKind::Mqtt(options) = &target.kind;
         let clock = self.gateway.handle().clock().clone();
         let now = Arc::new(move || clock.timestamp(clock.now()));
@@ -161,7 +168,7 @@ impl Running {
             .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
         let (status, cancel) = (mqtt.status(), CancellationToken::new());
         let task = tokio::spawn(mqtt.run(cursor, cancel.clone()));
-        self.targets.push(RunningTarget { target, status, cancel, task });
+        self.targets.push(RunningTarget { target, files, status, cancel, task });
         Ok(())
     }
 
@@ -193,17 +200,9 @@ impl Running {
     }
 }
 
-/// Opens the store and says when a damaged database had to make way for a new one.
 async fn open_store(site: &Site) -> anyhow::Result<Store> {
-    let opened = Store::open(&site.gateway.data_dir, &site.store).await.context("failed to open the store")?;
-    if let Some(set_aside) = &opened.set_aside {
-        tracing::error!(
-            path = %set_aside.path.display(),
-            why = set_aside.why,
-            "the database was damaged and has been set aside; a new one was begun; keep the old one for rescue"
-        );
-    }
-    Ok(opened.store)
+    // That a damaged database has been set aside is said by the store itself.
+    Ok(Store::open(&site.gateway.data_dir, &site.store).await.context("failed to open the store")?.store)
 }
 
 async fn start_gateway(site: &Site, store: &Store, broker: &Broker, assembly: Assembly) -> anyhow::Result<Gateway> {
@@ -216,6 +215,11 @@ async fn start_gateway(site: &Site, store: &Store, broker: &Broker, assembly: As
         broker: broker.clone(),
     };
     Gateway::start(options, assembly).await.context("failed to start the links")
+}
+
+/// What a reload did, for the log.
+fn told(Reloaded { kept, started, stopped }: Reloaded) -> String {
+    format!("{kept} kept, {started} started, {stopped} stopped")
 }
 
 /// An error whose text completes "failed to …".
