@@ -11,11 +11,15 @@
 use std::{
     fs,
     net::TcpListener,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
-use tidegate_tests::{Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, program};
+use tidegate_tests::{
+    Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, get, program, tidegate,
+    wait_until,
+};
 
 const PROFILE: &str = r#"
 [profile]
@@ -235,4 +239,67 @@ fn no_change_of_the_site_touches_what_waits_for_a_target() -> anyhow::Result<()>
             messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect();
         (seqs.len() > 20 && (1..=20).all(|seq| seqs.contains(&seq))).then_some(())
     })
+}
+
+/// A small file system of its own, gone when it is dropped. `None` where this process may not mount.
+struct Mounted<'a>(&'a Path);
+
+impl Mounted<'_> {
+    fn new(at: &Path) -> Option<Mounted<'_>> {
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(at).output();
+        mount.is_ok_and(|done| done.status.success()).then_some(Mounted(at))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_data_goes_on_here_and_waits_for_the_cloud_until_there_is_room() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let plant = ModbusServer::start(&peers, &[1])?;
+    let cloud = Mosquitto::start(&peers)?;
+    let target = format!("\n[[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{}\"\n", cloud.address());
+    let site = site_with_meter(plant.address(), &target)?;
+    let data = site.path().join("data");
+    fs::create_dir(&data)?;
+    let Some(_mounted) = Mounted::new(&data) else {
+        println!("skipped: a file system of two megabytes can only be mounted as root");
+        return Ok(());
+    };
+    let gateway = Gateway::start(&site)?;
+    let filter = "tidegate/line3/+/data/all";
+    let (here, office) = (
+        Subscriber::start(&peers, site.broker_address(), filter)?,
+        Subscriber::start(&peers, cloud.address(), filter)?,
+    );
+    office.wait_for(PATIENCE, "a row in the cloud", |messages| messages.first().cloned())?;
+
+    // As much as there is room for.
+    let ballast = data.join("ballast");
+    let _ = fs::write(&ballast, vec![0; 4 << 20]);
+    let unready = wait_until(PATIENCE, "/readyz to say so", || {
+        get(site.web_address(), "/readyz").ok().filter(|answer| answer.status == 503)
+    })?;
+    assert!(unready.body.contains("the disk is full"), "{unready:?}");
+    let file = site.file().display().to_string();
+    let (code, text) = tidegate(["healthcheck", "-c", &file], &[])?;
+    assert!(code == Some(0) && text.starts_with("degraded\n"), "a restart would not mend it: {text}");
+    let count = here.messages().len();
+    here.wait_for(PATIENCE, "more rows here", |messages| (messages.len() > count + 10).then_some(()))?;
+    let told = gateway.child().lines().iter().filter(|line| line.text.contains("ERROR")).count();
+    assert_eq!(told, 1, "a person is told once: {:?}", gateway.child().lines());
+
+    fs::remove_file(&ballast)?;
+    let last = here.messages().last().and_then(|message| message.json().ok()?.get("seq")?.as_u64()).unwrap();
+    office.wait_for(PATIENCE, "every row in the cloud", |messages| {
+        let seqs: std::collections::BTreeSet<u64> =
+            messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect();
+        (1..=last).all(|seq| seqs.contains(&seq)).then_some(())
+    })?;
+    assert_eq!(get(site.web_address(), "/readyz")?.status, 200);
+    Ok(())
 }
