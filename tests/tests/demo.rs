@@ -46,15 +46,14 @@ fn the_demo_has_data_on_both_brokers_and_may_be_started_again() -> anyhow::Resul
         assert_eq!(get(demo.web, "/readyz")?.status, 200);
         for broker in [demo.live, demo.cloud] {
             let rows = Subscriber::start(&peers, broker, "tidegate/demo/+/data/+")?;
-            let seq = rows.wait_for(PATIENCE, "good rows of all machines", |messages| {
-                let good = |device: &str| {
-                    let mine = |topic: &str| topic.contains(&format!("/{device}/"));
-                    messages.iter().find(|message| mine(&message.topic) && message.payload.contains("\"values\":{\""))
+            let row = rows.wait_for(PATIENCE, "good rows of all machines", |messages| {
+                let good = |part: &str| {
+                    let is_good = |payload: &str| payload.contains("\"values\":{\"");
+                    messages.iter().find(|message| message.topic.contains(part) && is_good(&message.payload)).cloned()
                 };
-                let rows = [good("meter-1")?, good("oven-1")?, good("solar-1")?];
-                rows[0].json().ok()?.get("seq")?.as_u64()
+                (good("/oven-1/").is_some() && good("/solar-1/").is_some()).then(|| good("/meter-1/data/fast"))?
             })?;
-            seqs.push(seq);
+            seqs.push(row.json()?.get("seq").and_then(serde_json::Value::as_u64).unwrap());
         }
         let site = dir.join("tidegate.toml").display().to_string();
         let (code, text) = tidegate(["read", "-c", &site, "oven-1", "temperature"], &[])?;
