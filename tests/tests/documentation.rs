@@ -370,11 +370,7 @@ fn every_reason_is_described() {
 
 #[test]
 fn every_example_of_a_payload_is_what_the_codec_writes() {
-    let column = |name: &str| Column {
-        name: name.parse().expect("a name"),
-        value_type: ValueType::single(ValueKind::F32),
-        unit: None,
-    };
+    let column = |name: &str| Column::new(name.parse().expect("a name"), ValueType::single(ValueKind::F32));
     let columns = vec![column("voltage_l1"), column("current_l1"), column("setpoint")];
     let (device, group) = ("meter-1".parse().expect("a name"), "fast".parse().expect("a name"));
     let good = Slot::Good(Value::F32(229.8));

@@ -71,8 +71,7 @@ impl Line {
             max_size: ByteSize(1 << 30),
             when_full: WhenFull::DropOldest,
         };
-        let column =
-            Column { name: "note".parse().unwrap(), value_type: ValueType::single(ValueKind::Text), unit: None };
+        let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
         let (store, stream) = runtime.block_on(async {
             let store = Store::open(folder.path(), &options).await.unwrap().store;
             let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());

@@ -256,6 +256,7 @@ pub(crate) fn shown(value: &Value) -> String {
         Value::F32(number) => number.to_string(),
         Value::F64(number) => number.to_string(),
         Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
         Value::Array(items) => format!("an array of {} items", items.len()),
     }
 }

@@ -204,5 +204,6 @@ fn parse(kind: ValueType, text: &str) -> Value {
         ValueKind::F32 => Value::F32(text.parse().unwrap()),
         ValueKind::F64 => Value::F64(text.parse().unwrap()),
         ValueKind::Text => Value::Text(text.into()),
+        ValueKind::Bytes => Value::Bytes(text.as_bytes().into()),
     }
 }

@@ -33,7 +33,7 @@ fn rows(kind: ValueKind, value: impl Fn(f64) -> Value) -> Result<Vec<Arc<Row>>, 
     let mut columns = Vec::new();
     for tag in 0..TAGS {
         let name = format!("measured_value_{tag}").parse()?;
-        columns.push(Column { name, value_type: ValueType::single(kind), unit: None });
+        columns.push(Column::new(name, ValueType::single(kind)));
     }
     let columns: Arc<[Column]> = columns.into();
     let mut noise = Noise(1);

@@ -3,6 +3,7 @@
 //! Floats are written with the fewest digits that give the same bits again, a 32-bit float with those of a 32-bit float.
 //! Integers are exact. JSON has no NaN and no infinity: they are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tidegate_model::{Reason, Row, Slot, Timestamp, Value};
 
 /// Bytes that a number takes at most: `-2.2250738585072014e-308`, with some room.
@@ -141,6 +142,7 @@ pub fn value(value: &Value, out: &mut Vec<u8>) {
         Value::Uint(number) => integer(*number, out),
         Value::Bool(on) => out.extend_from_slice(if *on { b"true" } else { b"false" }),
         Value::Text(string) => text(string, out),
+        Value::Bytes(content) => bytes(content, out),
         Value::Array(items) => array(items, out),
     }
 }
@@ -162,6 +164,13 @@ fn float(number: impl zmij::Float, nan: bool, finite: bool, positive: bool, out:
 #[inline]
 fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Base64 with padding (RFC 4648 §4).
+fn bytes(content: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(BASE64_STANDARD.encode(content).as_bytes());
+    out.push(b'"');
 }
 
 fn array(items: &[Value], out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@
 //! the same bytes, so that the store compares schemas by comparing bytes.
 
 use serde::{Deserialize, Serialize};
-use tidegate_model::{Column, ValueKind, ValueType};
+use tidegate_model::{Column, Loss, Scaling, ValueKind, ValueType};
 
 use crate::CodecError;
 
@@ -17,6 +17,41 @@ struct StoredColumn {
     items: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scaling: Option<StoredScaling>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss: Option<StoredLoss>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredScaling {
+    scale: String,
+    offset: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredLoss {
+    Rounding { error: String },
+    SwingingDoor { error: String, max_silence: u64 },
+}
+
+impl From<&Loss> for StoredLoss {
+    fn from(loss: &Loss) -> StoredLoss {
+        match loss.clone() {
+            Loss::Rounding { error } => StoredLoss::Rounding { error },
+            Loss::SwingingDoor { error, max_silence } => StoredLoss::SwingingDoor { error, max_silence },
+        }
+    }
+}
+
+impl From<StoredLoss> for Loss {
+    fn from(loss: StoredLoss) -> Loss {
+        match loss {
+            StoredLoss::Rounding { error } => Loss::Rounding { error },
+            StoredLoss::SwingingDoor { error, max_silence } => Loss::SwingingDoor { error, max_silence },
+        }
+    }
 }
 
 /// The words are on disk: none is ever given another meaning.
@@ -29,6 +64,7 @@ enum StoredKind {
     F32,
     F64,
     Text,
+    Bytes,
 }
 
 impl From<ValueKind> for StoredKind {
@@ -40,6 +76,7 @@ impl From<ValueKind> for StoredKind {
             ValueKind::F32 => StoredKind::F32,
             ValueKind::F64 => StoredKind::F64,
             ValueKind::Text => StoredKind::Text,
+            ValueKind::Bytes => StoredKind::Bytes,
         }
     }
 }
@@ -53,6 +90,7 @@ impl From<StoredKind> for ValueKind {
             StoredKind::F32 => ValueKind::F32,
             StoredKind::F64 => ValueKind::F64,
             StoredKind::Text => ValueKind::Text,
+            StoredKind::Bytes => ValueKind::Bytes,
         }
     }
 }
@@ -70,6 +108,11 @@ pub fn encode(columns: &[Column]) -> Result<Vec<u8>, CodecError> {
             kind: column.value_type.kind.into(),
             items: column.value_type.items,
             unit: column.unit.clone(),
+            scaling: column
+                .scaling
+                .as_ref()
+                .map(|Scaling { scale, offset }| StoredScaling { scale: scale.clone(), offset: offset.clone() }),
+            loss: column.loss.as_ref().map(StoredLoss::from),
         })
         .collect();
     serde_json::to_vec(&stored).map_err(|error| CodecError::Schema { detail: error.to_string() })
@@ -91,7 +134,8 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Column>, CodecError> {
                 .parse()
                 .map_err(|error| CodecError::Schema { detail: format!("{:?} is no tag name: {error}", column.name) })?;
             let value_type = ValueType { kind: column.kind.into(), items: column.items };
-            Ok(Column { name, value_type, unit: column.unit })
+            let scaling = column.scaling.map(|StoredScaling { scale, offset }| Scaling { scale, offset });
+            Ok(Column { name, value_type, unit: column.unit, scaling, loss: column.loss.map(Loss::from) })
         })
         .collect()
 }
@@ -142,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_field_of_a_later_version_is_ignored() {
-        assert!(decode(br#"[{"name":"a","kind":"f32","scale":"0.1"}]"#).is_ok());
+        assert!(decode(br#"[{"name":"a","kind":"f32","accuracy":"0.1"}]"#).is_ok());
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub use name::{Name, NameError, TagName};
 pub use quality::{Quality, Reason};
 pub use reading::Reading;
 pub use row::{Row, Slot};
-pub use stream::{Column, Stream, StreamId};
+pub use stream::{Column, Loss, Scaling, Stream, StreamId};
 pub use time::Timestamp;
 pub use value::{Value, ValueKind, ValueType};

@@ -13,6 +13,46 @@ pub struct Column {
     pub value_type: ValueType,
     /// The unit of its values (`V`, `kWh`), if the profile states one.
     pub unit: Option<String>,
+    /// How its values follow from the device's numbers, where they do; an encoder finds the numbers again by it.
+    pub scaling: Option<Scaling>,
+    /// What the user allowed to be lost of its values on the way to the store; nothing unless stated.
+    pub loss: Option<Loss>,
+}
+
+impl Column {
+    /// A column of values that are as the device gives them, in no unit.
+    pub fn new(name: TagName, value_type: ValueType) -> Column {
+        Column { name, value_type, unit: None, scaling: None, loss: None }
+    }
+}
+
+/// Delivered = raw * scale + offset. Decimal text, as exact as the profile has it (`0.1`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scaling {
+    /// The factor.
+    pub scale: String,
+    /// The summand.
+    pub offset: String,
+}
+
+/// How exact the values of a column are, where the user asked for less than all of it.
+///
+/// The error is decimal text in the unit of the tag (`0.05`); no value that is reconstructed as described is off by more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// Every value is there, rounded.
+    Rounding {
+        /// The largest difference between a value and what it was before.
+        error: String,
+    },
+    /// Values that lie close to the straight line between the good values before and after are left out (they are
+    /// [`Slot::Unchanged`](crate::Slot)).
+    SwingingDoor {
+        /// The largest difference between the line and a value that was left out.
+        error: String,
+        /// The longest time between two values, in milliseconds.
+        max_silence: u64,
+    },
 }
 
 /// The store's number for a stream with these columns. A change of the columns gives a new one.

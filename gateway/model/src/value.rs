@@ -19,6 +19,8 @@ pub enum Value {
     F64(f64),
     /// Text, also the text of an enumeration.
     Text(Arc<str>),
+    /// Bytes with a meaning that only the device and its user know.
+    Bytes(Arc<[u8]>),
     /// Several values of one kind.
     Array(Arc<[Value]>),
 }
@@ -38,6 +40,8 @@ pub enum ValueKind {
     F64,
     /// [`Value::Text`].
     Text,
+    /// [`Value::Bytes`].
+    Bytes,
 }
 
 /// The type of a tag: the kind of its values, and how many there are when it is an array.
@@ -57,7 +61,18 @@ impl ValueType {
 }
 
 impl ValueKind {
-    /// The code used on disk, 1 to 6. Codes are never given a new meaning.
+    /// Every kind, in the order of its code.
+    pub const ALL: [ValueKind; 7] = [
+        ValueKind::Bool,
+        ValueKind::Int,
+        ValueKind::Uint,
+        ValueKind::F32,
+        ValueKind::F64,
+        ValueKind::Text,
+        ValueKind::Bytes,
+    ];
+
+    /// The code used on disk, 1 to 7. Codes are never given a new meaning.
     pub fn code(self) -> u8 {
         match self {
             ValueKind::Bool => 1,
@@ -66,14 +81,13 @@ impl ValueKind {
             ValueKind::F32 => 4,
             ValueKind::F64 => 5,
             ValueKind::Text => 6,
+            ValueKind::Bytes => 7,
         }
     }
 
     /// The kind with that code, if there is one.
     pub fn from_code(code: u8) -> Option<ValueKind> {
-        [ValueKind::Bool, ValueKind::Int, ValueKind::Uint, ValueKind::F32, ValueKind::F64, ValueKind::Text]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        ValueKind::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// Whether values of this kind are numbers.
@@ -91,12 +105,13 @@ impl fmt::Display for ValueKind {
             ValueKind::F32 => "32-bit float",
             ValueKind::F64 => "64-bit float",
             ValueKind::Text => "text",
+            ValueKind::Bytes => "bytes",
         })
     }
 }
 
 impl Value {
-    /// The value as a 64-bit float: numbers (integers beyond 2^53 rounded) and bools (0 or 1); `None` for text and arrays.
+    /// The value as a 64-bit float: numbers (integers beyond 2^53 rounded) and bools (0 or 1); `None` for text, bytes and arrays.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Bool(on) => Some(f64::from(u8::from(*on))),
@@ -104,7 +119,7 @@ impl Value {
             Value::Uint(number) => Some(uint_to_f64(*number)),
             Value::F32(number) => Some(f64::from(*number)),
             Value::F64(number) => Some(*number),
-            Value::Text(_) | Value::Array(_) => None,
+            Value::Text(_) | Value::Bytes(_) | Value::Array(_) => None,
         }
     }
 
@@ -124,6 +139,7 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Value::Text(text) => text.len() + 16,
+            Value::Bytes(bytes) => bytes.len() + 16,
             Value::Array(items) => 16 + items.iter().map(|item| size_of::<Value>() + item.heap_bytes()).sum::<usize>(),
             _ => 0,
         }

@@ -101,7 +101,7 @@ async fn run(dir: &std::path::Path, port: u16, rate: u64, seconds: u64, idle: bo
 fn columns() -> Done<Vec<Column>> {
     let column = |at: u32| -> Done<Column> {
         let value_type = ValueType::single(ValueKind::F32);
-        Ok(Column { name: format!("tag_{at:04}").parse()?, value_type, unit: None })
+        Ok(Column::new(format!("tag_{at:04}").parse()?, value_type))
     };
     (0..1000).map(column).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_config::{self as config, Access, At, Report, Tag, TagSource};
-use tidegate_model::{Column, Value, ValueKind, ValueType};
+use tidegate_model::{Column, Scaling, Value, ValueKind, ValueType};
 
 use crate::{
     Stages, constant,
@@ -45,6 +45,11 @@ impl Stages {
             name: tag.name.clone(),
             value_type: compiled.value_type,
             unit: tag.unit.clone(),
+            scaling: tag
+                .scaling
+                .as_ref()
+                .map(|at| Scaling { scale: at.value.scale.clone(), offset: at.value.offset.clone() }),
+            loss: None,
         };
         let columns = group.tags.iter().zip(&tags).map(column).collect();
         let (mut sources, mut targets, mut deadbands) = (Vec::new(), Vec::new(), Vec::new());
@@ -289,6 +294,7 @@ fn input<'a>(tag: &'a Tag, compiled: Option<&Compiled>) -> Input<'a> {
         (Source::Nothing, _) => Some("is only written, never read"),
         (_, ValueType { items: Some(_), .. }) => Some("is an array"),
         (_, ValueType { kind: ValueKind::Text, .. }) => Some("is text"),
+        (_, ValueType { kind: ValueKind::Bytes, .. }) => Some("is bytes"),
         _ => None,
     });
     Input { name: tag.name.as_str(), unfit }
@@ -329,6 +335,7 @@ pub(crate) fn described(value_type: ValueType) -> String {
     match (value_type.items, value_type.kind) {
         (Some(items), kind) => format!("an array of {items} ({kind})"),
         (None, ValueKind::Text) => "text".to_owned(),
+        (None, ValueKind::Bytes) => "bytes".to_owned(),
         (None, kind @ (ValueKind::Int | ValueKind::Uint)) => format!("an {kind}"),
         (None, kind) => format!("a {kind}"),
     }

@@ -21,6 +21,7 @@ fn kind(value: &Value) -> Option<ValueKind> {
         Value::F32(_) => Some(ValueKind::F32),
         Value::F64(_) => Some(ValueKind::F64),
         Value::Text(_) => Some(ValueKind::Text),
+        Value::Bytes(_) => Some(ValueKind::Bytes),
         Value::Array(_) => None,
     }
 }

@@ -51,7 +51,8 @@ pub(crate) fn in_kind(number: RawNumber, kind: ValueKind) -> Option<Number> {
             let nearest = in_width(number, kind);
             (nearest.is_finite() == number.is_finite()).then_some(Number::Float(nearest))
         }
-        (RawNumber::Float(_), ValueKind::Int | ValueKind::Uint) | (_, ValueKind::Bool | ValueKind::Text) => None,
+        (RawNumber::Float(_), ValueKind::Int | ValueKind::Uint)
+        | (_, ValueKind::Bool | ValueKind::Text | ValueKind::Bytes) => None,
     }
 }
 

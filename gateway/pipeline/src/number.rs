@@ -20,7 +20,7 @@ impl Number {
             Value::Uint(number) => Some(Number::Integer(i128::from(*number))),
             Value::F32(number) => Some(Number::Float(f64::from(*number))),
             Value::F64(number) => Some(Number::Float(*number)),
-            Value::Bool(_) | Value::Text(_) | Value::Array(_) => None,
+            Value::Bool(_) | Value::Text(_) | Value::Bytes(_) | Value::Array(_) => None,
         }
     }
 

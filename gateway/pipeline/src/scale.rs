@@ -80,7 +80,7 @@ impl Scale {
         match raw {
             ValueKind::Int | ValueKind::Uint | ValueKind::F64 => Some(ValueKind::F64),
             ValueKind::F32 => Some(ValueKind::F32),
-            ValueKind::Bool | ValueKind::Text => None,
+            ValueKind::Bool | ValueKind::Text | ValueKind::Bytes => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Scale {
             Value::F32(raw) => Some(Value::F32(to_f32(self.of_float(f64::from(*raw))))),
             Value::F64(raw) => Some(Value::F64(self.of_float(*raw))),
             Value::Array(items) => items.iter().map(|item| self.apply(item)).collect::<Option<_>>().map(Value::Array),
-            Value::Bool(_) | Value::Text(_) => None,
+            Value::Bool(_) | Value::Text(_) | Value::Bytes(_) => None,
         }
     }
 

@@ -41,7 +41,9 @@ impl Texts {
             Value::Int(number) => Some(*number),
             Value::Uint(number) => i64::try_from(*number).ok(),
             Value::Bool(on) => Some(i64::from(*on)),
-            Value::F32(_) | Value::F64(_) | Value::Text(_) | Value::Array(_) => return Slot::Bad(Reason::InvalidValue),
+            Value::F32(_) | Value::F64(_) | Value::Text(_) | Value::Bytes(_) | Value::Array(_) => {
+                return Slot::Bad(Reason::InvalidValue);
+            }
         };
         let known = number
             .and_then(|number| self.texts.binary_search_by_key(&number, |(number, _)| *number).ok())

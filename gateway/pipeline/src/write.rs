@@ -1,5 +1,6 @@
 //! Whether a value may be written, and the device's number for it.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tidegate_config::Access;
 use tidegate_model::{Value, ValueKind, ValueType};
 
@@ -102,6 +103,7 @@ fn shown(value: &Value) -> String {
         Value::F32(number) => format!("{number:?}"),
         Value::F64(number) => format!("{number:?}"),
         Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
         other => format!("{other:?}"),
     }
 }
@@ -177,6 +179,15 @@ impl Target {
             ValueKind::Text => match value {
                 Value::Text(_) => Ok(value.clone()),
                 _ => Err(wrong_kind("text", value)),
+            },
+            ValueKind::Bytes => match value {
+                Value::Bytes(_) => Ok(value.clone()),
+                // As they are delivered in JSON.
+                Value::Text(text) => BASE64_STANDARD
+                    .decode(text.as_bytes())
+                    .map(|bytes| Value::Bytes(bytes.into()))
+                    .map_err(|_| wrong_kind("bytes as base64", value)),
+                _ => Err(wrong_kind("bytes as base64", value)),
             },
             ValueKind::Bool => to_bool(value),
             ValueKind::Int | ValueKind::Uint | ValueKind::F32 | ValueKind::F64 => self.number(value),
@@ -277,6 +288,7 @@ fn kind_word(value: &Value) -> &'static str {
         Value::Bool(_) => "bool",
         Value::Int(_) | Value::Uint(_) | Value::F32(_) | Value::F64(_) => "number",
         Value::Text(_) => "text",
+        Value::Bytes(_) => "bytes",
         Value::Array(_) => "array",
     }
 }

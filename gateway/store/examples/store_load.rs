@@ -20,7 +20,7 @@ const SLICES: u32 = 100;
 
 fn columns(count: usize) -> Result<Vec<Column>> {
     let value_type = ValueType::single(ValueKind::F32);
-    (0..count).map(|at| Ok(Column { name: format!("tag{at}").parse()?, value_type, unit: None })).collect()
+    (0..count).map(|at| Ok(Column::new(format!("tag{at}").parse()?, value_type))).collect()
 }
 
 /// One decimal, a random walk.

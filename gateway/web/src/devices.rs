@@ -6,6 +6,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value as Json_, json};
 use tidegate_model::{Quality, Slot, Value};
 use tidegate_runtime::{CommandError, Latest};
@@ -98,6 +99,7 @@ fn value_json(value: &Value) -> Json_ {
         Value::F32(number) => special(f64::from(*number)),
         Value::F64(number) => special(*number),
         Value::Text(text) => json!(&**text),
+        Value::Bytes(bytes) => json!(BASE64_STANDARD.encode(bytes)),
         Value::Array(items) => Json_::Array(items.iter().map(value_json).collect()),
     }
 }

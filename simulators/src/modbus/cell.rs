@@ -88,6 +88,7 @@ impl Cell {
         let format = self.point.format();
         match format.kind() {
             ValueKind::Text => Value::Text(Arc::clone(&self.text)),
+            ValueKind::Bytes => Value::Bytes(self.text.as_bytes().into()),
             ValueKind::Bool => Value::Bool(self.number(seed, moment, turn) >= 0.5),
             ValueKind::F32 => Value::F32(narrow(self.number(seed, moment, turn))),
             ValueKind::F64 => Value::F64(self.number(seed, moment, turn)),

@@ -31,7 +31,7 @@ impl Scale {
             Value::F32(number) => Value::F32(narrow(self.apply(f64::from(*number)))),
             Value::F64(number) => Value::F64(self.apply(*number)),
             Value::Array(items) => Value::Array(items.iter().map(|item| self.deliver(item)).collect()),
-            Value::Bool(_) | Value::Text(_) => raw.clone(),
+            Value::Bool(_) | Value::Text(_) | Value::Bytes(_) => raw.clone(),
         }
     }
 

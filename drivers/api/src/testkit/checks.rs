@@ -302,6 +302,7 @@ fn fits(value: &Value, kind: ValueType) -> bool {
         Value::F32(_) => kind.kind == ValueKind::F32,
         Value::F64(_) => kind.kind == ValueKind::F64,
         Value::Text(_) => kind.kind == ValueKind::Text,
+        Value::Bytes(_) => kind.kind == ValueKind::Bytes,
         Value::Array(_) => false,
     };
     match (value, kind.items) {

@@ -143,13 +143,16 @@ impl Body {
             Value::Int(number) => self.ints.push(zigzag(*number)),
             Value::Uint(number) => self.uints.push(*number),
             Value::Bool(on) => self.bools.push(u64::from(*on)),
-            Value::Text(text) => {
-                // No text is longer than 2^64 bytes.
-                self.text_lengths.push(u64::try_from(text.len()).unwrap_or(u64::MAX));
-                self.text_bytes.extend_from_slice(text.as_bytes());
-            }
+            Value::Text(text) => self.bytes(text.as_bytes()),
+            Value::Bytes(bytes) => self.bytes(bytes),
             Value::Array(items) => self.array(items),
         }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        // Nothing is longer than 2^64 bytes.
+        self.text_lengths.push(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.text_bytes.extend_from_slice(bytes);
     }
 
     fn array(&mut self, items: &[Value]) {

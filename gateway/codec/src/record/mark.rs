@@ -11,6 +11,8 @@ const ARRAY: u8 = 7;
 const BAD: u8 = 8;
 /// Added to the code of a kind.
 const UNCERTAIN: u8 = 16;
+/// Its code as a kind is the one of arrays here.
+const BYTES: u8 = 9;
 
 /// What is in a slot or in an item of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +24,18 @@ pub(super) enum Content {
 impl Content {
     fn code(self) -> u8 {
         match self {
+            Content::One(ValueKind::Bytes) => BYTES,
             Content::One(kind) => kind.code(),
             Content::Array => ARRAY,
         }
     }
 
     fn from_code(code: u8) -> Option<Content> {
-        if code == ARRAY { Some(Content::Array) } else { ValueKind::from_code(code).map(Content::One) }
+        match code {
+            ARRAY => Some(Content::Array),
+            BYTES => Some(Content::One(ValueKind::Bytes)),
+            code => ValueKind::from_code(code).map(Content::One),
+        }
     }
 
     #[inline]
@@ -40,6 +47,7 @@ impl Content {
             Value::F32(_) => Content::One(ValueKind::F32),
             Value::F64(_) => Content::One(ValueKind::F64),
             Value::Text(_) => Content::One(ValueKind::Text),
+            Value::Bytes(_) => Content::One(ValueKind::Bytes),
             Value::Array(_) => Content::Array,
         }
     }

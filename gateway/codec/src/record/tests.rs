@@ -75,11 +75,7 @@ fn slot(dice: &mut Dice) -> Slot {
 
 /// A stream with so many columns. What the columns are does not matter to a record.
 fn stream(id: u32, columns: usize) -> Arc<Stream> {
-    let column = |index| Column {
-        name: format!("t{index}").parse().unwrap(),
-        value_type: ValueType::single(ValueKind::F32),
-        unit: None,
-    };
+    let column = |index| Column::new(format!("t{index}").parse().unwrap(), ValueType::single(ValueKind::F32));
     Arc::new(Stream::new(
         StreamId(id),
         "meter-1".parse().unwrap(),

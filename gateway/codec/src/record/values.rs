@@ -86,6 +86,7 @@ impl<'a> Values<'a> {
             Content::One(ValueKind::Uint) => self.uints.next().map(Value::Uint),
             Content::One(ValueKind::Bool) => self.bools.next().and_then(bool_of),
             Content::One(ValueKind::Text) => return self.text(),
+            Content::One(ValueKind::Bytes) => return Ok(Value::Bytes(self.bytes("bytes")?.into())),
             Content::Array => return self.array(),
         };
         value.ok_or(CodecError::Malformed { what: "a slot without its value" })
@@ -93,10 +94,13 @@ impl<'a> Values<'a> {
 
     fn text(&mut self) -> Result<Value, CodecError> {
         const WHAT: &str = "a text";
-        let malformed = || CodecError::Malformed { what: WHAT };
-        let length = self.text_lengths.next().and_then(|length| usize::try_from(length).ok()).ok_or_else(malformed)?;
-        let text = std::str::from_utf8(self.texts.take(length, WHAT)?).map_err(|_| malformed())?;
+        let text = std::str::from_utf8(self.bytes(WHAT)?).map_err(|_| CodecError::Malformed { what: WHAT })?;
         Ok(Value::Text(text.into()))
+    }
+
+    fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], CodecError> {
+        let length = self.text_lengths.next().and_then(|length| usize::try_from(length).ok());
+        self.texts.take(length.ok_or(CodecError::Malformed { what })?, what)
     }
 
     /// An array takes its items from the sections one by one, so it never has more of them than there are.

@@ -41,11 +41,7 @@ fn rows() -> Vec<Arc<Row>> {
 }
 
 fn row(stream: u32, seq: u64, time: i64, device_time: Option<i64>, slots: Vec<Slot>) -> Arc<Row> {
-    let column = |index| Column {
-        name: format!("t{index}").parse().unwrap(),
-        value_type: ValueType::single(ValueKind::F64),
-        unit: None,
-    };
+    let column = |index| Column::new(format!("t{index}").parse().unwrap(), ValueType::single(ValueKind::F64));
     let columns: Vec<Column> = (0..slots.len()).map(column).collect();
     let (device, group) = ("meter-1".parse().unwrap(), "fast".parse().unwrap());
     Arc::new(Row {

@@ -8,8 +8,7 @@ use tidegate_model::{Column, Reason, Row, Slot, Stream, StreamId, Timestamp, Val
 const TIME: Timestamp = Timestamp::from_millis(1_700_000_000_123);
 
 fn row(slots: Vec<(&str, Slot)>) -> Row {
-    let column =
-        |name: &str| Column { name: name.parse().unwrap(), value_type: ValueType::single(ValueKind::F32), unit: None };
+    let column = |name: &str| Column::new(name.parse().unwrap(), ValueType::single(ValueKind::F32));
     let columns: Vec<Column> = slots.iter().map(|(name, _)| column(name)).collect();
     let (device, group) = ("meter-1".parse().unwrap(), "fast".parse().unwrap());
     Row {

@@ -115,8 +115,7 @@ mod tests {
     const CONNECTED: Timestamp = Timestamp::from_millis(1_000);
 
     fn stream() -> Arc<Stream> {
-        let column =
-            Column { name: "note".parse().unwrap(), value_type: ValueType::single(ValueKind::Text), unit: None };
+        let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
         Arc::new(Stream::new(StreamId(4), "meter".parse().unwrap(), "fast".parse().unwrap(), vec![column]))
     }
 

@@ -25,9 +25,8 @@ pub(crate) fn name(text: &str) -> Name {
 
 pub(crate) fn columns(count: usize) -> Vec<Column> {
     let column = |number| Column {
-        name: format!("tag{number}").parse().unwrap(),
-        value_type: ValueType::single(ValueKind::Int),
         unit: Some("V".to_owned()),
+        ..Column::new(format!("tag{number}").parse().unwrap(), ValueType::single(ValueKind::Int))
     };
     (0..count).map(column).collect()
 }

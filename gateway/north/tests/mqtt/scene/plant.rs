@@ -26,8 +26,7 @@ impl Plant {
             when_full: WhenFull::DropOldest,
         };
         let store = Store::open(dir.path(), &options).await.unwrap().store;
-        let column =
-            Column { name: "note".parse().unwrap(), value_type: ValueType::single(ValueKind::Text), unit: None };
+        let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
         let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());
         let (stream, last) = store.stream(&device, &group, vec![column]).await.unwrap();
         Plant { store, stream, last, _dir: dir }
