@@ -145,7 +145,8 @@ mod tests {
     use super::*;
 
     fn columns() -> Vec<Column> {
-        let kinds = [ValueKind::Bool, ValueKind::Int, ValueKind::Uint, ValueKind::F32, ValueKind::F64, ValueKind::Text];
+        let kinds =
+            [ValueKind::Bool, ValueKind::Int, ValueKind::Uint, ValueKind::F32, ValueKind::F64, ValueKind::Bytes];
         kinds
             .into_iter()
             .zip([None, Some(0), Some(3), Some(u32::MAX), None, None])
@@ -155,6 +156,12 @@ mod tests {
                 name: format!("tag-{index}.x_y").parse().unwrap(),
                 value_type: ValueType { kind, items },
                 unit: unit.map(str::to_owned),
+                scaling: (index == 1).then(|| Scaling { scale: "0.1".to_owned(), offset: "-40".to_owned() }),
+                loss: match index {
+                    3 => Some(Loss::Rounding { error: "0.05".to_owned() }),
+                    4 => Some(Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 900_000 }),
+                    _ => None,
+                },
             })
             .collect()
     }
@@ -173,11 +180,15 @@ mod tests {
                 name: "voltage_l1".parse().unwrap(),
                 value_type: ValueType::single(ValueKind::F32),
                 unit: Some("V".to_owned()),
+                scaling: None,
+                loss: None,
             },
             Column {
                 name: "curve".parse().unwrap(),
                 value_type: ValueType { kind: ValueKind::Int, items: Some(16) },
                 unit: None,
+                scaling: None,
+                loss: None,
             },
         ];
         assert_eq!(encode(&columns).unwrap(), text.as_bytes());
