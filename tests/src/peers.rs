@@ -20,8 +20,8 @@ impl Peers {
     pub fn find() -> anyhow::Result<Option<Peers>> {
         let folder = std::env::var_os("TIDEGATE_PEERS").map_or_else(|| workspace().join("target/peers"), PathBuf::from);
         let peers = Peers { folder };
-        let needed =
-            [peers.python(), peers.program("mosquitto"), peers.program("mosquitto_sub"), peers.program("mbpoll")];
+        let needed = ["mosquitto", "mosquitto_sub", "mbpoll", "postgres"].map(|name| peers.program(name));
+        let needed = [peers.python()].into_iter().chain(needed).collect::<Vec<PathBuf>>();
         let Some(missing) = needed.iter().find(|file| !file.exists()) else { return Ok(Some(peers)) };
         let reason =
             format!("the foreign peers are not installed ({} is missing): run `cargo xtask peers`", missing.display());

@@ -37,7 +37,7 @@ enum Verb {
     Check,
     /// Measures the whole road under load, and prints a table.
     Bench(bench::Options),
-    /// Installs the foreign peers of the tests (mosquitto, mbpoll, pymodbus) and says where they are.
+    /// Installs the foreign peers of the tests (mosquitto, mbpoll, PostgreSQL, pymodbus) and says where they are.
     Peers,
 }
 

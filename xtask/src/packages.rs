@@ -1,5 +1,7 @@
 //! Debian packages: asks for the missing ones, as whoever may.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, bail};
 
 use crate::shell;
@@ -12,7 +14,25 @@ pub(crate) struct Program {
     pub(crate) package: &'static str,
     /// The upstream version, without Debian's own part.
     pub(crate) version: &'static str,
+    /// The folder it is in when the package keeps it off the search path.
+    pub(crate) folder: Option<&'static str>,
 }
+
+impl Program {
+    /// The full path of the program, if it is there.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        match self.folder {
+            Some(folder) => Some(Path::new(folder).join(self.name)).filter(|file| file.is_file()),
+            None => shell::find(self.name),
+        }
+    }
+}
+
+/// Where Debian's PostgreSQL looks what to do when a server is installed for the first time.
+const CLUSTERS: &str = "/etc/postgresql-common/createcluster.d";
+
+/// Read from [`CLUSTERS`] while the package is installed: no cluster is made, none is started.
+const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/tidegate-tests.conf";
 
 /// Installs the packages of those programs that are not there.
 ///
@@ -21,7 +41,7 @@ pub(crate) struct Program {
 /// When something is missing and there is no `apt-get`, no right to use it, or it fails.
 pub(crate) fn install(programs: &[Program]) -> anyhow::Result<()> {
     let mut missing: Vec<&str> =
-        programs.iter().filter(|program| shell::find(program.name).is_none()).map(|program| program.package).collect();
+        programs.iter().filter(|program| program.find().is_none()).map(|program| program.package).collect();
     missing.sort_unstable();
     missing.dedup();
     if missing.is_empty() {
@@ -37,7 +57,16 @@ pub(crate) fn install(programs: &[Program]) -> anyhow::Result<()> {
         format!("the tests need {names}; run `sudo apt-get install {names}` once and then this again")
     })?;
     shell::must(&mut apt_get(prefix, &["update"]))?;
-    shell::must(&mut apt_get(prefix, &[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat()))
+    let install = [&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat();
+    if !missing.iter().any(|package| package.starts_with("postgresql")) {
+        return shell::must(&mut apt_get(prefix, &install));
+    }
+    // The tests start servers of their own; a service on this machine is nobody's wish.
+    let forbid = format!("mkdir -p {CLUSTERS} && echo 'create_main_cluster = false' > {NO_CLUSTER}");
+    shell::must(&mut as_administrator(prefix, &["sh", "-c", &forbid]))?;
+    let installed = shell::must(&mut apt_get(prefix, &install));
+    shell::must(&mut as_administrator(prefix, &["rm", "-f", NO_CLUSTER]))?;
+    installed
 }
 
 /// Says which version of each program is installed, and when it is another one than the tests were written with.
@@ -73,7 +102,12 @@ fn administrator() -> anyhow::Result<&'static [&'static str]> {
 fn apt_get(prefix: &[&str], arguments: &[&str]) -> std::process::Command {
     // Another package manager that is at work is waited for; a broker of the tests is not to be started as a service.
     let settings = ["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
-    let words = [prefix, &["env"], &settings, arguments].concat();
+    as_administrator(prefix, &[&["env"], settings.as_slice(), arguments].concat())
+}
+
+/// A command with what [`administrator`] says before it.
+fn as_administrator(prefix: &[&str], words: &[&str]) -> std::process::Command {
+    let words = [prefix, words].concat();
     let (program, rest) = words.split_first().unwrap_or((&"env", &[]));
     shell::command(program, rest)
 }

@@ -15,12 +15,18 @@ use crate::{
 };
 
 /// The programs that tests start, from Debian 12.
-const PROGRAMS: [Program; 4] = [
-    Program { name: "mosquitto", package: "mosquitto", version: "2.0.11" },
-    Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11" },
-    Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11" },
-    Program { name: "mbpoll", package: "mbpoll", version: "1.4.11" },
+const PROGRAMS: [Program; 7] = [
+    Program { name: "mosquitto", package: "mosquitto", version: "2.0.11", folder: None },
+    Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11", folder: None },
+    Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11", folder: None },
+    Program { name: "mbpoll", package: "mbpoll", version: "1.4.11", folder: None },
+    Program { name: "postgres", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
+    Program { name: "initdb", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
+    Program { name: "psql", package: "postgresql-client-15", version: "15.18", folder: Some(POSTGRESQL) },
 ];
+
+/// Debian keeps the programs of each PostgreSQL in a folder of its own.
+const POSTGRESQL: &str = "/usr/lib/postgresql/15/bin";
 
 /// `cargo xtask peers`.
 ///
@@ -45,7 +51,8 @@ pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
     let bin = workspace.peers().join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("failed to make {}", bin.display()))?;
     for program in &PROGRAMS {
-        let file = shell::find(program.name)
+        let file = program
+            .find()
             .with_context(|| format!("{} is not there although {} was installed", program.name, program.package))?;
         shell::point(&bin.join(program.name), &file)?;
     }
@@ -85,7 +92,12 @@ fn make_venv(venv: &Path) -> anyhow::Result<()> {
     let has_pip = shell::find("python3").is_some()
         && shell::output(&mut shell::command("python3", ["-c", "import ensurepip, venv"])).is_ok();
     if !has_pip {
-        packages::install(&[Program { name: "python3-venv", package: "python3-venv", version: "3.11.2" }])?;
+        packages::install(&[Program {
+            name: "python3-venv",
+            package: "python3-venv",
+            version: "3.11.2",
+            folder: None,
+        }])?;
     }
     shell::must(shell::command("python3", ["-m", "venv"]).arg(venv))
 }
