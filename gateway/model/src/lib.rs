@@ -3,6 +3,7 @@
 //! Everything that travels from a device to a subscriber, the disk or the cloud is made of the types here.
 //! This crate does no I/O, knows no clock and spawns nothing; every other crate may use it and it uses none of them.
 
+mod calendar;
 mod name;
 mod quality;
 mod reading;
@@ -16,5 +17,5 @@ pub use quality::{Quality, Reason};
 pub use reading::Reading;
 pub use row::{Row, Slot};
 pub use stream::{Column, Loss, Scaling, Stream, StreamId};
-pub use time::Timestamp;
+pub use time::{Timestamp, TimestampError};
 pub use value::{Value, ValueKind, ValueType};
