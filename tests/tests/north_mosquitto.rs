@@ -50,14 +50,10 @@ fn now() -> Timestamp {
 
 fn options(broker: SocketAddr) -> Options {
     Options {
-        host: broker.ip().to_string(),
-        port: broker.port(),
-        tls: None,
-        client_id: None,
-        login: None,
         keep_alive: Duration::from_secs(10),
-        in_flight: 100,
+        ack_timeout: Duration::from_secs(20),
         retry_longest: Duration::from_millis(500),
+        ..Options::new(broker.ip().to_string(), broker.port())
     }
 }
 

@@ -118,16 +118,8 @@ mod tests {
         let target = config::Target {
             name: "cloud".parse().unwrap(),
             start: config::StartAt::Now,
-            kind: TargetKind::Mqtt(config::MqttTarget {
-                host: "localhost".to_owned(),
-                port: 8883,
-                tls: Some(tls),
-                client_id: None,
-                login: None,
-                keep_alive: FAREWELL,
-                in_flight: 1,
-                retry_longest: FAREWELL,
-            }),
+            was: None,
+            kind: TargetKind::Mqtt(config::MqttTarget { tls: Some(tls), ..config::MqttTarget::new("localhost", 8883) }),
         };
         let none = Files::of(&target);
         fs::write(&ca, "one").unwrap();

@@ -47,12 +47,12 @@ pub use node::{Kind, Node};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, RawNumber, ReportWhen, Scaling, Tag, TagSource, Threshold,
 };
-pub use quantity::{ByteSize, parse_duration};
+pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{
-    Broker, BrokerUser, Device, Gateway, Link, MqttTarget, Retry, Site, StartAt, Store, Target, TargetKind, Tls, Web,
-    WhenFull,
+    Backfill, Broker, BrokerUser, Device, Format, Gateway, Link, MqttTarget, Retry, Site, StartAt, Store, Target,
+    TargetKind, Tls, Web, WhenFull,
 };
 pub use source::{Place, Source};
 pub use table::Table;

@@ -1,4 +1,4 @@
-//! Durations and sizes, written with their units.
+//! Durations, sizes and rates, written with their units.
 
 use std::time::Duration;
 
@@ -120,6 +120,33 @@ impl FromNode for ByteSize {
     }
 }
 
+/// A number of bytes a second, written with its unit (`"200KiB/s"`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteRate(pub u64);
+
+impl FromNode for ByteRate {
+    fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<ByteRate> {
+        let wanted = "a rate with its unit (\"200KiB/s\", \"1MB/s\")";
+        match &node.kind {
+            Kind::Integer(_) | Kind::Float(..) => bare_number(node, key, wanted, ["B/s", "KiB/s"], report),
+            _ => parsed(node, key, wanted, report, rate).map(ByteRate),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        let size = in_units(self.0, &SIZE_UNITS);
+        format!("\"{}/s\"", size.trim_matches('"'))
+    }
+}
+
+/// A size, a slash and `s`.
+fn rate(text: &str) -> Result<u64, String> {
+    let Some(size) = text.strip_suffix("/s") else {
+        return Err(format!("{text:?} does not end in \"/s\""));
+    };
+    with_unit(size.trim_end(), &SIZE_UNITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,11 +206,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_a_size_a_second() {
+        assert_eq!(rate("200KiB/s"), Ok(200 << 10));
+        assert_eq!(rate("1.5 MB /s"), Ok(1_500_000));
+        for text in ["200KiB", "200KiB/m", "/s", "200/s", "fast/s"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn values_are_shown_in_their_largest_whole_unit() {
         assert_eq!(Duration::from_millis(60_000).to_toml(), "\"1m\"");
         assert_eq!(Duration::from_millis(1_500).to_toml(), "\"1500ms\"");
         assert_eq!(Duration::ZERO.to_toml(), "\"0us\"");
         assert_eq!(ByteSize(4 << 30).to_toml(), "\"4GiB\"");
         assert_eq!(ByteSize(1_000_000).to_toml(), "\"1MB\"");
+        assert_eq!(ByteRate(200 << 10).to_toml(), "\"200KiB/s\"");
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use crate::{At, ByteSize, Origin, Profile, Secret, Table};
+use crate::{At, ByteRate, ByteSize, Origin, Profile, Secret, Table};
 
 /// A whole site.
 #[derive(Debug)]
@@ -143,6 +143,8 @@ pub struct Target {
     pub name: Name,
     /// Where a target without a cursor begins.
     pub start: StartAt,
+    /// The name it had before: its cursor is moved from there to the new name, once.
+    pub was: Option<Name>,
     /// What it is.
     pub kind: TargetKind,
 }
@@ -163,7 +165,7 @@ pub enum TargetKind {
     Mqtt(MqttTarget),
 }
 
-/// `kind = "mqtt"`, `format = "json"`.
+/// `kind = "mqtt"`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MqttTarget {
     /// Host of `url`.
@@ -176,12 +178,68 @@ pub struct MqttTarget {
     pub client_id: Option<String>,
     /// User name and password.
     pub login: Option<(String, Secret)>,
+    /// What the messages are.
+    pub format: Format,
+    /// How long a row may wait for others to share its block; of `format = "block"`.
+    pub batch: Duration,
+    /// What the backlog may take of the connection.
+    pub backfill: Backfill,
     /// Keep-alive of the connection.
     pub keep_alive: Duration,
+    /// How long the oldest message may stay without an acknowledgement before the connection is given up.
+    pub ack_timeout: Duration,
     /// Messages sent and not yet acknowledged, at most.
     pub in_flight: u16,
     /// Longest time between two tries to connect.
     pub retry_longest: Duration,
+}
+
+impl MqttTarget {
+    /// The target at this address, without TLS and login, and with the default of every other key.
+    pub fn new(host: impl Into<String>, port: u16) -> MqttTarget {
+        MqttTarget {
+            host: host.into(),
+            port,
+            tls: None,
+            client_id: None,
+            login: None,
+            format: Format::Json,
+            batch: Duration::from_millis(250),
+            backfill: Backfill { share: 0.5, max_rate: None },
+            keep_alive: Duration::from_secs(30),
+            ack_timeout: Duration::from_secs(30),
+            in_flight: 100,
+            retry_longest: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `format`: what a target's messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One row a message, as JSON, on a topic for each group.
+    Json,
+    /// Blocks of many rows, a few streams a message, on one topic.
+    Block,
+}
+
+impl Format {
+    /// The word in the file: `json` or `block`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Block => "block",
+        }
+    }
+}
+
+/// `backfill = { share = 0.5, max_rate = "200KiB/s" }`: what the backlog may take of a target's connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backfill {
+    /// Part of the bytes sent, 0.05 to 1, while live rows and backlog both wait to be sent.
+    pub share: f64,
+    /// Bytes of backlog a second, at most.
+    pub max_rate: Option<ByteRate>,
 }
 
 /// TLS of a target.

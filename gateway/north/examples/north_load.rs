@@ -50,7 +50,8 @@ async fn run(dir: &std::path::Path, port: u16, rate: u64, seconds: u64, idle: bo
     };
     let store = Store::open(dir, &options).await?.store;
     let (stream, _) = store.stream(&"meter".parse()?, &"fast".parse()?, columns()?).await?;
-    let target = MqttTarget::new("cloud".parse()?, &target(port), &"load".parse()?, "plant", Arc::new(now))?;
+    let target =
+        MqttTarget::new("cloud".parse()?, &Options::new("127.0.0.1", port), &"load".parse()?, "plant", Arc::new(now))?;
     let status = target.status();
     let cursor = store.cursor(&"cloud".parse()?, StartAt::Oldest).await?;
     let rows = if rate == 0 { 1000 * seconds } else { rate * seconds };
@@ -113,19 +114,6 @@ fn append(store: &Store, stream: &Arc<Stream>, seq: u64) {
     let mut payload = Vec::with_capacity(24 * 1024);
     json::row(&row, false, &mut payload);
     store.append(Arc::new(row), payload.into());
-}
-
-fn target(port: u16) -> Options {
-    Options {
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: None,
-        client_id: None,
-        login: None,
-        keep_alive: Duration::from_secs(30),
-        in_flight: 100,
-        retry_longest: Duration::from_secs(30),
-    }
 }
 
 fn now() -> Timestamp {

@@ -10,21 +10,40 @@ use std::{
 use tidegate_model::Name;
 
 use super::{choice_so_far, names::Names, url::MqttUrl};
-use crate::{At, MqttTarget, Report, Secret, StartAt, Table, Target, TargetKind, Tls};
+use crate::{
+    At, Backfill, ByteRate, Format, FromNode, MqttTarget, Report, Secret, StartAt, Table, Target, TargetKind, Tls,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
+/// A rate below this would never get a day of backlog across.
+const SLOWEST_BACKFILL: ByteRate = ByteRate(1 << 10);
+const FASTEST_BACKFILL: ByteRate = ByteRate(1 << 40);
 /// MQTT itself allows more, but no broker does.
 const MAX_CLIENT_ID: usize = 256;
+
+/// Names that targets had before.
+type Renamed = Vec<At<Name>>;
 
 /// Reads every `[[target]]`.
 pub(super) fn targets(root: &Table, report: &mut Report) -> Vec<Target> {
     let mut names = Names::new("target");
+    let mut renamed = Renamed::new();
     let tables = root.tables("target", "target", report);
-    tables.into_iter().filter_map(|table| target(table, &mut names, report)).collect()
+    let targets = tables.into_iter().filter_map(|table| target(table, &mut names, &mut renamed, report)).collect();
+    let mut taken = Names::new("target that was");
+    for was in renamed {
+        if names.contains(was.value.as_str()) {
+            let message = format!("`was` names the target \"{}\", which is still there", was.value);
+            let help = "a place in the store is moved from a target that is gone; remove `was`".to_owned();
+            report.error(&was.origin, message, Some(help));
+        }
+        taken.add(&was, report);
+    }
+    targets
 }
 
-fn target(table: Table, names: &mut Names, report: &mut Report) -> Option<Target> {
+fn target(table: Table, names: &mut Names, renamed: &mut Renamed, report: &mut Report) -> Option<Target> {
     let name = table.require::<Name>("name", "\"cloud\"", report);
     if let Some(name) = &name {
         names.add(name, report);
@@ -38,17 +57,17 @@ fn target(table: Table, names: &mut Names, report: &mut Report) -> Option<Target
     let starts = [("now", StartAt::Now), ("oldest", StartAt::Oldest)];
     table.note_default("start", "\"now\"", report);
     let start = table.choice("start", &starts, report).map_or(StartAt::Now, |at| at.value);
+    let was = table.take::<Name>("was", report);
+    renamed.extend(was.clone());
     // Which other keys there are depends on the kind.
     kind?;
     let mqtt = mqtt(&table, report);
     table.finish(report);
-    Some(Target { name, start, kind: TargetKind::Mqtt(mqtt?) })
+    Some(Target { name, start, was: was.map(|was| was.value), kind: TargetKind::Mqtt(mqtt?) })
 }
 
 fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     let url = table.require::<MqttUrl>("url", "\"mqtts://broker.example.com:8883\"", report);
-    table.note_default("format", "\"json\"", report);
-    choice_so_far(table, "format", &[("json", ())], &["block", "sparkplug_b"], report);
     let login = login(table, report);
     let tls = tls(table, url.as_ref(), report);
     if let (Some(url), true) = (&url, table.has("password"))
@@ -58,22 +77,64 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
         let help = "write \"mqtts://\" if the broker can do TLS".to_owned();
         report.warning(&url.origin, "the password travels through the network in clear text", Some(help));
     }
-    let keep_alives = SECOND..=HOUR;
-    let keep_alive = table.take_within("keep_alive", 30 * SECOND, keep_alives, report).value;
-    let in_flight = table.take_within("in_flight", 100, 1..=10_000, report).value;
-    let retry_longest = table.take_within("retry_longest", 10 * SECOND, SECOND..=24 * HOUR, report).value;
+    let defaults = MqttTarget::new("", 0);
+    let format = format(table, defaults.format, report);
+    let batch = batch(table, format, defaults.batch, report);
+    let backfill = backfill(table, defaults.backfill, report);
+    let waits = SECOND..=HOUR;
+    let keep_alive = table.take_within("keep_alive", defaults.keep_alive, waits.clone(), report).value;
+    let ack_timeout = table.take_within("ack_timeout", defaults.ack_timeout, waits, report).value;
+    let in_flight = table.take_within("in_flight", defaults.in_flight, 1..=10_000, report).value;
+    let longest = SECOND..=24 * HOUR;
+    let retry_longest = table.take_within("retry_longest", defaults.retry_longest, longest, report).value;
     let client_id = client_id(table, report);
-    let url = url?.value;
+    let MqttUrl { host, port, tls: encrypted } = url?.value;
+    let tls = encrypted.then_some(tls);
     Some(MqttTarget {
-        host: url.host,
-        port: url.port,
-        tls: url.tls.then_some(tls),
+        tls,
         client_id,
         login,
+        format,
+        batch,
+        backfill,
         keep_alive,
+        ack_timeout,
         in_flight,
         retry_longest,
+        ..MqttTarget::new(host, port)
     })
+}
+
+fn format(table: &Table, default: Format, report: &mut Report) -> Format {
+    table.note_default("format", &default.as_str().to_owned().to_toml(), report);
+    let formats = [Format::Json, Format::Block].map(|format| (format.as_str(), format));
+    choice_so_far(table, "format", &formats, &["sparkplug_b"], report).unwrap_or(default)
+}
+
+fn batch(table: &Table, format: Format, default: Duration, report: &mut Report) -> Duration {
+    if format == Format::Block {
+        return table.take_within("batch", default, Duration::ZERO..=60 * SECOND, report).value;
+    }
+    if let Some(batch) = table.take::<Duration>("batch", report) {
+        let help = "rows share a message with `format = \"block\"` alone; remove it".to_owned();
+        let message = format!("`batch` has no effect with `format = \"{}\"`", format.as_str());
+        report.error(&batch.origin, message, Some(help));
+    }
+    default
+}
+
+fn backfill(target: &Table, default: Backfill, report: &mut Report) -> Backfill {
+    let table = target.inner("backfill", "backfill", "{ share = 0.5, max_rate = \"200KiB/s\" }", report);
+    let table = table.unwrap_or_else(|| target.empty_inner("backfill", "backfill"));
+    let share = table.take_within("share", default.share, 0.05..=1.0, report).value;
+    let rates = SLOWEST_BACKFILL..=FASTEST_BACKFILL;
+    let max_rate = match table.has("max_rate") {
+        true => Some(table.take_within("max_rate", SLOWEST_BACKFILL, rates, report).value),
+        // Asked for all the same, so that a misspelt one is told its name.
+        false => table.take::<ByteRate>("max_rate", report).map(|rate| rate.value),
+    };
+    table.finish(report);
+    Backfill { share, max_rate }
 }
 
 fn is_this_machine(host: &str) -> bool {

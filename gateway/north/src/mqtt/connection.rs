@@ -55,9 +55,9 @@ impl Connector {
         }
     }
 
-    /// A message without an acknowledgement, or a write that does not get through, for this long ends a connection.
+    /// An oldest message without an acknowledgement, or a write that does not get through, for this long ends a connection.
     pub(crate) fn patience(&self) -> Duration {
-        self.keep_alive * 2
+        self.options.ack_timeout
     }
 
     /// Connects and logs in.

@@ -164,7 +164,7 @@ async fn a_broker_that_stops_acknowledging_is_left_and_tried_anew() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
     plant.live_rows(1);
     let mut options = options(broker.port());
-    options.keep_alive = Duration::from_secs(1);
+    options.ack_timeout = Duration::from_secs(2);
     let target = start(&options, plant.cursor().await);
     let mut client = broker.client().await;
     client.row().await;

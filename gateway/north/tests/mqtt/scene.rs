@@ -34,14 +34,10 @@ pub(crate) struct Running {
 /// Options of a target for the broker on that port of this machine.
 pub(crate) fn options(port: u16) -> Options {
     Options {
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: None,
-        client_id: None,
-        login: None,
         keep_alive: Duration::from_secs(10),
-        in_flight: 100,
+        ack_timeout: Duration::from_secs(20),
         retry_longest: Duration::from_millis(50),
+        ..Options::new("127.0.0.1", port)
     }
 }
 
