@@ -18,6 +18,7 @@
 
 mod child;
 mod device;
+mod fault_proxy;
 mod gateway;
 mod http;
 mod modbus_server;
@@ -31,6 +32,7 @@ mod wait;
 
 pub use child::{Child, Line};
 pub use device::Device;
+pub use fault_proxy::{Cut, Fault, FaultProxy, Way};
 pub use gateway::{Gateway, program, tidegate};
 pub use http::{Answer, get, request};
 pub use modbus_server::{ModbusServer, Request, Table, WordOrder};
