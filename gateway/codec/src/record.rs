@@ -5,7 +5,7 @@
 //! the kinds and qualities of its slots as runs, and after them all values by kind, as byte planes, floats first turned back
 //! into the decimal integers they came from. A decoder needs no schema.
 
-mod bytes;
+pub(crate) mod bytes;
 mod decode;
 mod encode;
 mod floats;

@@ -9,8 +9,9 @@ use tidegate_model::{Column, Loss, Scaling, ValueKind, ValueType};
 
 use crate::CodecError;
 
+/// A column as it is written in JSON.
 #[derive(Serialize, Deserialize)]
-struct StoredColumn {
+pub(crate) struct StoredColumn {
     name: String,
     kind: StoredKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,20 +102,7 @@ impl From<StoredKind> for ValueKind {
 ///
 /// [`CodecError::Schema`], which no columns are known to cause.
 pub fn encode(columns: &[Column]) -> Result<Vec<u8>, CodecError> {
-    let stored: Vec<StoredColumn> = columns
-        .iter()
-        .map(|column| StoredColumn {
-            name: column.name.to_string(),
-            kind: column.value_type.kind.into(),
-            items: column.value_type.items,
-            unit: column.unit.clone(),
-            scaling: column
-                .scaling
-                .as_ref()
-                .map(|Scaling { scale, offset }| StoredScaling { scale: scale.clone(), offset: offset.clone() }),
-            loss: column.loss.as_ref().map(StoredLoss::from),
-        })
-        .collect();
+    let stored: Vec<StoredColumn> = columns.iter().map(stored_column).collect();
     serde_json::to_vec(&stored).map_err(|error| CodecError::Schema { detail: error.to_string() })
 }
 
@@ -126,18 +114,30 @@ pub fn encode(columns: &[Column]) -> Result<Vec<u8>, CodecError> {
 pub fn decode(bytes: &[u8]) -> Result<Vec<Column>, CodecError> {
     let stored: Vec<StoredColumn> =
         serde_json::from_slice(bytes).map_err(|error| CodecError::Schema { detail: error.to_string() })?;
-    stored
-        .into_iter()
-        .map(|column| {
-            let name = column
-                .name
-                .parse()
-                .map_err(|error| CodecError::Schema { detail: format!("{:?} is no tag name: {error}", column.name) })?;
-            let value_type = ValueType { kind: column.kind.into(), items: column.items };
-            let scaling = column.scaling.map(|StoredScaling { scale, offset }| Scaling { scale, offset });
-            Ok(Column { name, value_type, unit: column.unit, scaling, loss: column.loss.map(Loss::from) })
-        })
-        .collect()
+    stored.into_iter().map(|column| column_of(column).map_err(|detail| CodecError::Schema { detail })).collect()
+}
+
+/// The column as it is written.
+pub(crate) fn stored_column(column: &Column) -> StoredColumn {
+    StoredColumn {
+        name: column.name.to_string(),
+        kind: column.value_type.kind.into(),
+        items: column.value_type.items,
+        unit: column.unit.clone(),
+        scaling: column
+            .scaling
+            .as_ref()
+            .map(|Scaling { scale, offset }| StoredScaling { scale: scale.clone(), offset: offset.clone() }),
+        loss: column.loss.as_ref().map(StoredLoss::from),
+    }
+}
+
+/// The column that was written so; the error is a text.
+pub(crate) fn column_of(stored: StoredColumn) -> Result<Column, String> {
+    let name = stored.name.parse().map_err(|error| format!("{:?} is no tag name: {error}", stored.name))?;
+    let value_type = ValueType { kind: stored.kind.into(), items: stored.items };
+    let scaling = stored.scaling.map(|StoredScaling { scale, offset }| Scaling { scale, offset });
+    Ok(Column { name, value_type, unit: stored.unit, scaling, loss: stored.loss.map(Loss::from) })
 }
 
 #[cfg(test)]

@@ -3,39 +3,39 @@
 use crate::CodecError;
 
 /// The bytes of a body that are still to be read.
-pub(super) struct Input<'a> {
+pub(crate) struct Input<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Input<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Input<'a> {
         Input { rest: bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The next `count` bytes; `what` they are part of is for the error.
-    pub(super) fn take(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], CodecError> {
+    pub(crate) fn take(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], CodecError> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(CodecError::Malformed { what })?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// All that is left.
-    pub(super) fn take_rest(&mut self) -> Input<'a> {
+    pub(crate) fn take_rest(&mut self) -> Input<'a> {
         Input::new(std::mem::take(&mut self.rest))
     }
 
-    pub(super) fn byte(&mut self, what: &'static str) -> Result<u8, CodecError> {
+    pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, CodecError> {
         let (byte, rest) = self.rest.split_first().ok_or(CodecError::Malformed { what })?;
         self.rest = rest;
         Ok(*byte)
     }
 
     /// A number in groups of seven bits, lowest first, at most 64 bits.
-    pub(super) fn varint(&mut self, what: &'static str) -> Result<u64, CodecError> {
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, CodecError> {
         let mut number = 0;
         for shift in (0..70).step_by(7) {
             let byte = self.byte(what)?;
@@ -53,18 +53,18 @@ impl<'a> Input<'a> {
     }
 
     /// A number of things, which memory has to be able to hold.
-    pub(super) fn count(&mut self, what: &'static str) -> Result<usize, CodecError> {
+    pub(crate) fn count(&mut self, what: &'static str) -> Result<usize, CodecError> {
         usize::try_from(self.varint(what)?).map_err(|_| CodecError::Malformed { what })
     }
 
     /// A signed number whose small values, of both signs, are short.
-    pub(super) fn signed(&mut self, what: &'static str) -> Result<i64, CodecError> {
+    pub(crate) fn signed(&mut self, what: &'static str) -> Result<i64, CodecError> {
         Ok(unzigzag(self.varint(what)?))
     }
 }
 
 /// What [`Input::varint`] reads; 1 to 10 bytes.
-pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(low_byte(number) | 0x80);
         number >>= 7;
@@ -73,31 +73,31 @@ pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// The same of a length.
-pub(super) fn put_count(count: usize, out: &mut Vec<u8>) {
+pub(crate) fn put_count(count: usize, out: &mut Vec<u8>) {
     // No machine has memory for more than 2^64 of anything.
     put_varint(u64::try_from(count).unwrap_or(u64::MAX), out);
 }
 
 /// What [`Input::signed`] reads.
-pub(super) fn put_signed(number: i64, out: &mut Vec<u8>) {
+pub(crate) fn put_signed(number: i64, out: &mut Vec<u8>) {
     put_varint(zigzag(number), out);
 }
 
 /// 0, -1, 1, -2 … as 0, 1, 2, 3 …
 #[inline]
-pub(super) fn zigzag(number: i64) -> u64 {
+pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
 
 /// The inverse of [`zigzag`].
 #[inline]
-pub(super) fn unzigzag(number: u64) -> i64 {
+pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
 /// The lowest eight bits.
 #[inline]
-pub(super) fn low_byte(number: u64) -> u8 {
+pub(crate) fn low_byte(number: u64) -> u8 {
     let [byte, ..] = number.to_le_bytes();
     byte
 }

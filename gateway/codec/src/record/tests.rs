@@ -236,7 +236,7 @@ fn shapes_that_make_no_sense_are_refused() {
     assert_eq!(refused(&[1, 2, 0, 0, 0]), malformed("the first row has no shape"));
     assert_eq!(refused(&[1, 4, 0, 0, 0]), malformed("the flags of a row"));
     assert_eq!(refused(&[1, 0, 1, 0, 0]), malformed("the stream of a row"), "stream -1");
-    assert_eq!(refused(&[1, 0, 0, 0, 0, 1, 9, 1]), malformed("the kind of a slot"));
+    assert_eq!(refused(&[1, 0, 0, 0, 0, 1, 10, 1]), malformed("the kind of a slot"));
     assert_eq!(refused(&[1, 0, 0, 0, 0, 1, 16, 1]), malformed("the kind of a slot"), "uncertain nothing");
     assert_eq!(refused(&[1, 0, 0, 0, 0, 1, 8, 0, 1]), malformed("the reason of a slot"));
     assert_eq!(refused(&[1, 0, 0, 0, 0, 1, 8, 10, 1]), malformed("the reason of a slot"));

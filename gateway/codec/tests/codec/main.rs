@@ -1,6 +1,8 @@
 //! What the codec writes is what the public page and FORMAT.md say, and what it has ever written is still read.
 
 #[cfg(test)]
+mod block;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod json;
