@@ -45,7 +45,8 @@ pub use from_node::FromNode;
 pub use load::{Profiles, load, load_profile, parse_profile};
 pub use node::{Kind, Node};
 pub use profile::{
-    Access, Deadband, DeviceTimeUnit, Group, Profile, Range, RawNumber, ReportWhen, Scaling, Tag, TagSource, Threshold,
+    Access, Deadband, DeviceTimeUnit, Group, Profile, Range, RawNumber, ReportWhen, Rounding, Scaling, SwingingDoor,
+    Tag, TagSource, Threshold,
 };
 pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};

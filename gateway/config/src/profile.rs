@@ -99,6 +99,10 @@ pub struct Tag {
     pub texts: Option<At<Vec<(i64, String)>>>,
     /// Outside of this the quality is uncertain.
     pub range: Option<At<Range>>,
+    /// How far a delivered value may be rounded.
+    pub rounding: Option<At<Rounding>>,
+    /// How far from a straight line a value may be that the store does not get; never together with `rounding` or `deadband`.
+    pub swinging_door: Option<At<SwingingDoor>>,
     /// Smaller changes are not reported.
     pub deadband: Option<At<Deadband>>,
     /// Who may do what with it.
@@ -157,6 +161,23 @@ pub struct Range {
     pub low: f64,
     /// Highest plausible value.
     pub high: f64,
+}
+
+/// `rounding = { error = … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rounding {
+    /// The largest difference to the value before, in the unit of the tag: decimal text as it was written (`0.05`), 1e-15 to 1e15.
+    pub error: String,
+}
+
+/// `swinging_door = { error = …, max_silence = … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwingingDoor {
+    /// The largest distance of a value that is left out to the line, in the unit of the tag: decimal text as it was written
+    /// (`0.05`), 1e-15 to 1e15.
+    pub error: String,
+    /// The longest time between two values that are kept.
+    pub max_silence: Duration,
 }
 
 /// `deadband = { absolute = … }` or `{ percent = … }` (of the range's span), with `max_silence`.

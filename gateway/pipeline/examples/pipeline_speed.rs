@@ -34,6 +34,8 @@ fn tag(name: String) -> Result<Tag, NameError> {
         scaling: None,
         texts: None,
         range: None,
+        rounding: None,
+        swinging_door: None,
         deadband: None,
         access: Access::Read,
         minimum: None,

@@ -1,13 +1,15 @@
 //! From the tags of a group to its stages. All mistakes at once.
 
+mod reported;
+
 use std::collections::BTreeMap;
 
 use tidegate_config::{self as config, Access, At, Report, Tag, TagSource};
 use tidegate_model::{Column, Scaling, Value, ValueKind, ValueType};
 
+use self::reported::{Reported, compile_limits, loss};
 use crate::{
     Stages, constant,
-    deadband::Deadband,
     expression::{Expression, Input, in_order},
     invalid::{Invalid, in_kind},
     range::Range,
@@ -23,7 +25,7 @@ struct Compiled {
     target: Option<Target>,
     /// The type of the delivered values.
     value_type: ValueType,
-    deadband: Option<Deadband>,
+    reported: Reported,
 }
 
 impl Stages {
@@ -41,32 +43,39 @@ impl Stages {
         let tags: Vec<Compiled> = tags.into_iter().collect::<Option<_>>()?;
         let (expressions, ()) = expressions.zip(device_time)?;
 
-        let column = |(tag, compiled): (&Tag, &Compiled)| Column {
-            name: tag.name.clone(),
-            value_type: compiled.value_type,
-            unit: tag.unit.clone(),
-            scaling: tag
-                .scaling
-                .as_ref()
-                .map(|at| Scaling { scale: at.value.scale.clone(), offset: at.value.offset.clone() }),
-            loss: None,
-        };
         let columns = group.tags.iter().zip(&tags).map(column).collect();
-        let (mut sources, mut targets, mut deadbands) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, Compiled { source, target, deadband, .. }) in tags.into_iter().enumerate() {
+        let (mut sources, mut targets) = (Vec::new(), Vec::new());
+        let (mut roundings, mut doors, mut deadbands) = (Vec::new(), Vec::new(), Vec::new());
+        for (column, Compiled { source, target, reported, .. }) in tags.into_iter().enumerate() {
             sources.push(source);
             targets.push(target);
-            deadbands.extend(deadband.map(|deadband| (column, deadband)));
+            roundings.extend(reported.rounding.map(|rounding| (column, rounding)));
+            doors.extend(reported.door.map(|door| (column, door)));
+            deadbands.extend(reported.deadband.map(|deadband| (column, deadband)));
         }
         Some(Stages {
             columns,
             sources: sources.into(),
             targets: targets.into(),
             expressions: expressions.into(),
+            roundings: roundings.into(),
+            doors: doors.into(),
             deadbands: deadbands.into(),
             device_time: group.device_time,
             report: group.report,
         })
+    }
+}
+
+/// The column of a tag.
+fn column((tag, compiled): (&Tag, &Compiled)) -> Column {
+    let scaling = tag.scaling.as_ref();
+    Column {
+        name: tag.name.clone(),
+        value_type: compiled.value_type,
+        unit: tag.unit.clone(),
+        scaling: scaling.map(|at| Scaling { scale: at.value.scale.clone(), offset: at.value.offset.clone() }),
+        loss: loss(tag, &compiled.reported),
     }
 }
 
@@ -78,8 +87,8 @@ fn compile_tag(tag: &Tag, raw: Option<ValueType>, report: &mut Report) -> Option
             let value_type = ValueType::single(ValueKind::F64);
             let plain = refuse_conversions(tag, "an expression", report);
             refuse_write(tag, "an expression", report).and(plain)?;
-            let (_, deadband) = compile_limits(tag, value_type, report)?;
-            Some(Compiled { source: Source::Expression, target: None, value_type, deadband })
+            let (_, reported) = compile_limits(tag, value_type, report)?;
+            Some(Compiled { source: Source::Expression, target: None, value_type, reported })
         }
     }
 }
@@ -93,7 +102,7 @@ fn compile_device(tag: &Tag, raw: Option<ValueType>, report: &mut Report) -> Opt
     let (convert, value_type) = compile_convert(tag, raw, report)?;
     let limits = compile_limits(tag, value_type, report);
     let write_limits = check_write_limits(tag, value_type, report);
-    let (((range, deadband), ()), invalid) = limits.zip(write_limits).zip(invalid)?;
+    let (((range, reported), ()), invalid) = limits.zip(write_limits).zip(invalid)?;
     let limit = |limit: &Option<At<f64>>| limit.as_ref().map(|limit| limit.value);
     let target = is_writable(tag.access).then(|| Target {
         raw,
@@ -103,7 +112,7 @@ fn compile_device(tag: &Tag, raw: Option<ValueType>, report: &mut Report) -> Opt
         maximum: limit(&tag.maximum),
     });
     if tag.access == Access::Write {
-        return Some(Compiled { source: Source::Nothing, target, value_type, deadband: None });
+        return Some(Compiled { source: Source::Nothing, target, value_type, reported: Reported::default() });
     }
     let source = match (invalid, convert, range) {
         (Some(invalid), convert, range) => {
@@ -112,7 +121,7 @@ fn compile_device(tag: &Tag, raw: Option<ValueType>, report: &mut Report) -> Opt
         (None, Convert::Nothing, None) => Source::Device,
         (None, convert, range) => Source::Staged(Box::new(Staged { convert, range })),
     };
-    Some(Compiled { source, target, value_type, deadband })
+    Some(Compiled { source, target, value_type, reported })
 }
 
 fn compile_constant(tag: &Tag, value: &Value, report: &mut Report) -> Option<Compiled> {
@@ -123,8 +132,8 @@ fn compile_constant(tag: &Tag, value: &Value, report: &mut Report) -> Option<Com
     let plain = refuse_conversions(tag, "a constant", report);
     refuse_write(tag, "a constant", report).and(plain)?;
     // The range of a constant is of no use, but its deadband keeps it out of most rows.
-    let (_, deadband) = compile_limits(tag, value_type?, report)?;
-    Some(Compiled { source: Source::Constant(value.clone()), target: None, value_type: value_type?, deadband })
+    let (_, reported) = compile_limits(tag, value_type?, report)?;
+    Some(Compiled { source: Source::Constant(value.clone()), target: None, value_type: value_type?, reported })
 }
 
 /// Invalid numbers, scale and texts are about the device's number; what is no device's number has no use for them.
@@ -222,26 +231,6 @@ fn compile_scale(
         Ok(scale) => Some((Convert::Scale(scale), ValueType { kind, items: raw.items })),
         Err(message) => refused(scaling, message, report),
     }
-}
-
-/// Range and deadband of a tag with delivered values of this type.
-fn compile_limits(tag: &Tag, value_type: ValueType, report: &mut Report) -> Option<(Option<Range>, Option<Deadband>)> {
-    if let Some(range) = &tag.range
-        && !value_type.kind.is_number()
-    {
-        return refused(
-            range,
-            format!("a range is for numbers, but `{}` is {}", tag.name, described(value_type)),
-            report,
-        );
-    }
-    let span = tag.range.as_ref().map(|range| range.high - range.low);
-    let deadband = match tag.deadband.as_ref().map(|deadband| (deadband, Deadband::new(deadband.value, span))) {
-        None => None,
-        Some((_, Ok(deadband))) => Some(deadband),
-        Some((at, Err(message))) => return refused(at, message, report),
-    };
-    Some((tag.range.as_ref().map(|range| Range::new(range.value)), deadband))
 }
 
 /// What is written is limited only where it is a number.

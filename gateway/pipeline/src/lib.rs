@@ -10,7 +10,11 @@
 //! 5. `range`: what is implausible becomes uncertain;
 //! 6. `expression`: tags that are calculated from the others of the group, then `range` for them;
 //! 7. `device_time`: the device's own time, if it is plausible;
-//! 8. `deadband` and `on_change`: what is not worth a report becomes unchanged.
+//! 8. `rounding`: what need not be exact is delivered on a decimal grid;
+//! 9. `deadband` and `on_change`: what is not worth a report becomes unchanged.
+//!
+//! What comes out is what everybody on the spot sees. On its way to the store a row may lose more: `swinging_door` leaves out the
+//! samples that lie on a line between others, which is known one row later; [`Thinning`] does that for a group of one device.
 //!
 //! An expression has numbers, tags of its own group, `+ - * / % ^`, brackets and the functions `abs`, `acos`, `asin`, `atan`, `atan2`,
 //! `ceil`, `cos`, `exp`, `floor`, `ln`, `log10`, `log2`, `max`, `min`, `round`, `sign`, `sin`, `sqrt`, `tan` and `trunc`; `-a^2` is `-(a^2)` and
@@ -31,13 +35,19 @@ mod invalid;
 mod number;
 mod on_change;
 mod range;
+mod rounding;
 mod scale;
 mod stages;
 mod state;
+mod swinging_door;
+#[cfg(test)]
+mod testing;
 mod texts;
+mod thinning;
 mod write;
 
 pub use device_time::plausible_device_time;
 pub use stages::{Outcome, Stages};
 pub use state::State;
+pub use thinning::{Thinned, Thinning};
 pub use write::WriteRefusal;

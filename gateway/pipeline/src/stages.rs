@@ -7,7 +7,7 @@ use tidegate_model::{Column, Reading, Reason, Slot, Timestamp, Value};
 
 use crate::{
     State, deadband::Deadband, device_time, expression::Expression, invalid::Invalid, on_change::has_changed,
-    range::Range, scale::Scale, texts::Texts, write::Target,
+    range::Range, rounding::Rounding, scale::Scale, swinging_door::Door, texts::Texts, write::Target,
 };
 
 /// All stages of one group of a profile, compiled; shared by the devices of the profile.
@@ -20,6 +20,10 @@ pub struct Stages {
     pub(crate) targets: Box<[Option<Target>]>,
     /// Columns with an expression, each after those it needs.
     pub(crate) expressions: Box<[Calculated]>,
+    /// Columns that are rounded.
+    pub(crate) roundings: Box<[(usize, Rounding)]>,
+    /// Columns with a swinging door; see [`Thinning`](crate::Thinning).
+    pub(crate) doors: Box<[(usize, Door)]>,
     /// Columns with a deadband, in their order.
     pub(crate) deadbands: Box<[(usize, Deadband)]>,
     pub(crate) device_time: Option<(usize, DeviceTimeUnit)>,
@@ -121,6 +125,7 @@ impl Stages {
         self.calculate(&mut slots, &mut state.numbers);
         let device_time =
             self.device_time.and_then(|(column, unit)| device_time::of_slot(slots.get(column)?, unit, time));
+        self.round(&mut slots);
         let worth_a_row = self.report(state, &mut slots, since_start);
         state.polled = true;
         worth_a_row.then(|| Outcome { slots: slots.into(), device_time })
@@ -156,6 +161,15 @@ impl Stages {
             }
             if let Some(slot) = slots.get_mut(*column) {
                 *slot = result;
+            }
+        }
+    }
+
+    /// Rounds what is delivered. Expressions and the device's time have seen the exact values.
+    fn round(&self, slots: &mut [Slot]) {
+        for (column, rounding) in &self.roundings {
+            if let Some(slot) = slots.get_mut(*column) {
+                rounding.apply(slot);
             }
         }
     }

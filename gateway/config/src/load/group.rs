@@ -69,10 +69,23 @@ impl Draft {
             let help = format!("give a tag `group = \"{}\"`, or remove the group", group.name);
             report.missing(&group.origin, format!("group \"{}\" has no tags", group.name), Some(help));
         }
+        check_doors(&group, report);
         if let Some((tag, unit)) = self.device_time {
             group.device_time = clock_column(&group, &tag, report).map(|column| (column, unit));
         }
         group
+    }
+}
+
+/// Where a poll without a change is no row, nobody could tell what is as before from what is on a line.
+fn check_doors(group: &Group, report: &mut Report) {
+    if group.report != ReportWhen::OnChange {
+        return;
+    }
+    for door in group.tags.iter().filter_map(|tag| tag.swinging_door.as_ref()) {
+        let message = format!("`swinging_door` needs every sample, but group \"{}\" reports on change", group.name);
+        let help = "move the tag to a group with `report = \"always\"`, or give it a `deadband` instead".to_owned();
+        report.error(&door.origin, message, Some(help));
     }
 }
 

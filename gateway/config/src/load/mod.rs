@@ -10,6 +10,7 @@ mod invalid;
 mod library;
 mod link;
 mod lookup;
+mod loss;
 mod merge;
 mod names;
 mod profile;

@@ -9,17 +9,17 @@ use crate::{
     Access, At, Deadband, FromNode, Kind, Node, Range, Report, Scaling, Table, Tag, Threshold, from_node::wrong_kind,
 };
 
-/// How long a deadband can keep silent.
-const SILENCES: std::ops::RangeInclusive<Duration> =
+/// How long a tag can keep silent.
+pub(super) const SILENCES: std::ops::RangeInclusive<Duration> =
     std::ops::RangeInclusive::new(Duration::from_secs(1), Duration::from_secs(30 * 24 * 3600));
 
 /// A finite number as it was written, so that no digit is lost.
-struct Decimal(String);
+pub(super) struct Decimal(pub(super) String);
 
 impl FromNode for Decimal {
     fn from_node(node: &Node, key: &str, report: &mut Report) -> Option<Decimal> {
         match &node.kind {
-            Kind::Float(number, text) if number.is_finite() => Some(Decimal(text.clone())),
+            Kind::Float(number, text) if number.is_finite() => Some(Decimal(text.replace(['_', '+'], ""))),
             Kind::Integer(number) => Some(Decimal(number.to_string())),
             Kind::Float(..) => f64::from_node(node, key, report).map(|number| Decimal(number.to_toml())),
             _ => wrong_kind(node, key, "a number", report),

@@ -2,7 +2,7 @@
 
 use tidegate_model::{TagName, Value};
 
-use super::{invalid, stages};
+use super::{invalid, loss, stages};
 use crate::{
     Access, At, Kind, Report, Table, Tag, TagSource,
     words::{list, nearest},
@@ -11,11 +11,15 @@ use crate::{
 /// What a constant can have; every key of `[defaults]` but these passes it by.
 const OF_A_CONSTANT: [&str; 5] = ["name", "group", "description", "unit", "value"];
 /// What a calculated tag can have.
-const OF_AN_EXPRESSION: [&str; 7] = ["name", "group", "description", "unit", "expr", "range", "deadband"];
+const OF_AN_EXPRESSION: [&str; 9] =
+    ["name", "group", "description", "unit", "expr", "range", "rounding", "swinging_door", "deadband"];
 /// What a tag with texts cannot have from `[defaults]`: its delivered value is no number.
-const OF_NUMBERS: [&str; 6] = ["scale", "offset", "range", "deadband", "minimum", "maximum"];
+const OF_NUMBERS: [&str; 8] =
+    ["scale", "offset", "range", "rounding", "swinging_door", "deadband", "minimum", "maximum"];
 /// What only a tag that can be written has a use for.
 const OF_WRITES: [&str; 2] = ["minimum", "maximum"];
+/// What only a tag that is read has a use for.
+const OF_READS: [&str; 2] = ["rounding", "swinging_door"];
 
 /// A tag and where it belongs.
 pub(super) struct Placed {
@@ -51,14 +55,15 @@ pub(super) fn tag(table: Table, defaults: &Table, groups: &[&str], report: &mut 
         scaling: None,
         texts: None,
         range: None,
+        rounding: None,
+        swinging_door: None,
         deadband: None,
         access: Access::Read,
         minimum: None,
         maximum: None,
     };
     if calculated {
-        tag.range = stages::range(&table, report);
-        tag.deadband = stages::deadband(&table, report);
+        limits(&mut tag, &table, false, report);
         tag.source = expression(&table, report);
         finish(&table, "a calculated tag", &OF_AN_EXPRESSION, report);
     } else if constant {
@@ -73,8 +78,13 @@ pub(super) fn tag(table: Table, defaults: &Table, groups: &[&str], report: &mut 
 
 /// Fills the table up with the defaults that this kind of tag has a use for.
 fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
+    let displaced: Vec<&str> = loss::GIVE_WAY
+        .iter()
+        .filter(|(own, _)| table.has(own))
+        .flat_map(|(_, others)| others.iter().copied())
+        .collect();
     if table.has("expr") {
-        table.fill_some_from(defaults, |key| OF_AN_EXPRESSION.contains(&key));
+        table.fill_some_from(defaults, |key| OF_AN_EXPRESSION.contains(&key) && !displaced.contains(&key));
     } else if table.has("value") {
         table.fill_some_from(defaults, |key| OF_A_CONSTANT.contains(&key));
     } else {
@@ -82,8 +92,12 @@ fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
         // Looked at before the choice is checked: whatever else the word is, it is not "read".
         let access = table.peek_text("access").or(defaults.peek_text("access"));
         let written = access.is_some_and(|access| access != "read");
+        let read = access.is_none_or(|access| access != "write");
         table.fill_some_from(defaults, |key| {
-            !(texts && OF_NUMBERS.contains(&key)) && (written || !OF_WRITES.contains(&key))
+            !(texts && OF_NUMBERS.contains(&key))
+                && (written || !OF_WRITES.contains(&key))
+                && (read || !OF_READS.contains(&key))
+                && !displaced.contains(&key)
         });
     }
     // Whoever is not asked for these here is asked by other tags: they are known.
@@ -111,8 +125,7 @@ fn device_keys(tag: &mut Tag, table: &Table, report: &mut Report) {
     tag.texts = stages::texts(table, tag.access, report);
     invalid::check_texts(tag, report);
     tag.scaling = stages::scaling(table, report);
-    tag.range = stages::range(table, report);
-    tag.deadband = stages::deadband(table, report);
+    limits(tag, table, tag.access == Access::Write, report);
     tag.minimum = table.take("minimum", report);
     tag.maximum = table.take("maximum", report);
     // A word that is no access was reported; what it should have allowed is not known.
@@ -125,6 +138,15 @@ fn device_keys(tag: &mut Tag, table: &Table, report: &mut Report) {
             report.error(table.origin_of(key), format!("`{key}` does not go with `texts`"), Some(help));
         }
     }
+}
+
+/// What the delivered value of a tag goes through, whatever it comes from.
+fn limits(tag: &mut Tag, table: &Table, written: bool, report: &mut Report) {
+    tag.range = stages::range(table, report);
+    tag.rounding = loss::rounding(table, report);
+    tag.swinging_door = loss::swinging_door(table, report);
+    tag.deadband = stages::deadband(table, report);
+    loss::check(tag, written, report);
 }
 
 fn expression(table: &Table, report: &mut Report) -> TagSource {

@@ -28,6 +28,8 @@ pub(crate) fn tag(name: &str) -> Tag {
         scaling: None,
         texts: None,
         range: None,
+        rounding: None,
+        swinging_door: None,
         deadband: None,
         access: Access::Read,
         minimum: None,
@@ -150,3 +152,25 @@ pub(crate) fn good_text(text: &str) -> Slot {
 
 pub(crate) const INVALID: Slot = Slot::Bad(Reason::InvalidValue);
 pub(crate) const TIMEOUT: Slot = Slot::Bad(Reason::Timeout);
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+
+    /// Evenly between two numbers.
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * (self.below(1 << 53) as f64 / (1_u64 << 53) as f64)
+    }
+}

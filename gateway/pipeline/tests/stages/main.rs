@@ -1,6 +1,8 @@
 //! One poll after the other through the stages of a group, as the runtime does it.
 
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod expressions;
 #[cfg(test)]
 mod group;
@@ -12,5 +14,7 @@ mod mistakes;
 mod polls;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod roundings;
 #[cfg(test)]
 mod writes;
