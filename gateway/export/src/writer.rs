@@ -1,0 +1,107 @@
+//! One file of one table, in whatever format.
+
+use std::{io::Write, ops::Range};
+
+use tidegate_codec::block::Batch;
+
+use crate::{ExportError, Format, Places, Table, csv::CsvWriter, json_lines, parquet::ParquetWriter};
+
+/// Writes one table to one file, batch after batch.
+pub struct Writer<W: Write + Send> {
+    table: Table,
+    rows: u64,
+    to: Inner<W>,
+}
+
+/// A file that is whole.
+#[derive(Debug)]
+pub struct Finished<W> {
+    /// What was written to, flushed.
+    pub to: W,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Values that are not in the file because they are not of their column's type; their quality says `other_type`. Only
+    /// Parquet leaves them out.
+    pub left_out: u64,
+}
+
+enum Inner<W: Write + Send> {
+    Csv(CsvWriter<W>),
+    JsonLines(W),
+    Parquet(Box<ParquetWriter<W>>),
+}
+
+impl<W: Write + Send> Writer<W> {
+    /// Begins a file of `table`.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Write`] and [`ExportError::Parquet`].
+    pub fn new(format: Format, to: W, table: Table) -> Result<Writer<W>, ExportError> {
+        let to = match format {
+            Format::Csv => Inner::Csv(CsvWriter::new(to, &table)),
+            Format::JsonLines => Inner::JsonLines(to),
+            Format::Parquet => Inner::Parquet(Box::new(ParquetWriter::new(to, &table)?)),
+        };
+        Ok(Writer { table, rows: 0, to })
+    }
+
+    /// The table that is being written.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Rows that the file has by now.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes that wait in memory for their part of the file to be complete, about.
+    pub fn waiting_bytes(&self) -> usize {
+        match &self.to {
+            Inner::Csv(_) | Inner::JsonLines(_) => 0,
+            Inner::Parquet(parquet) => parquet.waiting_bytes(),
+        }
+    }
+
+    /// Appends some rows of a batch whose columns have these `places` in the table ([`Table::places`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Write`] and [`ExportError::Parquet`]; the file is of no use then.
+    pub fn write(&mut self, batch: &Batch, rows: Range<usize>, places: &Places) -> Result<(), ExportError> {
+        let rows = rows.start.min(batch.len())..rows.end.min(batch.len());
+        self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        match &mut self.to {
+            Inner::Csv(csv) => csv.write(batch, rows, places)?,
+            Inner::JsonLines(to) => json_lines::write(to, &self.table, batch, rows, places)?,
+            Inner::Parquet(parquet) => parquet.write(batch, rows, places)?,
+        }
+        Ok(())
+    }
+
+    /// Notes something about the file in the file, under a key of the caller's; only Parquet has a place for it, the others
+    /// ignore it.
+    pub fn note(&mut self, key: &str, value: String) {
+        if let Inner::Parquet(parquet) = &mut self.to {
+            parquet.note(key, value);
+        }
+    }
+
+    /// Completes the file. Without it, the file is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Write`] and [`ExportError::Parquet`].
+    pub fn finish(self) -> Result<Finished<W>, ExportError> {
+        let (to, left_out) = match self.to {
+            Inner::Csv(csv) => (csv.finish()?, 0),
+            Inner::JsonLines(mut to) => {
+                to.flush()?;
+                (to, 0)
+            }
+            Inner::Parquet(parquet) => parquet.finish()?,
+        };
+        Ok(Finished { to, rows: self.rows, left_out })
+    }
+}
