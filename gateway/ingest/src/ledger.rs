@@ -1,0 +1,244 @@
+//! What each stream has delivered. Pure.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+use tidegate_codec::block::StoreId;
+use tidegate_model::{Name, NameError};
+
+use crate::Ranges;
+
+/// Who a stream is, for ever: a store that was made anew numbers its rows from the beginning and is another stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey {
+    /// The gateway.
+    pub gateway: Name,
+    /// The device.
+    pub device: Name,
+    /// The group of the device.
+    pub group: Name,
+    /// The numbering of the gateway's store.
+    pub store: StoreId,
+}
+
+/// What one stream has delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The rows that have been written.
+    pub delivered: Ranges,
+    /// What the gateway has declared not to come: first number, last number, reason.
+    pub gaps: Vec<(u64, u64, String)>,
+    /// How often the gateway had started, by the latest word.
+    pub boot: u64,
+    /// Rows that have been written.
+    pub rows: u64,
+    /// Rows that came again and were dropped.
+    pub duplicates: u64,
+    /// The time of the earliest row, in Unix milliseconds.
+    pub first_time: Option<i64>,
+    /// The time of the latest row, in Unix milliseconds.
+    pub last_time: Option<i64>,
+}
+
+/// Rows of one block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) boot: u64,
+}
+
+impl Account {
+    /// Enters rows that have arrived; returns those that had not been there. `times`: of their earliest and latest.
+    pub(crate) fn deliver(&mut self, arrival: Arrival, times: Option<(i64, i64)>) -> Ranges {
+        let Arrival { first_seq, last_seq, boot } = arrival;
+        let new = self.delivered.missing(first_seq, last_seq);
+        self.delivered.insert(first_seq, last_seq);
+        let all = last_seq.saturating_sub(first_seq).saturating_add(1);
+        self.rows = self.rows.saturating_add(new.count());
+        self.duplicates = self.duplicates.saturating_add(all.saturating_sub(new.count()));
+        self.boot = self.boot.max(boot);
+        if let (Some((first, last)), false) = (times, new.is_empty()) {
+            self.first_time = Some(self.first_time.map_or(first, |time| time.min(first)));
+            self.last_time = Some(self.last_time.map_or(last, |time| time.max(last)));
+        }
+        new
+    }
+
+    /// Enters what will not come. False when that was known.
+    pub(crate) fn declare(&mut self, first_seq: u64, last_seq: u64, reason: &str, boot: u64) -> bool {
+        self.boot = self.boot.max(boot);
+        let known = |gap: &(u64, u64, String)| gap.0 == first_seq && gap.1 == last_seq && gap.2 == reason;
+        if self.gaps.iter().any(known) {
+            return false;
+        }
+        self.gaps.push((first_seq, last_seq, reason.to_owned()));
+        true
+    }
+
+    /// The numbers that were declared not to come, and have not come all the same.
+    pub(crate) fn declared(&self) -> Ranges {
+        self.gaps.iter().map(|(first, last, _)| (*first, *last)).collect::<Ranges>().without(&self.delivered)
+    }
+
+    /// The numbers between the first and the last known one that are neither here nor declared.
+    pub(crate) fn holes(&self) -> Ranges {
+        let mut known = self.delivered.clone();
+        known.extend(&self.declared());
+        match (known.first(), known.last()) {
+            (Some(first), Some(last)) => known.missing(first, last),
+            _ => Ranges::default(),
+        }
+    }
+}
+
+/// The accounts of all streams.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    streams: BTreeMap<StreamKey, Account>,
+}
+
+impl Ledger {
+    /// The account of a stream, opened when there is none.
+    pub(crate) fn account(&mut self, key: &StreamKey) -> &mut Account {
+        match self.streams.entry(key.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Account::default()),
+        }
+    }
+
+    /// All accounts in the order of their streams.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&StreamKey, &Account)> {
+        self.streams.iter()
+    }
+
+    /// The ledger as JSON.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let streams = self.iter().map(|(key, account)| StoredStream::new(key, account.clone())).collect();
+        serde_json::to_vec(&StoredLedger { version: VERSION, streams })
+    }
+
+    /// Reads what [`Ledger::encode`] has written.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Ledger, LedgerError> {
+        let stored: StoredLedger = serde_json::from_slice(bytes)?;
+        if stored.version != VERSION {
+            return Err(LedgerError::Version { found: stored.version });
+        }
+        let streams = stored.streams.into_iter().map(StoredStream::open).collect::<Result<_, _>>()?;
+        Ok(Ledger { streams })
+    }
+}
+
+/// Why bytes are no ledger.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("it is no ledger ({0})")]
+    Json(#[from] serde_json::Error),
+    #[error("it is no ledger ({0})")]
+    Name(#[from] NameError),
+    #[error("it is a ledger of version {found}, known is {VERSION}")]
+    Version { found: u32 },
+}
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct StoredLedger {
+    version: u32,
+    streams: Vec<StoredStream>,
+}
+
+/// A stream with its account as JSON.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredStream {
+    gateway: String,
+    device: String,
+    group: String,
+    store: StoreId,
+    account: Account,
+}
+
+impl StoredStream {
+    pub(crate) fn new(key: &StreamKey, account: Account) -> StoredStream {
+        let [gateway, device, group] = [&key.gateway, &key.device, &key.group].map(ToString::to_string);
+        StoredStream { gateway, device, group, store: key.store, account }
+    }
+
+    pub(crate) fn open(self) -> Result<(StreamKey, Account), NameError> {
+        let [gateway, device, group] = [self.gateway, self.device, self.group].map(|name| name.parse::<Name>());
+        let key = StreamKey { gateway: gateway?, device: device?, group: group?, store: self.store };
+        Ok((key, self.account))
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.gateway, self.device, self.group)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn key(device: &str) -> StreamKey {
+        let [gateway, device, group] = ["line3", device, "fast"].map(|name| name.parse().unwrap());
+        StreamKey { gateway, device, group, store: StoreId(7) }
+    }
+
+    fn arrival(first_seq: u64, last_seq: u64) -> Arrival {
+        Arrival { first_seq, last_seq, boot: 2 }
+    }
+
+    fn parts(ranges: &Ranges) -> Vec<(u64, u64)> {
+        ranges.iter().collect()
+    }
+
+    #[test]
+    fn rows_are_new_once() {
+        let mut account = Account::default();
+        assert_eq!(parts(&account.deliver(arrival(1, 10), Some((5, 9)))), [(1, 10)]);
+        assert_eq!(parts(&account.deliver(arrival(8, 12), Some((8, 11)))), [(11, 12)]);
+        assert!(account.deliver(arrival(1, 12), Some((0, 99))).is_empty());
+        assert_eq!((account.rows, account.duplicates, account.boot), (12, 15, 2));
+        assert_eq!((account.first_time, account.last_time), (Some(5), Some(11)));
+    }
+
+    #[test]
+    fn a_declared_gap_is_no_hole_and_what_comes_all_the_same_is_no_gap() {
+        let mut account = Account::default();
+        account.deliver(arrival(5, 9), None);
+        account.deliver(arrival(20, 29), None);
+        assert!(account.declare(10, 15, "too_old", 3));
+        assert!(!account.declare(10, 15, "too_old", 3), "known");
+        assert_eq!((parts(&account.holes()), parts(&account.declared())), (vec![(16, 19)], vec![(10, 15)]));
+        account.deliver(arrival(12, 19), None);
+        assert!(account.holes().is_empty());
+        assert_eq!(parts(&account.declared()), [(10, 11)]);
+        assert_eq!(account.boot, 3);
+    }
+
+    #[test]
+    fn a_gap_at_the_end_makes_what_lies_before_it_a_hole() {
+        let mut account = Account::default();
+        account.deliver(arrival(1, 5), None);
+        account.declare(9, 10, "store_full", 1);
+        assert_eq!(parts(&account.holes()), [(6, 8)]);
+    }
+
+    #[test]
+    fn a_ledger_comes_back_from_its_file() {
+        let mut ledger = Ledger::default();
+        ledger.account(&key("meter-1")).deliver(arrival(1, 5), Some((1000, 5000)));
+        ledger.account(&key("meter-2")).declare(1, 9, "too_old", 1);
+        let bytes = ledger.encode().unwrap();
+        let back = Ledger::decode(&bytes).unwrap();
+        assert!(back.iter().eq(ledger.iter()));
+        let newer = String::from_utf8(bytes).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+        assert!(matches!(Ledger::decode(newer.as_bytes()), Err(LedgerError::Version { found: 2 })));
+        assert!(Ledger::decode(b"{}").is_err());
+    }
+}

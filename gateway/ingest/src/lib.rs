@@ -1,0 +1,25 @@
+//! The cloud side of `format = "block"`: takes blocks from an MQTT broker, proves that none is missing, and writes their rows.
+//!
+//! An ingest subscribes to the blocks and schemas of all gateways below one topic root, drops what it has had before, and writes the
+//! rest to PostgreSQL, to Parquet files or as JSON Lines. What each stream has delivered is kept in a ledger, which changes together
+//! with the rows or not at all, so that rows are there exactly once whatever is killed when. Tables, files and the way to run several
+//! are described in `docs/reference/ingest.md`.
+//!
+//! **Invariant:** a message is acknowledged when everything in it has been written, or put aside for good in a quarantine, and not
+//! before.
+//! **Invariant:** nothing that has come is dropped without being counted and said.
+
+mod address;
+mod error;
+mod ledger;
+mod options;
+mod piece;
+mod ranges;
+mod sink;
+mod topics;
+
+pub use error::IngestError;
+pub use ledger::{Account, StreamKey};
+pub use options::{Address, Broker, Destination, Options, Rotation, Secret, check_share, check_topic_root};
+pub use piece::Fault;
+pub use ranges::Ranges;

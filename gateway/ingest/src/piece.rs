@@ -1,0 +1,262 @@
+//! What messages are made of, once it has been read.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
+use tidegate_model::Name;
+
+use crate::ledger::{Arrival, StreamKey};
+
+/// The largest number of a row that can be written: PostgreSQL's largest integer, and one less because a range names the
+/// number behind its end.
+const LAST_SEQ: u64 = i64::MAX.unsigned_abs() - 1;
+
+/// A schema that is known, and the stream whose rows are read by it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) id: SchemaId,
+    pub(crate) key: StreamKey,
+    pub(crate) schema: BlockSchema,
+    /// The document as it was received.
+    pub(crate) document: Bytes,
+}
+
+/// Rows of one block.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) known: Arc<Known>,
+    pub(crate) arrival: Arrival,
+    pub(crate) batch: Batch,
+    /// The block itself.
+    pub(crate) frame: Bytes,
+}
+
+/// Rows that will not come.
+#[derive(Debug, Clone)]
+pub(crate) struct Gap {
+    pub(crate) known: Arc<Known>,
+    pub(crate) arrival: Arrival,
+    pub(crate) reason: String,
+    /// The record itself.
+    pub(crate) frame: Bytes,
+}
+
+/// Bytes that cannot be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    /// As the topic has it.
+    pub(crate) gateway: String,
+    pub(crate) fault: Fault,
+    pub(crate) detail: String,
+    /// The schema that is missing.
+    pub(crate) schema: Option<SchemaId>,
+    pub(crate) frame: Bytes,
+}
+
+/// One part of a message.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Rows(Rows),
+    Gap(Gap),
+    Refused(Refused),
+}
+
+/// Why bytes cannot be read. The words are in the database and in metrics: none is ever given another meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// The topic names no gateway.
+    Topic,
+    /// The bytes are no block.
+    NotABlock,
+    /// A later gateway has written the block.
+    NewerVersion,
+    /// The block ends too early.
+    Cut,
+    /// The checksum is wrong: damaged or forged.
+    Checksum,
+    /// The rows are packed in an unknown way.
+    UnknownCodec,
+    /// The schema has not come.
+    UnknownSchema,
+    /// The checksum is right, the contents make no sense.
+    Malformed,
+    /// The block is larger than blocks may be.
+    TooLarge,
+    /// The sink refuses the values.
+    Sink,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Fault; 10] = [
+        Fault::Topic,
+        Fault::NotABlock,
+        Fault::NewerVersion,
+        Fault::Cut,
+        Fault::Checksum,
+        Fault::UnknownCodec,
+        Fault::UnknownSchema,
+        Fault::Malformed,
+        Fault::TooLarge,
+        Fault::Sink,
+    ];
+
+    /// Its word, lower-case letters and underscores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Topic => "topic",
+            Fault::NotABlock => "not_a_block",
+            Fault::NewerVersion => "newer_version",
+            Fault::Cut => "cut",
+            Fault::Checksum => "checksum",
+            Fault::UnknownCodec => "unknown_codec",
+            Fault::UnknownSchema => "unknown_schema",
+            Fault::Malformed => "malformed",
+            Fault::TooLarge => "too_large",
+            Fault::Sink => "sink",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<&BlockError> for Fault {
+    fn from(error: &BlockError) -> Fault {
+        match error {
+            BlockError::NotABlock => Fault::NotABlock,
+            BlockError::NewerVersion { .. } => Fault::NewerVersion,
+            BlockError::Cut { .. } => Fault::Cut,
+            BlockError::Checksum { .. } => Fault::Checksum,
+            BlockError::UnknownCodec { .. } => Fault::UnknownCodec,
+            BlockError::UnknownSchema { .. } => Fault::UnknownSchema,
+            BlockError::TooLarge { .. } => Fault::TooLarge,
+            _ => Fault::Malformed,
+        }
+    }
+}
+
+impl Known {
+    /// The schema with this document, which `gateway` has published.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Schema`] when it is none.
+    pub(crate) fn read(gateway: Name, document: Bytes) -> Result<Known, BlockError> {
+        let schema = BlockSchema::decode(&document)?;
+        let id = BlockSchema::id_of(&document);
+        let key =
+            StreamKey { gateway, store: schema.store, device: schema.device.clone(), group: schema.group.clone() };
+        Ok(Known { id, key, schema, document })
+    }
+}
+
+/// A block whose frame is whole: its schema says what is in it.
+#[derive(Debug, Clone)]
+pub(crate) enum Whole {
+    Data(Bytes),
+    Gap(GapRecord, Bytes),
+}
+
+/// The blocks of a message, and what makes the rest of it unreadable.
+pub(crate) fn blocks(message: &Bytes) -> (Vec<(SchemaId, Whole)>, Vec<BlockError>) {
+    let (mut whole, mut errors) = (Vec::new(), Vec::new());
+    for frame in split(message) {
+        match frame {
+            Ok(Frame::Data(head)) => whole.push((head.schema, Whole::Data(message.slice_ref(head.bytes)))),
+            Ok(Frame::Gap(gap)) => {
+                let mut frame = Vec::new();
+                gap.encode(&mut frame);
+                whole.push((gap.schema, Whole::Gap(gap, frame.into())));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    (whole, errors)
+}
+
+impl Whole {
+    /// The block itself.
+    pub(crate) fn frame(&self) -> &Bytes {
+        match self {
+            Whole::Data(frame) | Whole::Gap(_, frame) => frame,
+        }
+    }
+
+    /// Unpacks it by its schema.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub(crate) fn unpack(&self, known: &Arc<Known>, decoder: &mut Decoder) -> Result<Piece, BlockError> {
+        match self {
+            Whole::Data(frame) => {
+                let head = head(frame)?;
+                let (first_seq, last_seq) = (head.first_seq, head.last_seq());
+                let arrival = arrival(first_seq, last_seq, head.boot)?;
+                let batch = decoder.decode(&head, known.id, &known.schema.columns)?;
+                Ok(Piece::Rows(Rows { known: Arc::clone(known), arrival, batch, frame: frame.clone() }))
+            }
+            Whole::Gap(gap, frame) => {
+                let arrival = arrival(gap.first_seq, gap.last_seq, gap.boot)?;
+                let reason = reason(gap.reason);
+                Ok(Piece::Gap(Gap { known: Arc::clone(known), arrival, reason, frame: frame.clone() }))
+            }
+        }
+    }
+}
+
+fn head(frame: &[u8]) -> Result<Head<'_>, BlockError> {
+    match split(frame).next() {
+        Some(Ok(Frame::Data(head))) => Ok(head),
+        Some(Err(error)) => Err(error),
+        Some(Ok(Frame::Gap(_))) | None => Err(BlockError::NotABlock),
+    }
+}
+
+fn arrival(first_seq: u64, last_seq: u64, boot: u64) -> Result<Arrival, BlockError> {
+    if last_seq > LAST_SEQ || first_seq > last_seq {
+        return Err(BlockError::Malformed { what: "the number of the last row" });
+    }
+    Ok(Arrival { first_seq, last_seq, boot: boot.min(LAST_SEQ) })
+}
+
+/// The word for the code of a reason. A later gateway may know more of them.
+fn reason(code: u8) -> String {
+    match code {
+        1 => "disk_failing".to_owned(),
+        2 => "too_old".to_owned(),
+        3 => "store_full".to_owned(),
+        4 => "damaged".to_owned(),
+        5 => "thinned".to_owned(),
+        other => format!("reason_{other}"),
+    }
+}
+
+impl Refused {
+    /// A block of `gateway` that cannot be read for this reason.
+    pub(crate) fn new(gateway: &str, error: &BlockError, schema: SchemaId, frame: Bytes) -> Refused {
+        let detail = error.to_string();
+        Refused { gateway: gateway.to_owned(), fault: Fault::from(error), detail, schema: Some(schema), frame }
+    }
+
+    /// The first bytes, for the log.
+    pub(crate) fn head(&self) -> String {
+        self.frame.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Piece {
+    /// Bytes that it takes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Piece::Rows(rows) => rows.batch.heap_bytes().saturating_add(rows.frame.len()),
+            Piece::Gap(gap) => gap.frame.len(),
+            Piece::Refused(refused) => refused.frame.len(),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! What rows are written to.
+pub(crate) mod postgres;

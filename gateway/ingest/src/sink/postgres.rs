@@ -1,0 +1,4 @@
+//! PostgreSQL.
+pub(crate) fn explain(error: &sqlx::Error) -> String {
+    error.to_string()
+}
