@@ -1,76 +1,46 @@
-//! `cargo xtask bench`: the whole road under load, with parts that nobody here wrote around it.
-//!
-//! A simulated plant, the gateway as a user runs it, mosquitto as the cloud, and one subscriber at QoS 1 on the local
-//! broker, all on loopback of this machine. What is measured is the gateway's process alone: processor time from the
-//! scheduler's accounting, the peak of its resident memory, its own counters, and what arrives at the subscriber.
+//! `cargo xtask bench`: measures, and prints tables as they are quoted in the README. Each measurement is a file.
 
 mod commands;
+mod drain;
 mod load;
 mod process;
+mod road;
 mod site;
+mod store;
 mod subscriber;
 mod table;
 mod usage;
 
-use std::time::Duration;
+use crate::tally::Outcome;
 
-use anyhow::Context;
-
-use crate::{peers, shell, tally::Outcome, workspace::Workspace};
-use load::{LOADS, Load, Measured};
-
-/// What to measure.
+/// What to measure: the whole road under load, unless something else is named.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
-    /// How long each load is measured.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// How long each load runs before it is measured.
-    #[arg(long, default_value_t = 15)]
-    warm_up: u64,
-    /// Only the loads with these numbers of devices.
-    #[arg(long, value_delimiter = ',')]
-    devices: Vec<usize>,
-    /// How often each load is run; the median run (by processor time) is shown.
-    #[arg(long, default_value_t = 1)]
-    runs: usize,
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    road: road::Options,
 }
 
-/// Measures and prints a table; the figures are in `target/bench/bench.json` too.
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// What 72 hours of 10,000 tags take on the disk, and what writing them costs.
+    Store(store::Options),
+    /// How fast the backlog of an outage gets to a broker while live rows go on.
+    Drain(drain::Options),
+}
+
+/// Measures and prints.
 ///
 /// # Errors
 ///
 /// When something cannot be built or started.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let workspace = Workspace::find()?;
-    peers::install(&workspace)?;
-    let mut build = shell::cargo(["build", "--release", "--locked", "-p", "tidegate", "-p", "tidegate-simulators"]);
-    shell::must(build.current_dir(&workspace.root))?;
-    let folder = workspace.target.join("bench");
-    std::fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let idle = load::idle(&workspace, &folder)?;
-    let mut rows = Vec::new();
-    for load in LOADS.iter().filter(|load| options.devices.is_empty() || options.devices.contains(&load.devices)) {
-        rows.push(median(load, options, &workspace, &folder)?);
+    match &options.what {
+        None => road::run(&options.road),
+        Some(What::Store(options)) => store::run(options),
+        Some(What::Drain(options)) => drain::run(options),
     }
-    let text = table::text(&rows, idle, &table::machine());
-    println!("\n{text}");
-    let file = folder.join("bench.json");
-    std::fs::write(&file, table::json(&rows, idle).to_string())
-        .with_context(|| format!("failed to write {}", file.display()))?;
-    println!("\n{}", file.display());
-    Ok(Outcome::Passed)
-}
-
-/// Runs a load as often as asked and keeps the run in the middle.
-fn median(load: &Load, options: &Options, workspace: &Workspace, folder: &std::path::Path) -> anyhow::Result<Measured> {
-    let mut runs = Vec::new();
-    for run in 1..=options.runs.max(1) {
-        println!("\n==> {} devices, run {run}", load.devices);
-        let warm_up = Duration::from_secs(options.warm_up);
-        runs.push(load::measure(load, warm_up, Duration::from_secs(options.seconds.max(1)), workspace, folder)?);
-    }
-    runs.sort_by(|a, b| a.cpu_seconds_per_minute.total_cmp(&b.cpu_seconds_per_minute));
-    let middle = runs.len() / 2;
-    Ok(runs.swap_remove(middle))
 }

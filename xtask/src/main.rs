@@ -35,7 +35,7 @@ enum Verb {
     Test,
     /// Runs what needs no test: format, clippy, licences and advisories.
     Check,
-    /// Measures the whole road under load, and prints a table.
+    /// Measures: the whole road under load, the store, a backlog on its way; and prints tables.
     Bench(bench::Options),
     /// Installs the foreign peers of the tests (mosquitto, mbpoll, PostgreSQL, pymodbus) and says where they are.
     Peers,
@@ -56,5 +56,17 @@ fn main() -> ExitCode {
             eprintln!("cargo xtask: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
     }
 }
