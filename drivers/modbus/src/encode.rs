@@ -2,7 +2,7 @@
 
 use tidegate_driver_api::model::Value;
 
-use crate::{Format, Half, Point};
+use crate::{ByteOrder, Format, Half, Point};
 
 /// What has to be written for a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub enum Refusal {
     /// The text has a NUL in it, which would end it early.
     #[error("the text has a NUL character in it")]
     TextWithNul,
+    /// There are more or fewer bytes than the device has.
+    #[error("there are {bytes} bytes, but the device has exactly {wanted}")]
+    ByteCount {
+        /// Bytes of the value.
+        bytes: usize,
+        /// Bytes of the tag.
+        wanted: u16,
+    },
     /// The array has another number of items than the tag.
     #[error("the tag is an array of {wanted} items, the value has {got}")]
     Items {
@@ -123,7 +131,8 @@ fn append(format: Format, value: &Value, out: &mut Vec<u16>) -> Result<(), Refus
         Format::Bcd32(order) => {
             push(out, &order.split4(digits(value, 99_999_999, "a decimal number of eight digits")?));
         }
-        Format::Text { bytes, order } => push_text(value, bytes, order.swaps_bytes(), out)?,
+        Format::Text { bytes, order } => push_bytes(text(value, bytes)?, bytes, order, out),
+        Format::Bytes { bytes, order } => push_bytes(exactly(value, bytes)?, bytes, order, out),
         // These are no whole registers; `Point::encode` has its own arms for them.
         Format::Coil | Format::Bit(_) | Format::U8(_) | Format::I8(_) => {
             return Err(wrong_kind("a part of a register", value));
@@ -137,7 +146,8 @@ fn push(out: &mut Vec<u16>, bytes: &[u8]) {
     out.extend(bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair)));
 }
 
-fn push_text(value: &Value, room: u16, swapped: bool, out: &mut Vec<u16>) -> Result<(), Refusal> {
+/// The bytes of a text for which there is room.
+fn text(value: &Value, room: u16) -> Result<&[u8], Refusal> {
     let Value::Text(text) = value else { return Err(wrong_kind("a text", value)) };
     if text.len() > usize::from(room) {
         return Err(Refusal::TextTooLong { bytes: text.len(), room });
@@ -145,12 +155,25 @@ fn push_text(value: &Value, room: u16, swapped: bool, out: &mut Vec<u16>) -> Res
     if text.contains('\0') {
         return Err(Refusal::TextWithNul);
     }
-    let mut bytes = text.as_bytes().iter().copied().chain(std::iter::repeat(0));
+    Ok(text.as_bytes())
+}
+
+/// Bytes that are as many as the tag has: nobody can tell what others would be filled up with.
+fn exactly(value: &Value, wanted: u16) -> Result<&[u8], Refusal> {
+    match value {
+        Value::Bytes(bytes) if bytes.len() == usize::from(wanted) => Ok(bytes),
+        Value::Bytes(bytes) => Err(Refusal::ByteCount { bytes: bytes.len(), wanted }),
+        _ => Err(wrong_kind("bytes", value)),
+    }
+}
+
+/// The bytes and NULs up to so many registers as `room` bytes take.
+fn push_bytes(bytes: &[u8], room: u16, order: ByteOrder, out: &mut Vec<u16>) {
+    let mut bytes = bytes.iter().copied().chain(std::iter::repeat(0));
     for _ in 0..room.div_ceil(2) {
         let pair = [bytes.next().unwrap_or(0), bytes.next().unwrap_or(0)];
-        out.push(if swapped { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) });
+        out.push(if order.swaps_bytes() { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) });
     }
-    Ok(())
 }
 
 fn part(half: Half, byte: u8) -> Encoded {
@@ -264,7 +287,6 @@ pub(crate) fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ByteOrder;
 
     fn registers(format: Format, value: Value) -> Result<Vec<u16>, Refusal> {
         let mut out = Vec::new();
@@ -287,6 +309,8 @@ mod tests {
             (Format::Bcd32(cdab), Value::Uint(12_345_678)),
             (Format::Flag, Value::Bool(true)),
             (Format::Text { bytes: 7, order: ByteOrder::Badc }, Value::Text("Pumpe 1".into())),
+            (Format::Bytes { bytes: 5, order: ByteOrder::Badc }, Value::Bytes([0, 0xFF, 0, 0x20, 7].into())),
+            (Format::Bytes { bytes: 4, order: ByteOrder::Abcd }, Value::Bytes([1, 2, 3, 0].into())),
         ];
         for (format, value) in cases {
             let bytes: Vec<u8> =
@@ -318,6 +342,12 @@ mod tests {
         let text = Format::Text { bytes: 3, order: abcd };
         assert_eq!(registers(text, Value::Text("Tür".into())), Err(Refusal::TextTooLong { bytes: 4, room: 3 }));
         assert_eq!(registers(text, Value::Text("a\0b".into())), Err(Refusal::TextWithNul));
+        let bytes = Format::Bytes { bytes: 3, order: abcd };
+        for length in [0, 2, 4] {
+            let refused = registers(bytes, Value::Bytes(vec![1; length].into()));
+            assert_eq!(refused, Err(Refusal::ByteCount { bytes: length, wanted: 3 }));
+        }
+        assert!(matches!(registers(bytes, Value::Text("abc".into())), Err(Refusal::Kind { .. })));
         assert!(matches!(registers(Format::U16(abcd), Value::Bool(true)), Err(Refusal::Kind { .. })));
     }
 

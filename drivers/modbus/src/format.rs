@@ -1,6 +1,6 @@
 //! What the registers of a value mean, and the way from their bytes to a value.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{borrow::Cow, ops::RangeInclusive, sync::Arc};
 
 use tidegate_driver_api::model::{Value, ValueKind};
 
@@ -55,6 +55,13 @@ pub enum Format {
         /// Whether the bytes inside a register are swapped; registers never are.
         order: ByteOrder,
     },
+    /// That many bytes as they are, two a register.
+    Bytes {
+        /// Bytes on the wire, at least 1; when they are odd, the second byte of the last register is not part of the value.
+        bytes: u16,
+        /// Whether the bytes inside a register are swapped; registers never are.
+        order: ByteOrder,
+    },
 }
 
 impl Format {
@@ -65,7 +72,7 @@ impl Format {
             Format::U16(_) | Format::I16(_) | Format::Bcd16(_) => 1,
             Format::U32(_) | Format::I32(_) | Format::F32(_) | Format::Bcd32(_) => 2,
             Format::U64(_) | Format::I64(_) | Format::F64(_) => 4,
-            Format::Text { bytes, .. } => bytes.div_ceil(2),
+            Format::Text { bytes, .. } | Format::Bytes { bytes, .. } => bytes.div_ceil(2),
         }
     }
 
@@ -79,6 +86,7 @@ impl Format {
             Format::F32(_) => ValueKind::F32,
             Format::F64(_) => ValueKind::F64,
             Format::Text { .. } => ValueKind::Text,
+            Format::Bytes { .. } => ValueKind::Bytes,
         }
     }
 
@@ -95,9 +103,8 @@ impl Format {
             Format::U64(_) => Some(0..=u64::MAX.into()),
             Format::Bcd16(_) => Some(0..=9999),
             Format::Bcd32(_) => Some(0..=99_999_999),
-            Format::Coil | Format::Flag | Format::Bit(_) | Format::F32(_) | Format::F64(_) | Format::Text { .. } => {
-                None
-            }
+            Format::Coil | Format::Flag | Format::Bit(_) | Format::F32(_) | Format::F64(_) => None,
+            Format::Text { .. } | Format::Bytes { .. } => None,
         }
     }
 
@@ -125,7 +132,8 @@ impl Format {
             Format::I8(half) => Value::Int(half.of(*bytes.first_chunk()?).cast_signed().into()),
             Format::Bcd16(order) => Value::Uint(decimal(order.join2(*bytes.first_chunk()?).into())?),
             Format::Bcd32(order) => Value::Uint(decimal(order.join4(*bytes.first_chunk()?))?),
-            Format::Text { bytes: length, order } => text(bytes, length.into(), order)?,
+            Format::Text { bytes: length, order } => text(&whole(bytes, length.into(), order)?)?,
+            Format::Bytes { bytes: length, order } => Value::Bytes(whole(bytes, length.into(), order)?.as_ref().into()),
             Format::Coil => return None,
         })
     }
@@ -157,19 +165,21 @@ fn decimal(digits: u32) -> Option<u64> {
         .try_fold(0_u64, |number, digit| (digit <= 9).then(|| number * 10 + u64::from(digit)))
 }
 
-/// The text in the first `length` of these bytes; `None` when there are fewer or they are not UTF-8.
-fn text(bytes: &[u8], length: usize, order: ByteOrder) -> Option<Value> {
-    let swapped: Vec<u8>;
-    let mut bytes = bytes;
-    if order.swaps_bytes() {
-        // The last register is swapped as a whole, also when only one byte of it belongs to the text.
-        let registers = bytes.get(..length.next_multiple_of(2))?;
-        swapped = registers.chunks_exact(2).flat_map(|pair| pair.iter().rev().copied()).collect();
-        bytes = &swapped;
+/// The first `length` of these bytes, each register turned around where it is swapped; `None` when there are fewer.
+fn whole(bytes: &[u8], length: usize, order: ByteOrder) -> Option<Cow<'_, [u8]>> {
+    if !order.swaps_bytes() {
+        return bytes.get(..length).map(Cow::Borrowed);
     }
-    let whole = bytes.get(..length)?;
-    let end = whole.iter().position(|byte| *byte == 0).unwrap_or(length);
-    let text = std::str::from_utf8(whole.get(..end)?).ok()?;
+    // The last register is swapped as a whole, also when only one byte of it belongs to the value.
+    let registers = bytes.get(..length.next_multiple_of(2))?;
+    let swapped = registers.chunks_exact(2).flat_map(|pair| pair.iter().rev().copied());
+    Some(Cow::Owned(swapped.take(length).collect()))
+}
+
+/// The text in these bytes; `None` when they are not UTF-8.
+fn text(bytes: &[u8]) -> Option<Value> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let text = std::str::from_utf8(bytes.get(..end)?).ok()?;
     Some(Value::Text(Arc::from(text.trim_end_matches(' '))))
 }
 
@@ -219,6 +229,18 @@ mod tests {
         assert_eq!(swapped.decode(b"EHLL?O"), Some(Value::Text("HELLO".into())));
         assert_eq!(straight.decode(&[0xFF; 6]), None);
         assert_eq!(straight.decode(b"short"), None);
+    }
+
+    #[test]
+    fn bytes_stay_as_they_are_all_of_them() {
+        let bytes = |bytes: &[u8]| Some(Value::Bytes(bytes.into()));
+        let straight = Format::Bytes { bytes: 4, order: ABCD };
+        let swapped = Format::Bytes { bytes: 3, order: ByteOrder::Badc };
+        assert_eq!(straight.decode(&[0, 0xFF, 0x20, 0, 7]), bytes(&[0, 0xFF, 0x20, 0]));
+        assert_eq!(swapped.decode(&[2, 1, 9, 3]), bytes(&[1, 2, 3]));
+        assert_eq!(straight.decode(&[1, 2, 3]), None);
+        assert_eq!(swapped.decode(&[2, 1, 9]), None);
+        assert_eq!((straight.addresses(), swapped.addresses()), (2, 2));
     }
 
     #[test]

@@ -21,9 +21,10 @@ enum Type {
     Bcd16,
     Bcd32,
     Text,
+    Bytes,
 }
 
-const TYPES: [(&str, Type); 14] = [
+const TYPES: [(&str, Type); 15] = [
     ("bool", Type::Bool),
     ("i8", Type::I8),
     ("u8", Type::U8),
@@ -38,6 +39,7 @@ const TYPES: [(&str, Type); 14] = [
     ("bcd16", Type::Bcd16),
     ("bcd32", Type::Bcd32),
     ("string", Type::Text),
+    ("bytes", Type::Bytes),
 ];
 
 const HALVES: [(&str, Half); 2] = [("high", Half::High), ("low", Half::Low)];
@@ -100,8 +102,8 @@ fn stray_keys(
         (
             "length",
             length.map(|key| &key.origin),
-            kind.value == Type::Text,
-            "it is the bytes of a `string`; for an array write `count`",
+            matches!(kind.value, Type::Text | Type::Bytes),
+            "it is how long a `string` or `bytes` are; for an array write `count`",
         ),
     ];
     let mut clean = Some(());
@@ -164,9 +166,12 @@ fn sized(
         Type::F64 => Format::F64(plain),
         Type::Bcd16 => Format::Bcd16(plain),
         Type::Bcd32 => Format::Bcd32(plain),
-        Type::Text => Format::Text { bytes: text_length(tag, length, report)?, order: plain },
+        Type::Text => Format::Text { bytes: byte_length(tag, "a string", length, report)?, order: plain },
+        Type::Bytes => Format::Bytes { bytes: byte_length(tag, "bytes", length, report)?, order: plain },
     };
-    if let Some(order) = order.filter(|_| bytes == 2 && format.addresses() > 1 && kind.value != Type::Text) {
+    // The registers of these two keep their order whatever is written.
+    let keeps_registers = matches!(kind.value, Type::Text | Type::Bytes);
+    if let Some(order) = order.filter(|_| bytes == 2 && format.addresses() > 1 && !keeps_registers) {
         let registers = format.addresses();
         let message = format!("the value has {registers} registers; \"AB\" and \"BA\" say nothing of their order");
         let help = "write \"ABCD\", \"CDAB\", \"BADC\" or \"DCBA\"; A is the highest byte";
@@ -176,16 +181,23 @@ fn sized(
     Some(format)
 }
 
-/// The bytes of a text.
-fn text_length(tag: &Tag, length: Option<At<u16>>, report: &mut Report) -> Option<u16> {
+/// The bytes of a text, or of what is only bytes.
+fn byte_length(tag: &Tag, what: &str, length: Option<At<u16>>, report: &mut Report) -> Option<u16> {
     match length {
         Some(length) if length.value == 0 => {
-            report.error(&length.origin, "a string needs at least one byte", None);
+            let message = match what {
+                "bytes" => "at least one byte is needed".to_owned(),
+                what => format!("{what} needs at least one byte"),
+            };
+            report.error(&length.origin, message, None);
             None
         }
         Some(length) => Some(length.value),
         None => {
-            let help = "add `length = 16`: the bytes of the string, two in each register";
+            let help = match what {
+                "bytes" => "add `length = 16`: how many bytes, two in each register",
+                _ => "add `length = 16`: the bytes of the string, two in each register",
+            };
             report.error(&tag.origin, "`length` is missing", Some(help.to_owned()));
             None
         }

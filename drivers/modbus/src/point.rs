@@ -112,7 +112,7 @@ impl Point {
             report.error(&items.origin, "an array needs at least one item", None);
             return None;
         }
-        if self.format.is_part() || matches!(self.format, Format::Text { .. }) {
+        if self.format.is_part() || matches!(self.format, Format::Text { .. } | Format::Bytes { .. }) {
             let message = "an array of bits, bytes or texts is not possible";
             report.error(&items.origin, message, Some("give each of them a tag of its own".to_owned()));
             return None;

@@ -129,7 +129,7 @@ impl Stages {
     /// The device's own value for a delivered one: checks that it may be written and undoes the texts or the scaling; a number of
     /// `invalid` may not come out.
     ///
-    /// `value` is as it comes out of JSON: any number for any tag that is a number, 0 or 1 for a bool too. Reading the answer back
+    /// `value` is as it comes out of JSON: any number for any tag that is a number, 0 or 1 for a bool too, and base64 for bytes. Reading the answer back
     /// delivers `value` again; where the device holds floats, the nearest it can hold.
     ///
     /// # Errors
@@ -195,6 +195,11 @@ impl Target {
     }
 
     fn number(&self, value: &Value) -> Result<Value, WriteRefusal> {
+        if let Value::Text(word) = value
+            && let Some(number) = not_finite(word)
+        {
+            return Err(WriteRefusal::OutOfReach { value: Value::F64(number) });
+        }
         let number = Number::of(value).ok_or_else(|| wrong_kind("number", value))?;
         // NaN is neither below nor above anything, and no device's number means it.
         if matches!(number, Number::Float(float) if !float.is_finite()) {
@@ -218,6 +223,16 @@ impl Target {
             NoRaw::OutOfReach => WriteRefusal::OutOfReach { value: value.clone() },
             NoRaw::Between(below, above) => WriteRefusal::BetweenSteps { value: value.clone(), below, above },
         })
+    }
+}
+
+/// The numbers that JSON has only words for. To a tag that is text they are texts like any other.
+fn not_finite(word: &str) -> Option<f64> {
+    match word {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
     }
 }
 

@@ -61,7 +61,8 @@ impl Cell {
 
     /// Whether the value moves by itself.
     pub(crate) fn moves(&self) -> bool {
-        !matches!(self.motion, Motion::Constant(_)) && self.point.format().kind() != ValueKind::Text
+        let rests = matches!(self.point.format().kind(), ValueKind::Text | ValueKind::Bytes);
+        !matches!(self.motion, Motion::Constant(_)) && !rests
     }
 
     /// The bytes of the registers at this moment, when the tag is one 32-bit float: the most common type, without an allocation.
@@ -88,7 +89,7 @@ impl Cell {
         let format = self.point.format();
         match format.kind() {
             ValueKind::Text => Value::Text(Arc::clone(&self.text)),
-            ValueKind::Bytes => Value::Bytes(self.text.as_bytes().into()),
+            ValueKind::Bytes => Value::Bytes(self.bytes()),
             ValueKind::Bool => Value::Bool(self.number(seed, moment, turn) >= 0.5),
             ValueKind::F32 => Value::F32(narrow(self.number(seed, moment, turn))),
             ValueKind::F64 => Value::F64(self.number(seed, moment, turn)),
@@ -97,6 +98,12 @@ impl Cell {
                 Value::F64(self.number(seed, moment, turn).round().clamp(low, high))
             }
         }
+    }
+
+    /// The tag's name and NULs, as long as the value is.
+    fn bytes(&self) -> Arc<[u8]> {
+        let Format::Bytes { bytes: length, .. } = self.point.format() else { return Arc::default() };
+        self.text.bytes().chain(std::iter::repeat(0)).take(length.into()).collect()
     }
 
     /// The device's number at this moment.
@@ -159,7 +166,7 @@ fn rounding(motion: &Motion) -> f64 {
 /// The tag's name, as far as there is room; a Modbus string has one or two characters a register.
 fn text_that_fits(tag: &Tag, format: Format) -> Arc<str> {
     let room = match format {
-        Format::Text { bytes, .. } => usize::from(bytes),
+        Format::Text { bytes, .. } | Format::Bytes { bytes, .. } => usize::from(bytes),
         _ => 0,
     };
     // A tag's name is ASCII: every cut is between characters.

@@ -154,7 +154,7 @@ pub(crate) fn limits(format: Format) -> (f64, f64) {
         Format::Bcd16(_) => (0.0, 9_999.0),
         Format::Bcd32(_) => (0.0, 99_999_999.0),
         Format::F32(_) => (f32::MIN.into(), f32::MAX.into()),
-        Format::F64(_) | Format::Text { .. } => (f64::MIN, f64::MAX),
+        Format::F64(_) | Format::Text { .. } | Format::Bytes { .. } => (f64::MIN, f64::MAX),
     }
 }
 

@@ -133,6 +133,12 @@ async fn bits_bytes_and_texts_are_read_as_the_simulator_says() {
         length = 4
         byte_order = "BA"
         [[tag]]
+        name = "bytes"
+        address = 7
+        type = "bytes"
+        length = 3
+        byte_order = "BA"
+        [[tag]]
         name = "coil"
         table = "coil"
         [[tag]]
@@ -142,6 +148,7 @@ async fn bits_bytes_and_texts_are_read_as_the_simulator_says() {
         |_| {},
     );
     let device = first(&simulator);
+    assert_eq!(device.value("bytes").unwrap(), Value::Bytes((*b"byt").into()), "a name before anything is set");
     for (tag, value) in [
         ("bit_3", Value::Bool(true)),
         ("bit_15", Value::Bool(true)),
@@ -149,6 +156,7 @@ async fn bits_bytes_and_texts_are_read_as_the_simulator_says() {
         ("low", Value::Int(-2)),
         ("text", Value::Text("tide".into())),
         ("swapped", Value::Text("gate".into())),
+        ("bytes", Value::Bytes([0xff, 0x00, 0x20].into())),
         ("coil", Value::Bool(true)),
         ("discrete", Value::Bool(true)),
     ] {
@@ -156,8 +164,8 @@ async fn bits_bytes_and_texts_are_read_as_the_simulator_says() {
         assert_eq!(device.value(tag).unwrap(), value, "{tag}");
     }
     let mut client = connect(&simulator, 0, 1).await;
-    let read = client.read_holding_registers(0, 7).await.unwrap().unwrap();
-    assert_eq!(read, [0x8008, 0xa5fe, 0x7469, 0x6465, 0x0000, 0x6167, 0x6574]);
+    let read = client.read_holding_registers(0, 9).await.unwrap().unwrap();
+    assert_eq!(read, [0x8008, 0xa5fe, 0x7469, 0x6465, 0x0000, 0x6167, 0x6574, 0x00ff, 0x0020]);
     assert_eq!(client.read_coils(0, 1).await.unwrap().unwrap(), [true]);
     assert_eq!(client.read_discrete_inputs(0, 1).await.unwrap().unwrap(), [true]);
     device.set("bit_15", &Value::Bool(false)).unwrap();

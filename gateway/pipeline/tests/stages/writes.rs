@@ -101,6 +101,18 @@ fn a_number_beyond_the_devices_is_refused() {
 }
 
 #[test]
+fn the_words_for_numbers_that_json_does_not_have_are_texts_to_a_text_and_refused_by_a_number() {
+    for word in ["NaN", "Infinity", "-Infinity"] {
+        assert_eq!(write(writable("a"), ValueKind::Text, text(word)), Ok(text(word)));
+    }
+    let named = Tag { texts: texts(&[(0, "off"), (9, "NaN")]), ..writable("mode") };
+    assert_eq!(write(named, ValueKind::Int, text("NaN")), Ok(Value::Int(9)));
+    let beyond = "is beyond what the device's number can hold";
+    assert_eq!(refusal(writable("a"), ValueKind::F64, text("NaN")), format!("NaN {beyond}"));
+    assert_eq!(refusal(writable("a"), ValueKind::Int, text("-Infinity")), format!("-inf {beyond}"));
+}
+
+#[test]
 fn minimum_and_maximum_hold_for_the_delivered_value() {
     let limited = || Tag {
         scaling: scaling("0.1", "0"),
