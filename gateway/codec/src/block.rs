@@ -12,6 +12,7 @@ mod decoder;
 mod document;
 mod encoder;
 mod error;
+pub mod file;
 mod frame;
 mod gap;
 mod identity;

@@ -108,15 +108,26 @@ impl<'a> Iterator for Split<'a> {
 
 /// A frame with a right checksum. All versions have the mark, the byte of version and codec, the length and the checksum
 /// in common.
-struct Whole<'a> {
-    version: u8,
-    codec: u8,
-    contents: &'a [u8],
-    bytes: &'a [u8],
+pub(super) struct Whole<'a> {
+    pub(super) version: u8,
+    pub(super) codec: u8,
+    pub(super) contents: &'a [u8],
+    pub(super) bytes: &'a [u8],
     after: &'a [u8],
 }
 
-fn whole(bytes: &[u8]) -> Result<Whole<'_>, BlockError> {
+/// How long a frame of this version is that may begin here and end within the bytes; a quick look before a search goes into
+/// the matter.
+pub(super) fn promised(bytes: &[u8]) -> Option<usize> {
+    let mut input = Input::new(bytes);
+    let mark = input.byte("the mark").ok().filter(|mark| *mark == MARK);
+    mark.and_then(|_| input.byte("the version").ok()).filter(|kind| kind >> 4 == VERSION)?;
+    let length = place(input.varint("the length").ok()?);
+    let head = bytes.len() - input.rest().len();
+    Some(head.saturating_add(length).saturating_add(CHECKSUM)).filter(|promised| *promised <= bytes.len())
+}
+
+pub(super) fn whole(bytes: &[u8]) -> Result<Whole<'_>, BlockError> {
     let cut = |expected| BlockError::Cut { expected, found: bytes.len() };
     let mut input = Input::new(bytes);
     if input.byte("the mark") != Ok(MARK) {
@@ -142,7 +153,7 @@ fn whole(bytes: &[u8]) -> Result<Whole<'_>, BlockError> {
 }
 
 impl<'a> Whole<'a> {
-    fn read(&self) -> Result<Frame<'a>, BlockError> {
+    pub(super) fn read(&self) -> Result<Frame<'a>, BlockError> {
         if self.version != VERSION {
             return Err(BlockError::NewerVersion { version: self.version });
         }
@@ -214,7 +225,7 @@ pub(super) fn put_gap(gap: &GapRecord, out: &mut Vec<u8>) {
     put_whole(GAP, &contents, out);
 }
 
-fn put_whole(kind: u8, contents: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put_whole(kind: u8, contents: &[u8], out: &mut Vec<u8>) {
     let mut head = Vec::with_capacity(12);
     head.extend_from_slice(&[MARK, VERSION << 4 | kind]);
     put_varint(count(contents.len()), &mut head);
