@@ -57,3 +57,4 @@ pub use site::{
 };
 pub use source::{Place, Source};
 pub use table::Table;
+pub use words::nearest;

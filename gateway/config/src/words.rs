@@ -47,7 +47,7 @@ fn joined(words: &[&str], quote: char, last_by: &str) -> String {
 }
 
 /// The nearest of `candidates` to `word`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD {
         return None;
     }
