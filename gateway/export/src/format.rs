@@ -26,9 +26,14 @@ impl Format {
         }
     }
 
-    /// Whether a file of it can hold rows of several tables.
-    pub fn mixes_tables(self) -> bool {
+    /// Whether a file of it can hold rows of several groups.
+    pub fn mixes_groups(self) -> bool {
         self == Format::JsonLines
+    }
+
+    /// Whether its columns have types, so that a file can hold a tag only as long as its type stays.
+    pub fn is_typed(self) -> bool {
+        self == Format::Parquet
     }
 }
 

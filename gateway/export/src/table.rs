@@ -64,18 +64,18 @@ impl Table {
         &self.stream
     }
 
-    /// Where the columns of this table are in batches with `columns`; `None` when a tag has another type there, so that the
-    /// batches need a table of their own. A tag that the batches do not have is absent from their rows, and one that
-    /// the table does not have is left out.
-    pub fn places(&self, columns: &[Column]) -> Option<Places> {
-        let place = |own: &Column| {
-            let found = columns.iter().enumerate().find(|(_, column)| column.name == own.name);
-            match found {
-                None => Some(None),
-                Some((place, column)) => (column.value_type == own.value_type).then_some(Some(place)),
-            }
-        };
-        self.columns().iter().map(place).collect::<Option<_>>().map(Places)
+    /// Where the columns of this table are in batches with `columns`, by their names. A tag that the batches do not have is
+    /// absent from their rows, and one that the table does not have is left out.
+    pub fn places(&self, columns: &[Column]) -> Places {
+        let place = |own: &Column| columns.iter().position(|column| column.name == own.name);
+        Places(self.columns().iter().map(place).collect())
+    }
+
+    /// Whether a tag of this table has another type in `columns`.
+    pub(crate) fn differs_from(&self, columns: &[Column]) -> bool {
+        let differs =
+            |own: &Column| columns.iter().any(|column| column.name == own.name && column.value_type != own.value_type);
+        self.columns().iter().any(differs)
     }
 }
 
@@ -104,8 +104,9 @@ mod tests {
     fn columns_are_found_by_name_wherever_they_stand() {
         let (a, b, c) = (column("a", ValueKind::F32), column("b", ValueKind::Int), column("c", ValueKind::Bool));
         let table = table(&[a.clone(), b.clone()]).unwrap();
-        assert_eq!(table.places(&[c, b]), Some(Places(Box::new([None, Some(1)]))));
-        assert_eq!(table.places(&[a, column("b", ValueKind::Text)]), None);
+        assert_eq!(table.places(&[c, b.clone()]), Places(Box::new([None, Some(1)])));
+        assert!(!table.differs_from(&[b]));
+        assert!(table.differs_from(&[a, column("b", ValueKind::Text)]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{io::Write, ops::Range};
 
 use tidegate_codec::block::Batch;
+use tidegate_model::Column;
 
 use crate::{ExportError, Format, Places, Table, csv::CsvWriter, json_lines, parquet::ParquetWriter};
 
@@ -64,7 +65,14 @@ impl<W: Write + Send> Writer<W> {
         }
     }
 
-    /// Appends some rows of a batch whose columns have these `places` in the table ([`Table::places`]).
+    /// Where the columns of the table are in batches with `columns`; `None` when the format has a type for each column
+    /// ([`Format::is_typed`]) and a tag has another one there, so that these batches need a file of their own.
+    pub fn places(&self, columns: &[Column]) -> Option<Places> {
+        let is_typed = matches!(self.to, Inner::Parquet(_));
+        (!is_typed || !self.table.differs_from(columns)).then(|| self.table.places(columns))
+    }
+
+    /// Appends some rows of a batch whose columns have these `places` in the table ([`Writer::places`]).
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ fn a_line_is_the_payload_of_the_topic_with_the_names_before_it() {
 fn only_the_rows_that_were_asked_for_are_written() {
     let (all, batch) = (columns(), batch());
     let mut writer = Writer::new(Format::JsonLines, Vec::new(), table(&all[..1])).unwrap();
-    let places = writer.table().places(&all).unwrap();
+    let places = writer.places(&all).unwrap();
     writer.write(&batch, 3..9, &places).unwrap();
     let Finished { to, rows, .. } = writer.finish().unwrap();
     let line = r#""ts":1700000003000,"seq":43,"values":{"running":false},"uncertain":{"running":"out_of_range"}}"#;

@@ -91,7 +91,7 @@ fn batch() -> Batch {
 fn file(format: Format, table: Table, batches: &[(&[Column], &Batch)]) -> Finished<Vec<u8>> {
     let mut writer = Writer::new(format, Vec::new(), table).unwrap();
     for (columns, batch) in batches {
-        let places = writer.table().places(columns).unwrap();
+        let places = writer.places(columns).unwrap();
         writer.write(batch, 0..batch.len(), &places).unwrap();
     }
     writer.finish().unwrap()

@@ -87,7 +87,7 @@ fn memory_has_a_bound_however_many_rows_there_are() {
     let columns = [column("log", ValueKind::Text)];
     let mut batch = Batch::new(&columns);
     let mut writer = Writer::new(Format::Parquet, Vec::new(), table(&columns)).unwrap();
-    let places = writer.table().places(&columns).unwrap();
+    let places = writer.places(&columns).unwrap();
     let mut most = 0;
     for start in (0..20_000_u64).step_by(1000) {
         batch.clear();
@@ -103,4 +103,14 @@ fn memory_has_a_bound_however_many_rows_there_are() {
     let right = |(seq, row): (usize, &Row)| cell(row, "log") == &Field::Str(format!("{seq:04096}"));
     assert!(rows.len() == 20_000 && rows.iter().enumerate().all(right));
     assert!(reader.metadata().num_row_groups() >= 3, "{}", reader.metadata().num_row_groups());
+}
+
+#[test]
+fn rows_in_which_a_tag_has_another_type_need_a_file_of_their_own() {
+    let (int, text) = (column("count", ValueKind::Int), column("count", ValueKind::Text));
+    let parquet = Writer::new(Format::Parquet, Vec::new(), table(std::slice::from_ref(&int))).unwrap();
+    assert!(parquet.places(std::slice::from_ref(&int)).is_some());
+    assert!(parquet.places(std::slice::from_ref(&text)).is_none());
+    let csv = Writer::new(Format::Csv, Vec::new(), table(&[int])).unwrap();
+    assert!(csv.places(&[text]).is_some());
 }
