@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use tidegate_codec::record;
+use tidegate_codec::{block::StoreId, record};
 use tidegate_model::{Name, Timestamp};
 
 use crate::{
@@ -11,14 +11,18 @@ use crate::{
     database::{Database, Unusable},
     gaps::{self, Gaps},
     numbers::{signed, unsigned},
+    ranges::{Acknowledged, Range},
     streams::{self, Streams},
     summary::Summary,
     target::Target,
+    wire::new_store_id,
 };
 
 /// What the writer knows by heart.
 #[derive(Debug)]
 pub(crate) struct Books {
+    /// The identity of the numbering of its rows.
+    pub(crate) store: StoreId,
     /// How often the database has been opened, this time included.
     pub(crate) boot: u64,
     /// Whether the database does not know yet that it has been opened.
@@ -44,6 +48,8 @@ pub(crate) struct Books {
 /// The facts of the table `meta`.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Meta {
+    /// `None` in a database that has been written before stores had an identity.
+    pub(crate) store: Option<StoreId>,
     pub(crate) boot: u64,
     /// 1 when the store has been closed and nothing written since.
     pub(crate) clean: u64,
@@ -57,8 +63,10 @@ impl Meta {
     pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Meta, sqlx::Error> {
         let mut meta = Meta::default();
         for row in sqlx::query("SELECT key, value FROM meta").fetch_all(connection).await? {
-            let value = unsigned(row.try_get("value")?);
+            let value: i64 = row.try_get("value")?;
+            let (bits, value) = (value.cast_unsigned(), unsigned(value));
             match row.try_get("key")? {
+                "store" => meta.store = Some(StoreId(bits)),
                 "boot" => meta.boot = value,
                 "clean" => meta.clean = value,
                 "numbering_base" => meta.numbering_base = value,
@@ -72,6 +80,9 @@ impl Meta {
     }
 
     pub(crate) async fn save(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        if let Some(store) = self.store {
+            save_store(connection, store).await?;
+        }
         save_fact(connection, "boot", self.boot).await?;
         save_fact(connection, "clean", self.clean).await?;
         save_fact(connection, "numbering_base", self.numbering_base).await?;
@@ -79,6 +90,12 @@ impl Meta {
         save_fact(connection, "sequence_position", self.sequence_position).await?;
         save_fact(connection, "start_position", self.start_position).await
     }
+}
+
+/// Writes the identity of the store.
+pub(crate) async fn save_store(connection: &mut SqliteConnection, store: StoreId) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES ('store', ?)");
+    query.bind(store.0.cast_signed()).execute(connection).await.map(drop)
 }
 
 /// Writes one fact of the table `meta`.
@@ -114,20 +131,17 @@ impl Books {
             }
             None => (meta.start_position, AgeClock::new(0, None, max_age)),
         };
-        let mut targets = BTreeMap::new();
-        for row in sqlx::query("SELECT target, position FROM cursor").fetch_all(&mut *connection).await? {
-            let name = streams::name(row.try_get("target")?)?;
-            let position = unsigned(row.try_get("position")?);
-            targets.insert(name.clone(), Arc::new(Target::new(name, position, Some(position))));
-        }
+        let known = |(name, done): (Name, Acknowledged)| (name.clone(), Arc::new(Target::new(name, done, true)));
+        let targets: BTreeMap<Name, Arc<Target>> = acknowledged(connection).await?.into_iter().map(known).collect();
         for target in targets.values() {
             gaps::refresh(connection, target).await?;
         }
         let gaps = Gaps::load(connection).await?;
         let Meta { sequence_position, targets_lost, .. } = meta;
-        let (boot, just_opened) = (meta.boot + 1, true);
+        let (store, boot, just_opened) = (meta.store.unwrap_or_else(new_store_id), meta.boot + 1, true);
         let (first, oldest, oldest_age) = (end, None, 0);
         let mut books = Books {
+            store,
             boot,
             just_opened,
             first,
@@ -156,6 +170,23 @@ impl Books {
         };
         Ok(())
     }
+}
+
+/// What each target has acknowledged.
+pub(crate) async fn acknowledged(connection: &mut SqliteConnection) -> Result<BTreeMap<Name, Acknowledged>, Unusable> {
+    let mut targets = BTreeMap::new();
+    for row in sqlx::query("SELECT target, position FROM cursor").fetch_all(&mut *connection).await? {
+        let done = Acknowledged::before(unsigned(row.try_get("position")?));
+        targets.insert(streams::name(row.try_get("target")?)?, done);
+    }
+    let select = "SELECT target, first_position, end_position FROM acknowledged ORDER BY target, first_position";
+    for row in sqlx::query(select).fetch_all(connection).await? {
+        let range = Range::new(unsigned(row.try_get("first_position")?), unsigned(row.try_get("end_position")?));
+        if let Some(done) = targets.get_mut(&streams::name(row.try_get("target")?)?) {
+            done.insert(range);
+        }
+    }
+    Ok(targets)
 }
 
 /// The position after the record of a row with `first_position` and `row_count`.

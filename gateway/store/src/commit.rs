@@ -1,7 +1,7 @@
 //! One commit: the rows that have arrived, what the targets have acknowledged, what is new about the streams; one
 //! transaction.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::{Connection, SqliteConnection};
 use tidegate_codec::CodecError;
@@ -10,10 +10,11 @@ use tidegate_model::StreamId;
 use crate::{
     GapReason,
     batch::{Batch, Record},
-    books::{Books, save_fact},
+    books::{Books, save_fact, save_store},
     database::{Trouble, explain, trouble},
     gaps::{self, Gap},
     numbers::{count, signed},
+    ranges::{Acknowledged, Range},
     summary::Span,
     target::Target,
 };
@@ -68,9 +69,10 @@ impl Failure {
 
 /// What one target has acknowledged, as it goes to the disk.
 #[derive(Debug)]
-struct Progress {
+pub(crate) struct Progress {
     target: Arc<Target>,
-    base: Option<u64>,
+    saved: Option<Acknowledged>,
+    done: Acknowledged,
     gaps_done: Vec<u64>,
 }
 
@@ -104,7 +106,7 @@ pub(crate) async fn write(
         }
         gaps_for = targets.to_vec();
     }
-    let progress: Vec<Progress> = targets.iter().filter_map(Progress::of).collect();
+    let progress: Vec<Progress> = targets.iter().filter_map(Progress::news).collect();
     for progress in &progress {
         progress.save(&mut transaction).await?;
     }
@@ -115,6 +117,7 @@ pub(crate) async fn write(
         save_fact(&mut transaction, "sequence_position", batch.map_or(books.end, Batch::end)).await?;
     }
     if books.just_opened {
+        save_store(&mut transaction, books.store).await?;
         save_fact(&mut transaction, "boot", books.boot).await?;
     }
     if books.just_opened || last {
@@ -155,48 +158,70 @@ fn lost(batch: &Batch) -> impl Iterator<Item = (u64, Gap)> {
 }
 
 impl Progress {
-    fn of(target: &Arc<Target>) -> Option<Progress> {
-        let place = target.place();
-        let base = place.base();
-        place.is_unsaved().then(|| Progress {
-            target: Arc::clone(target),
-            base: (place.saved != Some(base)).then_some(base),
-            gaps_done: place.gaps_done.iter().copied().collect(),
-        })
+    /// What the disk does not know, if there is something.
+    fn news(target: &Arc<Target>) -> Option<Progress> {
+        let unsaved = target.place().is_unsaved();
+        unsaved.then(|| Progress::of(target))
     }
 
-    async fn save(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        if let Some(base) = self.base {
-            save_position(connection, &self.target, base).await?;
+    /// Everything.
+    pub(crate) fn of(target: &Arc<Target>) -> Progress {
+        let place = target.place();
+        Progress {
+            target: Arc::clone(target),
+            saved: place.saved.clone(),
+            done: place.done.clone(),
+            gaps_done: place.gaps_done.iter().copied().collect(),
+        }
+    }
+
+    /// The target.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// What it will have acknowledged, to be changed before it is saved.
+    pub(crate) fn done_mut(&mut self) -> &mut Acknowledged {
+        &mut self.done
+    }
+
+    /// Writes what has changed; [`Progress::note`] once it is committed.
+    pub(crate) async fn save(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let target = self.target.name.as_str();
+        if self.saved.as_ref().map(Acknowledged::floor) != Some(self.done.floor()) {
+            let query = sqlx::query("INSERT OR REPLACE INTO cursor (target, position) VALUES (?, ?)");
+            query.bind(target).bind(signed(self.done.floor())).execute(&mut *connection).await?;
+        }
+        let before: BTreeSet<Range> = self.saved.iter().flat_map(|saved| saved.ahead().iter()).collect();
+        let now: BTreeSet<Range> = self.done.ahead().iter().collect();
+        for range in before.difference(&now) {
+            let query = sqlx::query("DELETE FROM acknowledged WHERE target = ? AND first_position = ?");
+            query.bind(target).bind(signed(range.first)).execute(&mut *connection).await?;
+        }
+        for range in now.difference(&before) {
+            let insert = "INSERT OR REPLACE INTO acknowledged (target, first_position, end_position) VALUES (?, ?, ?)";
+            let query = sqlx::query(insert).bind(target).bind(signed(range.first)).bind(signed(range.end));
+            query.execute(&mut *connection).await?;
         }
         gaps::remove(connection, &self.gaps_done).await
     }
-}
 
-/// Saves how far a target is.
-pub(crate) async fn save_position(
-    connection: &mut SqliteConnection,
-    target: &Target,
-    position: u64,
-) -> Result<(), sqlx::Error> {
-    let query = sqlx::query("INSERT OR REPLACE INTO cursor (target, position) VALUES (?, ?)");
-    query.bind(target.name.as_str()).bind(signed(position)).execute(connection).await.map(drop)
+    /// It is on the disk.
+    pub(crate) fn note(self) {
+        let mut place = self.target.place();
+        place.has_saved(self.done);
+        for id in &self.gaps_done {
+            if place.gaps_done.remove(id) {
+                place.gaps = place.gaps.saturating_sub(1);
+            }
+        }
+    }
 }
 
 impl Written {
     /// Notes what is on the disk now, and gives the targets that have new gaps.
     pub(crate) fn note(self, books: &mut Books, batch: Option<&Batch>) -> Vec<Arc<Target>> {
-        for progress in self.progress {
-            let mut place = progress.target.place();
-            if progress.base.is_some() {
-                place.saved = progress.base;
-            }
-            for id in &progress.gaps_done {
-                if place.gaps_done.remove(id) {
-                    place.gaps = place.gaps.saturating_sub(1);
-                }
-            }
-        }
+        self.progress.into_iter().for_each(Progress::note);
         books.just_opened = false;
         books.streams.saved_new();
         if let Some(batch) = batch {

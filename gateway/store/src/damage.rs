@@ -8,20 +8,22 @@ use std::{
 };
 
 use sqlx::{Connection, Row, SqliteConnection};
-use tidegate_model::{Column, Name, StreamId};
+use tidegate_model::{Column, Name};
 
 use crate::{
     GapReason, SetAside, StoreError,
     age::AgeClock,
-    books::{Books, Meta, end, recover_numbers},
-    commit::save_position,
+    books::{Books, Meta, acknowledged, end, recover_numbers},
     database::{Database, FILE, Unusable, failed},
     gaps::{self, Gap, Gaps},
+    missing::Missing,
     numbers::{signed, unsigned},
-    retention::{candidates, spans},
+    ranges::Acknowledged,
+    retention::{candidates, missing},
     streams::{self, Streams},
-    summary::{Span, widen},
+    summary::Span,
     target::Target,
+    wire::new_store_id,
 };
 
 /// What SQLite puts beside the database.
@@ -70,8 +72,8 @@ struct Salvage {
     /// The streams with their last numbers.
     streams: Option<Streams>,
     columns: BTreeMap<u32, Arc<[Column]>>,
-    /// How far each target was.
-    positions: Option<BTreeMap<Name, u64>>,
+    /// What each target had acknowledged.
+    positions: Option<BTreeMap<Name, Acknowledged>>,
     /// The position after the last row.
     end: Option<u64>,
     /// Gaps that had not been acknowledged, and rows that had not been.
@@ -79,14 +81,14 @@ struct Salvage {
 }
 
 impl Salvage {
-    /// Reads what can be read; `bases` says how far the targets are when that is known already.
-    async fn read(path: &Path, bases: Option<BTreeMap<Name, u64>>) -> Salvage {
+    /// Reads what can be read; `known` says what the targets have acknowledged when that is known already.
+    async fn read(path: &Path, known: Option<BTreeMap<Name, Acknowledged>>) -> Salvage {
         let Ok(mut connection) = Database::read_only(path).await else { return Salvage::default() };
         let connection = &mut connection;
         let meta = Meta::load(connection).await.ok();
-        let positions = match bases {
-            Some(bases) => Some(bases),
-            None => positions(connection).await.ok(),
+        let positions = match known {
+            Some(known) => Some(known),
+            None => acknowledged(connection).await.ok(),
         };
         let end = log_end(connection).await.ok();
         let streams = match &meta {
@@ -99,14 +101,6 @@ impl Salvage {
         };
         Salvage { meta, streams, columns: streams::all_columns(connection).await, positions, end, unsent }
     }
-}
-
-async fn positions(connection: &mut SqliteConnection) -> Result<BTreeMap<Name, u64>, Unusable> {
-    let mut positions = BTreeMap::new();
-    for row in sqlx::query("SELECT target, position FROM cursor").fetch_all(connection).await? {
-        positions.insert(streams::name(row.try_get("target")?)?, unsigned(row.try_get("position")?));
-    }
-    Ok(positions)
 }
 
 async fn log_end(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
@@ -123,7 +117,7 @@ async fn numbered(connection: &mut SqliteConnection, sequence_position: u64) -> 
 /// What the targets have not got; `None` when that cannot be said exactly.
 async fn unsent(
     connection: &mut SqliteConnection,
-    positions: &BTreeMap<Name, u64>,
+    positions: &BTreeMap<Name, Acknowledged>,
     log_end: u64,
 ) -> Result<Option<Vec<(Name, Gap)>>, Unusable> {
     let mut unsent = Vec::new();
@@ -132,9 +126,9 @@ async fn unsent(
     for row in sqlx::query(select).fetch_all(&mut *connection).await? {
         unsent.push((streams::name(row.try_get("target")?)?, gaps::gap(&row)?));
     }
-    for (target, base) in positions {
-        let mut waiting: BTreeMap<StreamId, Span> = BTreeMap::new();
-        let mut from = *base;
+    for (target, done) in positions {
+        let mut waiting = Missing::default();
+        let mut from = done.floor();
         let select = "SELECT coalesce(max(first_position), 0) FROM log WHERE first_position <= ?";
         let row = sqlx::query(select).bind(signed(from)).fetch_one(&mut *connection).await?;
         from = unsigned(row.try_get(0)?);
@@ -142,14 +136,14 @@ async fn unsent(
             let records = candidates(connection, from, log_end.saturating_add(1)).await?;
             let Some(last) = records.last() else { break };
             from = last.end;
-            let (found, complete) = spans(connection, &records, *base).await?;
+            let (found, complete) = missing(connection, &records, done).await?;
             if !complete {
                 return Ok(None);
             }
-            found.into_iter().for_each(|(stream, span)| widen(&mut waiting, stream, span));
+            found.iter().for_each(|(stream, span)| waiting.add(stream, span));
         }
         let gap = |(stream, span)| (target.clone(), Gap { stream, span, reason: GapReason::Damaged });
-        unsent.extend(waiting.into_iter().map(gap));
+        unsent.extend(waiting.iter().map(gap));
     }
     Ok(Some(unsent))
 }
@@ -169,8 +163,13 @@ pub(crate) async fn replace(
     let targets_lost = if salvage.positions.is_some() { known.targets_lost } else { numbering_base };
     let mut streams = salvage.streams.unwrap_or_default();
     streams.raise_to(numbering_base);
-    let target = |(name, _): (Name, u64)| (name.clone(), Arc::new(Target::new(name, end, None)));
+    let begin = |name: Name| (name.clone(), Arc::new(Target::new(name, Acknowledged::before(end), false)));
+    let store = known.store.filter(|_| exact);
+    if store.is_none() {
+        streams.forget_wire_ids();
+    }
     let mut books = Books {
+        store: store.unwrap_or_else(new_store_id),
         boot: known.boot + 1,
         just_opened: false,
         first: end,
@@ -182,7 +181,7 @@ pub(crate) async fn replace(
         gaps: Gaps::new(),
         sequence_position: end,
         targets_lost,
-        targets: salvage.positions.into_iter().flatten().map(target).collect(),
+        targets: salvage.positions.into_iter().flatten().map(|(name, _)| begin(name)).collect(),
     };
     let unsent = salvage.unsent.filter(|_| exact).unwrap_or_else(|| everything(&books, books.targets.keys()));
     let database = write(dir, &mut books, &salvage.columns, unsent).await?;
@@ -192,11 +191,11 @@ pub(crate) async fn replace(
 /// While the gateway runs: everything but the rows is known by heart, and so is what the targets have got.
 pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books) -> Result<Database, StoreError> {
     let waiting = |target: &&Arc<Target>| target.base() < books.end || target.place().gaps > 0;
-    let bases: BTreeMap<Name, u64> =
-        books.targets.values().filter(waiting).map(|target| (target.name.clone(), target.base())).collect();
-    let salvage = Salvage::read(&aside.path, Some(bases.clone())).await;
+    let done = |target: &Arc<Target>| (target.name.clone(), target.place().done.clone());
+    let behind: BTreeMap<Name, Acknowledged> = books.targets.values().filter(waiting).map(done).collect();
+    let salvage = Salvage::read(&aside.path, Some(behind.clone())).await;
     books.gaps = Gaps::new();
-    let unsent = salvage.unsent.unwrap_or_else(|| everything(books, bases.keys()));
+    let unsent = salvage.unsent.unwrap_or_else(|| everything(books, behind.keys()));
     let database = write(dir, books, &salvage.columns, unsent).await?;
     (books.first, books.oldest, books.sequence_position) = (books.end, None, books.end);
     Ok(database)
@@ -232,7 +231,7 @@ async fn write(
         {
             let mut place = target.place();
             place.restart(books.end);
-            place.saved = Some(books.end);
+            place.has_saved(Acknowledged::before(books.end));
         }
         gaps::refresh(&mut database.connection, target).await.map_err(&doing)?;
     }
@@ -253,6 +252,7 @@ fn everything<'a>(books: &Books, targets: impl Iterator<Item = &'a Name>) -> Vec
 async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(Name, Gap)]) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let meta = Meta {
+        store: Some(books.store),
         boot: books.boot,
         clean: 0,
         numbering_base: books.streams.numbering_base(),
@@ -264,7 +264,8 @@ async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(N
     books.streams.save_new(&mut transaction).await?;
     books.streams.save_sequence(&mut transaction).await?;
     for target in books.targets.values() {
-        save_position(&mut transaction, target, books.end).await?;
+        let insert = "INSERT INTO cursor (target, position) VALUES (?, ?)";
+        sqlx::query(insert).bind(target.name.as_str()).bind(signed(books.end)).execute(&mut *transaction).await?;
     }
     for (name, gap) in unsent {
         if let Some(target) = books.targets.get(name) {

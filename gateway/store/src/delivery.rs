@@ -1,9 +1,9 @@
-//! What a cursor hands to its target: rows, and the gaps where rows have been dropped.
+//! What a cursor hands to its target: rows, whole blocks of them, and the gaps where rows have been dropped.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use tidegate_model::{Row, Stream};
+use tidegate_model::{Row, Stream, Timestamp};
 
 /// One thing for a target to send, and the ticket to acknowledge it with.
 #[derive(Debug, Clone)]
@@ -25,6 +25,19 @@ pub enum Item {
         /// the disk.
         payload: Option<Bytes>,
     },
+    /// Rows of one stream as they are stored, for [`Shape::Blocks`]: a frame of `tidegate_codec::block`.
+    Block {
+        /// The frame.
+        bytes: Bytes,
+        /// The stream.
+        stream: Arc<Stream>,
+        /// `seq` of the first row; the others follow without holes.
+        first_seq: u64,
+        /// How many rows.
+        rows: u32,
+        /// Time of the first row.
+        time: Timestamp,
+    },
     /// Rows that will never come: they have been dropped on purpose or lost to damage.
     Gap {
         /// The stream, with the columns it had at the end of the gap.
@@ -38,16 +51,26 @@ pub enum Item {
     },
 }
 
+/// In which form a target takes rows from the disk. The newest rows, which are still in memory, are always single ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One by one.
+    Rows,
+    /// As the blocks in which they are stored, where nothing of a block has been acknowledged.
+    Blocks,
+}
+
 /// Names one delivery of one cursor. A ticket from before a [`rewind`](crate::Cursor::rewind) still acknowledges its
-/// row; a gap from before it has to be delivered and acknowledged again, as it may have grown.
+/// rows, unless they have been moved within the store since; a gap from before it has to be delivered and acknowledged
+/// again, as it may have grown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) TicketOf);
 
 /// What a ticket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TicketOf {
-    /// The row at this position.
-    Row(u64),
+    /// The rows at these positions, delivered after so many rewinds.
+    Rows { first: u64, end: u64, rewinds: u64 },
     /// The gap with this id, delivered after so many rewinds.
     Gap { id: u64, rewinds: u64 },
 }
@@ -64,30 +87,34 @@ pub enum GapReason {
     StoreFull,
     /// The place on the disk where they were is damaged.
     Damaged,
+    /// The store had reached `max_size`, and they were neither extremes of their minute nor alarms.
+    Thinned,
 }
 
 impl GapReason {
     /// Every reason, in the order of its code.
-    pub const ALL: [GapReason; 4] =
-        [GapReason::DiskFailing, GapReason::TooOld, GapReason::StoreFull, GapReason::Damaged];
+    pub const ALL: [GapReason; 5] =
+        [GapReason::DiskFailing, GapReason::TooOld, GapReason::StoreFull, GapReason::Damaged, GapReason::Thinned];
 
-    /// The word used in payloads: `disk_failing`, `too_old`, `store_full` or `damaged`.
+    /// The word used in payloads: `disk_failing`, `too_old`, `store_full`, `damaged` or `thinned`.
     pub fn as_str(self) -> &'static str {
         match self {
             GapReason::DiskFailing => "disk_failing",
             GapReason::TooOld => "too_old",
             GapReason::StoreFull => "store_full",
             GapReason::Damaged => "damaged",
+            GapReason::Thinned => "thinned",
         }
     }
 
-    /// The code used on disk, 1 to 4. Codes are never given a new meaning.
+    /// The code used on disk, 1 to 5. Codes are never given a new meaning.
     pub fn code(self) -> u8 {
         match self {
             GapReason::DiskFailing => 1,
             GapReason::TooOld => 2,
             GapReason::StoreFull => 3,
             GapReason::Damaged => 4,
+            GapReason::Thinned => 5,
         }
     }
 
@@ -113,6 +140,6 @@ mod tests {
             assert_eq!(GapReason::from_code(reason.code()), Some(reason));
         }
         assert_eq!(GapReason::from_code(0), None);
-        assert_eq!(GapReason::from_code(5), None);
+        assert_eq!(GapReason::from_code(6), None);
     }
 }

@@ -29,6 +29,15 @@ pub enum StoreError {
         /// The data directory.
         path: PathBuf,
     },
+    /// There is nothing to read.
+    #[error(
+        "there is no {path}; check that this is the `data_dir` of the gateway, and that the gateway has run once",
+        path = path.display()
+    )]
+    NoStore {
+        /// The database that is not there.
+        path: PathBuf,
+    },
     /// The database was written by a newer version. It is left as it is.
     #[error(
         "the database {path} has format {found}, this version knows formats up to {known}; run the version that wrote \

@@ -8,8 +8,9 @@ use tidegate_model::{Name, StreamId};
 use crate::{
     GapReason,
     numbers::{signed, unsigned},
+    place::GapKey,
     summary::Span,
-    target::{GapKey, Target},
+    target::Target,
 };
 
 /// Gaps read at once.
@@ -59,7 +60,7 @@ impl Gaps {
         let key = (target.name.clone(), gap.stream);
         if let Some((place, last)) = self.last.get_mut(&key) {
             let follows = last.reason == gap.reason && last.span.last.checked_add(1) == Some(gap.span.first);
-            if follows && !is_given(target, *place) {
+            if follows && !target.place().is_given(*place) {
                 last.span.last = gap.span.last;
                 let query = sqlx::query("UPDATE gap SET last_seq = ? WHERE id = ?");
                 let done = query.bind(signed(gap.span.last)).bind(signed(place.id)).execute(&mut *connection).await?;
@@ -75,12 +76,6 @@ impl Gaps {
         self.last.insert(key, (place, gap));
         Ok(())
     }
-}
-
-/// Whether the target has been told of the gap, so that it has to stay as it is.
-fn is_given(target: &Target, gap: GapKey) -> bool {
-    let place = target.place();
-    place.last_gap.is_some_and(|given| given >= gap) || place.gaps_done.contains(&gap.id)
 }
 
 async fn insert(connection: &mut SqliteConnection, target: &Name, key: GapKey, gap: Gap) -> Result<(), sqlx::Error> {
@@ -99,26 +94,31 @@ async fn insert(connection: &mut SqliteConnection, target: &Name, key: GapKey, g
     Ok(())
 }
 
-/// The next gaps of a target that come before the row it is given next, in order.
+/// The next gaps of a target that come before the row it is given next, in order; with two lanes, in the order of their
+/// numbers whatever is next.
 pub(crate) async fn next(
     connection: &mut SqliteConnection,
     target: &Target,
 ) -> Result<Vec<(GapKey, Gap)>, sqlx::Error> {
-    let (after, read) = {
-        let place = target.place();
-        (place.last_gap.unwrap_or(GapKey { position: 0, id: 0 }), place.read)
+    let (after, next, lanes) = {
+        let mut place = target.place();
+        (place.last_gap.unwrap_or(GapKey { position: 0, id: 0 }), place.next(), place.live.is_some())
     };
-    let rows = sqlx::query(
+    let select = if lanes {
         "SELECT id, position, stream_id, first_seq, last_seq, reason FROM gap \
-         WHERE target = ? AND position <= ? AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
-    )
-    .bind(target.name.as_str())
-    .bind(signed(read))
-    .bind(signed(after.position))
-    .bind(signed(after.id))
-    .bind(PAGE)
-    .fetch_all(connection)
-    .await?;
+         WHERE target = ?1 AND id > ?4 ORDER BY id LIMIT ?5"
+    } else {
+        "SELECT id, position, stream_id, first_seq, last_seq, reason FROM gap \
+         WHERE target = ?1 AND position <= ?2 AND (position, id) > (?3, ?4) ORDER BY position, id LIMIT ?5"
+    };
+    let rows = sqlx::query(select)
+        .bind(target.name.as_str())
+        .bind(signed(next))
+        .bind(signed(after.position))
+        .bind(signed(after.id))
+        .bind(PAGE)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| Ok((key(row)?, gap(row)?))).collect()
 }
 
@@ -138,14 +138,18 @@ pub(crate) fn gap(row: &sqlx::sqlite::SqliteRow) -> Result<Gap, sqlx::Error> {
 
 /// Counts the gaps of a target anew and looks up the next one that it has not been given.
 pub(crate) async fn refresh(connection: &mut SqliteConnection, target: &Target) -> Result<(), sqlx::Error> {
-    let after = target.place().last_gap.unwrap_or(GapKey { position: 0, id: 0 });
+    let (after, lanes) = {
+        let place = target.place();
+        (place.last_gap.unwrap_or(GapKey { position: 0, id: 0 }), place.live.is_some())
+    };
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM gap WHERE target = ?1), \
-         (SELECT min(position) FROM gap WHERE target = ?1 AND (position, id) > (?2, ?3))",
+         (SELECT min(position) FROM gap WHERE target = ?1 AND iif(?4, id > ?3, (position, id) > (?2, ?3)))",
     )
     .bind(target.name.as_str())
     .bind(signed(after.position))
     .bind(signed(after.id))
+    .bind(lanes)
     .fetch_one(connection)
     .await?;
     let (gaps, next) = (unsigned(row.try_get(0)?), row.try_get::<Option<i64>, _>(1)?);

@@ -9,7 +9,15 @@ use crate::{
 };
 
 /// One step each; the version of a database (`PRAGMA user_version`) is the number of steps it has taken.
-const STEPS: [&str; 1] = [include_str!("../migrations/0001_begin.sql")];
+const STEPS: [&str; 2] = [include_str!("../migrations/0001_begin.sql"), include_str!("../migrations/0002_blocks.sql")];
+
+/// From this version on there are blocks.
+pub(crate) const BLOCKS: u64 = 2;
+
+/// The newest version.
+pub(crate) fn known() -> u64 {
+    count(STEPS.len())
+}
 
 /// Brings the database to the newest version.
 ///
@@ -17,7 +25,7 @@ const STEPS: [&str; 1] = [include_str!("../migrations/0001_begin.sql")];
 ///
 /// [`StoreError::NewerFormat`] when it is of a later version; damage when it is the database of something else.
 pub(crate) async fn run(database: &mut Database) -> Result<(), Unusable> {
-    let known = count(STEPS.len());
+    let known = known();
     let found = database.number("PRAGMA user_version").await?;
     if found > known {
         return Err(StoreError::NewerFormat { path: database.path.clone(), found, known }.into());

@@ -12,6 +12,7 @@ use crate::{
     database::failed,
     gaps::{self, Gap},
     numbers::{signed, unsigned},
+    ranges::{Acknowledged, Range},
     shared::{Command, Unreadable},
     streams::Wanted,
     summary::{Span, Summary, widen},
@@ -38,11 +39,16 @@ impl Writer {
                     target.place().take_back_gaps();
                 }
             }
+            Command::Move { from, to, reply } => {
+                let _ = reply.send(self.move_target(&from, &to).await);
+            }
             Command::Finish { reply } => {
                 let _ = reply.send(());
             }
-            Command::Damaged { target, place, reply } => {
-                self.pass_damage(&target, place).await;
+            Command::Damaged { target, generation, place, reply } => {
+                if target.place().generation == generation {
+                    self.pass_damage(&target, place).await;
+                }
                 let _ = reply.send(());
             }
             Command::Close { reply } => {
@@ -66,6 +72,9 @@ impl Writer {
     ) -> Result<(Arc<Stream>, u64), StoreError> {
         let connection = self.database.as_mut().map(|database| &mut database.connection);
         let stream = self.books.streams.find(connection, device, group, columns).await?;
+        if let Some(salt) = self.books.streams.tell_apart(self.books.store, &stream) {
+            self.shared.wire.salted(stream.id(), salt);
+        }
         let id = stream.id();
         let stream = Arc::clone(self.shared.streams().entry(id).or_insert_with(|| Arc::new(stream)));
         if let Some(last) = self.books.streams.unannounced(id) {
@@ -90,14 +99,14 @@ impl Writer {
         // A gap is never there without its stream.
         self.books.streams.save_new(&mut transaction).await?;
         for (target, gap) in gaps {
-            let position = target.place().read;
+            let position = target.place().next();
             self.books.gaps.add(&mut transaction, target, position, *gap).await?;
         }
         transaction.commit().await?;
         self.books.streams.saved_new();
         for (target, _) in gaps {
             gaps::refresh(&mut database.connection, target).await?;
-            target.news.notify_one();
+            target.tell();
         }
         Ok(())
     }
@@ -125,7 +134,7 @@ impl Writer {
             StartAt::Now => self.books.end,
             StartAt::Oldest => self.books.first,
         };
-        let target = Arc::new(Target::new(name.clone(), base, None));
+        let target = Arc::new(Target::new(name.clone(), Acknowledged::before(base), false));
         if self.books.targets_lost > 0 {
             // It may be one of those whose places have been lost to damage.
             let last = self.books.targets_lost;
@@ -137,6 +146,33 @@ impl Writer {
         self.books.targets.insert(name.clone(), Arc::clone(&target));
         self.shared.targets().insert(name.clone(), Arc::clone(&target));
         Ok(target)
+    }
+
+    /// Gives the place of a target to another name. False when there is nothing to move.
+    async fn move_target(&mut self, from: &Name, to: &Name) -> Result<bool, StoreError> {
+        let Some(old) = self.books.targets.get(from).cloned() else { return Ok(false) };
+        if self.books.targets.contains_key(to) {
+            return Ok(false);
+        }
+        if old.place().open {
+            return Err(StoreError::CursorTaken { target: from.clone() });
+        }
+        let doing = || failed("move a cursor to another name");
+        let Some(database) = &mut self.database else {
+            return Err(doing()(sqlx::Error::Protocol("it cannot be reached at the moment".to_owned())));
+        };
+        self.books.gaps.forget();
+        rename(&mut database.connection, from, to).await.map_err(doing())?;
+        let target = Arc::new(old.renamed(to.clone()));
+        gaps::refresh(&mut database.connection, &target).await.map_err(doing())?;
+        let mut known = self.shared.targets();
+        for targets in [&mut self.books.targets, &mut *known] {
+            targets.remove(from);
+            targets.insert(to.clone(), Arc::clone(&target));
+        }
+        drop(known);
+        tracing::info!(from = %from, to = %to, "what waits for a target waits under its new name now");
+        Ok(true)
     }
 
     /// Time of the row at this position, or a little before.
@@ -180,16 +216,16 @@ impl Writer {
     /// Tells a target of rows that cannot be read, and lets it go on behind them.
     async fn pass_damage(&mut self, target: &Arc<Target>, place: Unreadable) {
         let Some(database) = &mut self.database else { return };
-        if target.place().damaged.contains_key(&place.position) {
+        if target.place().done.next_missing(place.position) != place.position {
             return;
         }
         let connection = &mut database.connection;
-        let behind = match place.record {
-            Some((_, end)) => end,
+        let behind = match place.range {
+            Some(range) => range.end,
             None => next_readable(connection, place.position, self.books.end).await,
         };
-        let spans = match place.record {
-            Some((first, _)) => match summary(connection, first).await {
+        let spans = match place.range {
+            Some(range) => match summary(connection, range.first).await {
                 Some(summary) => summary.streams,
                 None => between(connection, &self.books, place.position, behind).await,
             },
@@ -210,9 +246,23 @@ impl Writer {
             return;
         }
         self.shared.numbers().dropped.damaged += rows;
-        let mut position = target.place();
-        position.damaged.insert(place.position, behind);
+        target.place().pass(Range::new(place.position, behind));
+        target.tell();
+        self.arm();
     }
+}
+
+/// Gives everything of a target to another name, in one transaction.
+async fn rename(connection: &mut SqliteConnection, from: &Name, to: &Name) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for update in [
+        "UPDATE cursor SET target = ? WHERE target = ?",
+        "UPDATE acknowledged SET target = ? WHERE target = ?",
+        "UPDATE gap SET target = ? WHERE target = ?",
+    ] {
+        sqlx::query(update).bind(to.as_str()).bind(from.as_str()).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
 }
 
 /// The summary of a record, if it can be read.

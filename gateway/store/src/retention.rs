@@ -1,20 +1,20 @@
 //! What leaves the log by age or size, oldest first, and how the targets that had not got it are told.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, Row, SqliteConnection};
 use tidegate_codec::record;
-use tidegate_model::StreamId;
 
 use crate::{
     GapReason,
     books::{Books, end, save_fact},
-    commit::{Failure, save_position},
+    commit::{Failure, Progress},
     database::PAGE,
     gaps::{self, Gap},
-    numbers::{length, signed, unsigned},
-    summary::{Span, Summary, widen},
-    target::Target,
+    missing::Missing,
+    numbers::{signed, unsigned},
+    ranges::{Acknowledged, Range},
+    summary::{Span, Summary},
     writer::Writer,
 };
 
@@ -120,28 +120,28 @@ impl Writer {
         candidates.truncate(self.retention.choose(reason, &self.books, &candidates));
         let Some(drop_end) = candidates.last().map(|candidate| candidate.end) else { return Ok(false) };
 
-        let behind: Vec<Arc<Target>> =
-            self.books.targets.values().filter(|target| target.base() < drop_end).cloned().collect();
+        let behind = self.books.targets.values().filter(|target| target.base() < drop_end);
+        let mut behind: Vec<Progress> = behind.map(Progress::of).collect();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut lost = 0;
-        for target in &behind {
-            let (base, read) = {
-                let place = target.place();
-                (place.base(), place.read)
-            };
-            let (mut spans, complete) = spans(&mut transaction, &candidates, base).await?;
+        for progress in &mut behind {
+            let target = Arc::clone(progress.target());
+            let next = target.place().next();
+            let (mut missing, complete) = missing(&mut transaction, &candidates, progress.done_mut()).await?;
             if !complete {
                 // Nobody knows what was in some of them: rather announce too much than too little.
-                for series in self.books.streams.series() {
-                    widen(&mut spans, series.newest, Span { first: 1, last: series.written });
+                missing = Missing::default();
+                for series in self.books.streams.series().iter().filter(|series| series.written > 0) {
+                    missing.add(series.newest, Span { first: 1, last: series.written });
                 }
             }
-            lost = lost.max(spans.values().map(|span| span.rows()).sum());
-            for (stream, span) in spans {
+            lost = lost.max(missing.rows());
+            for (stream, span) in missing.iter() {
                 let gap = Gap { stream, span, reason };
-                self.books.gaps.add(&mut transaction, target, drop_end.max(read), gap).await?;
+                self.books.gaps.add(&mut transaction, &target, drop_end.max(next), gap).await?;
             }
-            save_position(&mut transaction, target, drop_end).await?;
+            progress.done_mut().raise(drop_end);
+            progress.save(&mut transaction).await?;
         }
         if self.books.sequence_position < drop_end {
             self.books.streams.save_sequence(&mut transaction).await?;
@@ -150,7 +150,7 @@ impl Writer {
         let delete = "DELETE FROM log WHERE first_position < ?";
         sqlx::query(delete).bind(signed(drop_end)).execute(&mut *transaction).await?;
         transaction.commit().await?;
-        self.dropped(reason, drop_end, lost, &behind).await?;
+        self.dropped(reason, drop_end, lost, behind).await?;
         Ok(true)
     }
 
@@ -160,21 +160,19 @@ impl Writer {
         reason: GapReason,
         drop_end: u64,
         lost: u64,
-        behind: &[Arc<Target>],
+        behind: Vec<Progress>,
     ) -> Result<(), Failure> {
         if self.books.sequence_position < drop_end {
             self.books.streams.saved_sequence();
             self.books.sequence_position = self.books.end;
         }
         let Some(database) = &mut self.database else { return Ok(()) };
-        for target in behind {
-            {
-                let mut place = target.place();
-                place.skip_to(drop_end);
-                place.saved = Some(drop_end);
-            }
-            gaps::refresh(&mut database.connection, target).await?;
-            target.news.notify_one();
+        for progress in behind {
+            let target = Arc::clone(progress.target());
+            target.place().skip_to(drop_end);
+            progress.note();
+            gaps::refresh(&mut database.connection, &target).await?;
+            target.tell();
         }
         self.books.look_up_beginning(&mut database.connection).await?;
         let mut numbers = self.shared.numbers();
@@ -216,38 +214,41 @@ pub(crate) async fn candidates(
     rows.iter().map(candidate).collect()
 }
 
-/// The rows in these records from position `base` on, and whether that is all of them.
-pub(crate) async fn spans(
+/// The rows in these records that a target has not acknowledged, and whether that is all of them.
+pub(crate) async fn missing(
     connection: &mut SqliteConnection,
     records: &[Candidate],
-    base: u64,
-) -> Result<(BTreeMap<StreamId, Span>, bool), sqlx::Error> {
-    let mut spans = BTreeMap::new();
+    done: &Acknowledged,
+) -> Result<(Missing, bool), sqlx::Error> {
+    let mut missing = Missing::default();
     let mut complete = true;
-    for record in records.iter().filter(|record| record.end > base) {
-        if record.first < base && exact(connection, record, base, &mut spans).await? {
+    for record in records {
+        let range = Range::new(record.first, record.end);
+        if done.has_all(range) || (!done.has_none(range) && exact(connection, range, done, &mut missing).await?) {
             continue;
         }
         complete &= record.summary.is_some();
         for (stream, span) in record.summary.iter().flat_map(|summary| &summary.streams) {
-            widen(&mut spans, *stream, *span);
+            missing.add(*stream, *span);
         }
     }
-    Ok((spans, complete))
+    Ok((missing, complete))
 }
 
-/// Adds the rows from `base` on of a record that a target has got a part of. False when it cannot be decoded.
+/// Adds the rows of a record that a target has got a part of. False when it cannot be decoded.
 async fn exact(
     connection: &mut SqliteConnection,
-    record: &Candidate,
-    base: u64,
-    spans: &mut BTreeMap<StreamId, Span>,
+    range: Range,
+    done: &Acknowledged,
+    missing: &mut Missing,
 ) -> Result<bool, sqlx::Error> {
     let select = "SELECT body FROM log WHERE first_position = ?";
-    let row = sqlx::query(select).bind(signed(record.first)).fetch_one(connection).await?;
+    let row = sqlx::query(select).bind(signed(range.first)).fetch_one(connection).await?;
     let Ok(decoded) = record::Record::decode(row.try_get("body")?) else { return Ok(false) };
-    for row in decoded.rows().iter().skip(length(base - record.first)) {
-        widen(spans, row.stream, Span { first: row.seq, last: row.seq });
+    for (position, row) in (range.first..).zip(decoded.rows()) {
+        if done.next_missing(position) == position {
+            missing.add(row.stream, Span { first: row.seq, last: row.seq });
+        }
     }
     Ok(true)
 }

@@ -13,8 +13,8 @@ use tidegate_model::{Name, Stream, StreamId, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    CommitTimes, Dropped, StoreError, StoreStatus, Ticket, gaps::Gap, numbers::count, pending::Pending, tail::Tail,
-    target::Target,
+    CommitTimes, Dropped, StoreError, StoreStatus, Ticket, gaps::Gap, numbers::count, pending::Pending, ranges::Range,
+    tail::Tail, target::Target, wire::WireSchemas,
 };
 
 /// Gaps that have been given to a target.
@@ -32,7 +32,9 @@ pub(crate) enum Command {
     /// Nothing: the answer says that what was under way is finished.
     Finish { reply: oneshot::Sender<()> },
     /// A target has come to something that cannot be read.
-    Damaged { target: Arc<Target>, place: Unreadable, reply: oneshot::Sender<()> },
+    Damaged { target: Arc<Target>, generation: u64, place: Unreadable, reply: oneshot::Sender<()> },
+    /// Gives the place of a target to another name.
+    Move { from: Name, to: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
     /// A last commit, then the end.
     Close { reply: oneshot::Sender<()> },
 }
@@ -42,8 +44,8 @@ pub(crate) enum Command {
 pub(crate) struct Unreadable {
     /// The position it wanted to read.
     pub(crate) position: u64,
-    /// First position of the record and the position after it, when only its rows cannot be decoded.
-    pub(crate) record: Option<(u64, u64)>,
+    /// The positions of the record or block, when only its rows cannot be decoded.
+    pub(crate) range: Option<Range>,
     /// What is wrong.
     pub(crate) why: String,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Shared {
     targets: Mutex<BTreeMap<Name, Arc<Target>>>,
     streams: Mutex<HashMap<StreamId, Arc<Stream>>>,
     numbers: Mutex<Numbers>,
+    /// The schemas of the streams' blocks.
+    pub(crate) wire: WireSchemas,
     readers: Mutex<SqlitePool>,
 }
 
@@ -89,7 +93,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(pending: Pending, tail: Tail, readers: SqlitePool) -> Shared {
+    pub(crate) fn new(pending: Pending, tail: Tail, wire: WireSchemas, readers: SqlitePool) -> Shared {
         Shared {
             pending,
             wake: Notify::new(),
@@ -99,6 +103,7 @@ impl Shared {
             targets: Mutex::default(),
             streams: Mutex::default(),
             numbers: Mutex::default(),
+            wire,
             readers: Mutex::new(readers),
         }
     }
@@ -138,7 +143,7 @@ impl Shared {
     /// Tells every cursor that there is something new.
     pub(crate) fn tell_all(&self) {
         for target in self.targets().values() {
-            target.news.notify_one();
+            target.tell();
         }
     }
 

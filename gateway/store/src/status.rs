@@ -69,6 +69,8 @@ pub struct CursorStatus {
     pub waiting_since: Option<Timestamp>,
     /// Gap records that it has not acknowledged.
     pub gaps: u64,
+    /// Ranges of rows that it has acknowledged behind the oldest one that waits.
+    pub ranges: u64,
     /// Rows that it has acknowledged since the store was opened.
     pub acknowledged: u64,
     /// Time of the row it has acknowledged last.

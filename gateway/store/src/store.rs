@@ -6,12 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tidegate_codec::block::StoreId;
 use tidegate_config::StartAt;
 use tidegate_model::{Column, Name, Row, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Cursor, StoreError, StoreStatus,
+    Cursor, StoreError, StoreStatus, WireSchema,
     books::Books,
     damage,
     database::{Database, FILE, Unusable, readers},
@@ -34,7 +35,7 @@ const COMMANDS: usize = 64;
 /// An open store. Clones are handles of the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -76,7 +77,8 @@ impl Store {
             Err(Unusable::Other(error)) => return Err(error),
         };
         let tail = Tail::new(TAIL_BYTES, books.end);
-        let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, readers(&database.path)));
+        let wire = books.streams.wire_schemas(books.store);
+        let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, wire, readers(&database.path)));
         shared.targets().clone_from(&books.targets);
         shared.numbers().boot = books.boot;
         let (commands, requests) = mpsc::channel(COMMANDS);
@@ -126,6 +128,35 @@ impl Store {
         self.ask(Command::Cursor { target: target.clone(), start, reply }).await?;
         let target = answer.await.map_err(|_| StoreError::Closed)??;
         Ok(Cursor::new(Arc::clone(&self.shared), self.commands.clone(), target))
+    }
+
+    /// Gives the place of a target, with its gaps, to another name: a target has been renamed. False when the new name
+    /// has a place already or the old one has none, so that it does no harm to ask at every start.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CursorTaken`] while a cursor of the old name is open, [`StoreError::Database`] or
+    /// [`StoreError::Closed`].
+    pub async fn move_cursor(&self, from: &Name, to: &Name) -> Result<bool, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Move { from: from.clone(), to: to.clone(), reply }).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The identity of the numbering of this store's rows: gateway, store, device and group together name a stream for
+    /// ever. It stays when a damaged database is replaced, unless the last numbers have been lost with it.
+    pub fn id(&self) -> StoreId {
+        self.shared.wire.store()
+    }
+
+    /// How often a store has been opened on this database, this time included.
+    pub fn boot(&self) -> u64 {
+        self.shared.numbers().boot
+    }
+
+    /// The schema by which blocks of this stream are read. The same stream always has the same.
+    pub fn block_schema(&self, stream: &Stream) -> Arc<WireSchema> {
+        self.shared.wire.of(stream)
     }
 
     /// How the store does; cheap, does not touch the disk.

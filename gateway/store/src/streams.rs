@@ -4,12 +4,15 @@
 //! work while the disk is failing; what is new goes to the disk with the next commit.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use sqlx::{Row, SqliteConnection};
-use tidegate_codec::schema;
+use tidegate_codec::{
+    block::{SchemaId, StoreId},
+    schema,
+};
 use tidegate_model::{Column, Name, Stream, StreamId};
 use tokio::sync::oneshot;
 
@@ -17,7 +20,11 @@ use crate::{
     StoreError,
     database::{Unusable, failed},
     numbers::{signed, unsigned},
+    wire::{self, WireSchemas},
 };
+
+/// Schemas of blocks that are tried for a stream until one has an id of its own.
+const SALTS: usize = 64;
 
 /// A request for a stream.
 #[derive(Debug)]
@@ -55,6 +62,10 @@ struct Schema {
 struct Known {
     series: usize,
     schema: u32,
+    /// The id of its schema in blocks, once that has been looked up.
+    wire: Option<SchemaId>,
+    /// Keeps that apart from those of other streams.
+    salt: u32,
 }
 
 /// Which streams there are.
@@ -67,6 +78,7 @@ pub(crate) struct Streams {
     series: Vec<Series>,
     by_name: HashMap<(Name, Name), usize>,
     by_parts: HashMap<(usize, u32), StreamId>,
+    wire_ids: HashSet<SchemaId>,
     unsaved_schemas: Vec<(u32, Vec<u8>)>,
     unsaved_streams: Vec<StreamId>,
 }
@@ -101,11 +113,17 @@ impl Streams {
             let hash = id(row.try_get("hash")?)?;
             streams.schemas.insert(id(row.try_get("id")?)?, Schema { hash, columns: None });
         }
-        let rows = sqlx::query("SELECT id, device, group_name, schema_id FROM stream ORDER BY id");
+        let rows = sqlx::query("SELECT id, device, group_name, schema_id, wire_id, salt FROM stream ORDER BY id");
         for row in rows.fetch_all(&mut *connection).await? {
             let (device, group) = (name(row.try_get("device")?)?, name(row.try_get("group_name")?)?);
             let (stream, schema) = (StreamId(id(row.try_get("id")?)?), id(row.try_get("schema_id")?)?);
             streams.know(stream, &device, &group, schema);
+            let wire = row.try_get::<Option<i64>, _>("wire_id")?.and_then(|id| u32::try_from(id).ok());
+            let salt = id(row.try_get("salt")?)?;
+            if let Some(known) = streams.streams.get_mut(&stream) {
+                (known.wire, known.salt) = (wire.map(SchemaId), salt);
+                streams.wire_ids.extend(known.wire);
+            }
         }
         for row in sqlx::query("SELECT device, group_name, last_seq FROM sequence").fetch_all(connection).await? {
             let names = (name(row.try_get("device")?)?, name(row.try_get("group_name")?)?);
@@ -129,7 +147,7 @@ impl Streams {
         if let Some(series) = series.get_mut(at) {
             series.newest = series.newest.max(stream);
         }
-        self.streams.insert(stream, Known { series: at, schema });
+        self.streams.insert(stream, Known { series: at, schema, wire: None, salt: 0 });
         self.by_parts.insert((at, schema), stream);
     }
 
@@ -156,6 +174,37 @@ impl Streams {
             stream
         });
         Ok(Stream::new(stream, device.clone(), group.clone(), columns))
+    }
+
+    /// Sees to it that the stream's schema has an id of its own in blocks. Gives its salt when that is new.
+    pub(crate) fn tell_apart(&mut self, store: StoreId, stream: &Stream) -> Option<u32> {
+        if self.streams.get(&stream.id())?.wire.is_some() {
+            return None;
+        }
+        let ids = (0..u32::MAX).map(|salt| (wire::schema(store, stream, salt).id, salt));
+        let (id, salt) = ids.take(SALTS).find(|(id, _)| !self.wire_ids.contains(id))?;
+        self.wire_ids.insert(id);
+        let known = self.streams.get_mut(&stream.id())?;
+        (known.wire, known.salt) = (Some(id), salt);
+        if self.unsaved_streams.last() != Some(&stream.id()) {
+            self.unsaved_streams.push(stream.id());
+        }
+        Some(salt)
+    }
+
+    /// The store has got another identity, and with it every schema another id.
+    pub(crate) fn forget_wire_ids(&mut self) {
+        self.wire_ids.clear();
+        for known in self.streams.values_mut() {
+            (known.wire, known.salt) = (None, 0);
+        }
+    }
+
+    /// The salts that there are.
+    pub(crate) fn wire_schemas(&self, store: StoreId) -> WireSchemas {
+        let schemas = WireSchemas::new(store);
+        self.streams.iter().for_each(|(stream, known)| schemas.salted(*stream, known.salt));
+        schemas
     }
 
     /// The number of these columns, and the one copy of them that is kept.
@@ -283,11 +332,15 @@ impl Streams {
         for id in &self.unsaved_streams {
             let Some(known) = self.streams.get(id) else { continue };
             let Some(series) = self.series.get(known.series) else { continue };
-            sqlx::query("INSERT OR REPLACE INTO stream (id, device, group_name, schema_id) VALUES (?, ?, ?, ?)")
+            let insert = "INSERT OR REPLACE INTO stream (id, device, group_name, schema_id, wire_id, salt) \
+                          VALUES (?, ?, ?, ?, ?, ?)";
+            sqlx::query(insert)
                 .bind(i64::from(id.0))
                 .bind(series.device.as_str())
                 .bind(series.group.as_str())
                 .bind(i64::from(known.schema))
+                .bind(known.wire.map(|wire| i64::from(wire.0)))
+                .bind(i64::from(known.salt))
                 .execute(&mut *connection)
                 .await?;
         }

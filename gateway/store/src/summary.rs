@@ -85,7 +85,7 @@ impl Summary {
 }
 
 /// Seven bits a byte, the lowest first; the top bit says that more follow.
-fn put(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn put(mut number: u64, out: &mut Vec<u8>) {
     loop {
         let low = u8::try_from(number & 0x7f).unwrap_or(0);
         number >>= 7;
@@ -96,7 +96,7 @@ fn put(mut number: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

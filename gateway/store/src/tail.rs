@@ -38,6 +38,16 @@ impl Tail {
         self.first
     }
 
+    /// Position of the first row of the newest commit.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.max(self.first)
+    }
+
+    /// The newest row, if it is here.
+    pub(crate) fn last(&self) -> Option<&Row> {
+        self.entries.back().map(|entry| entry.row.as_ref())
+    }
+
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
         self.commits

@@ -237,10 +237,8 @@ impl Writer {
             if place.base() == batch.first_position {
                 place.since = first_time;
             }
-            let keeps_up = place.read == end || place.read_at_commit + KEEPS_UP >= commits;
-            if place.open && keeps_up {
-                // Who reads the disk has to find the newest rows here once it is through.
-                let read = if place.read >= reached { place.read } else { end };
+            let keeps_up = place.read_at_commit + KEEPS_UP >= commits;
+            if let Some(read) = place.wants(end, reached, keeps_up) {
                 wanted = Some(wanted.map_or(read, |wanted: u64| wanted.min(read)));
             }
         }

@@ -8,7 +8,7 @@ use crate::plant::*;
 fn seqs(deliveries: &[tidegate_store::Delivery]) -> Vec<u64> {
     let seq = |delivery: &tidegate_store::Delivery| match &delivery.item {
         Item::Row { row, .. } => row.seq,
-        Item::Gap { .. } => panic!("a gap"),
+        Item::Block { .. } | Item::Gap { .. } => panic!("no row"),
     };
     deliveries.iter().map(seq).collect()
 }
@@ -66,7 +66,7 @@ async fn what_is_not_acknowledged_comes_again_after_a_restart() {
 
     let store = open(dir.path()).await;
     let mut target = cursor(&store, "cloud").await;
-    assert_eq!(drain(&mut target, 8).await.of("press"), (3..=10).collect::<Vec<u64>>());
+    assert_eq!(drain(&mut target, 6).await.of("press"), [3, 6, 7, 8, 9, 10]);
 }
 
 #[tokio::test]

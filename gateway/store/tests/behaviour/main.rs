@@ -12,6 +12,7 @@ mod crash;
 mod cursors;
 mod damage;
 mod failing;
+mod lanes;
 mod plant;
 mod retention;
 mod status;

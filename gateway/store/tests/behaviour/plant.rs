@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
+use tidegate_codec::block::{self, Frame};
 use tidegate_config::{ByteSize, StartAt, WhenFull};
 use tidegate_model::{Column, Name, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
 use tidegate_store::{Cursor, Delivery, GapReason, Item, Store, StoreError};
@@ -135,6 +136,15 @@ impl Received {
                     assert_eq!(*payload, format!("{device}:{}", row.seq));
                 }
                 self.rows.entry(device).or_default().push(row.seq);
+            }
+            Item::Block { bytes, stream, first_seq, rows, .. } => {
+                let Some(Ok(Frame::Data(head))) = block::split(bytes).next() else { panic!("no block") };
+                assert_eq!((head.stream, head.first_seq, head.rows), (stream.id(), *first_seq, *rows));
+                let batch = block::Decoder::new().decode(&head, head.schema, stream.columns()).unwrap();
+                for at in 0..batch.len() {
+                    let row = Arc::new(batch.row(at, stream).unwrap());
+                    self.take(&Delivery { ticket: delivery.ticket, item: Item::Row { row, payload: None } });
+                }
             }
             Item::Gap { stream, from, to, reason } => {
                 assert!(from <= to);
