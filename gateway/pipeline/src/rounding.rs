@@ -276,7 +276,8 @@ mod tests {
     /// The float as a whole number of some power of two.
     fn parts(number: f64) -> (i128, i32) {
         let bits = number.to_bits();
-        let (exponent, fraction) = (((bits >> 52) & 0x7FF) as i32, i128::from(bits & ((1 << 52) - 1)));
+        let exponent = i32::try_from((bits >> 52) & 0x7FF).unwrap();
+        let fraction = i128::from(bits & ((1 << 52) - 1));
         let (whole, exponent) = if exponent == 0 { (fraction, -1074) } else { (fraction | (1 << 52), exponent - 1075) };
         (if number < 0.0 { -whole } else { whole }, exponent)
     }

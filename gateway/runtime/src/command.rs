@@ -241,12 +241,8 @@ fn from_json(json: &Json) -> Result<Value, &'static str> {
             let float = || number.as_f64().map(Value::F64);
             signed.or_else(unsigned).or_else(float).ok_or("a number that no tag can hold")
         }
-        Json::String(text) => Ok(match text.as_str() {
-            "NaN" => Value::F64(f64::NAN),
-            "Infinity" => Value::F64(f64::INFINITY),
-            "-Infinity" => Value::F64(f64::NEG_INFINITY),
-            _ => Value::Text(text.as_str().into()),
-        }),
+        // Also "NaN": only the tag knows whether that is a number or a text.
+        Json::String(text) => Ok(Value::Text(text.as_str().into())),
         Json::Array(items) if items.len() > LONGEST_ARRAY => Err("an array with too many items"),
         Json::Array(items) => Ok(Value::Array(items.iter().map(from_json).collect::<Result<_, _>>()?)),
         Json::Null => Err("null is not a value"),
@@ -263,6 +259,13 @@ mod tests {
         let json: Json = serde_json::from_str("[18446744073709551615, -9223372036854775808, 1.5]").unwrap();
         let expected: Arc<[Value]> = [Value::Uint(u64::MAX), Value::Int(i64::MIN), Value::F64(1.5)].into();
         assert_eq!(from_json(&json), Ok(Value::Array(expected)));
+    }
+
+    #[test]
+    fn a_string_is_a_text_whatever_word_it_is() {
+        for word in ["pump", "NaN", "Infinity", "-Infinity", "1"] {
+            assert_eq!(from_json(&Json::from(word)), Ok(Value::Text(word.into())));
+        }
     }
 
     #[test]

@@ -53,6 +53,24 @@ impl DeviceTask {
         }
     }
 
+    /// Whether rows of some group wait for the next one.
+    pub(crate) fn holds(&self) -> bool {
+        self.groups.iter().any(GroupTask::holds)
+    }
+
+    /// When the first of the rows that wait for the next one waits no longer.
+    pub(crate) fn overdue(&self) -> Option<Instant> {
+        self.groups.iter().filter_map(GroupTask::overdue).min()
+    }
+
+    /// Gives the rows that have waited until `now` for the next one to the store; all that wait when there is no `now`.
+    pub(crate) fn release(&mut self, now: Option<Instant>, emitter: &Emitter) {
+        let is_over = |overdue: Instant| now.is_none_or(|now| overdue <= now);
+        for group in self.groups.iter_mut().filter(|group| group.overdue().is_some_and(is_over)) {
+            group.release(&emitter.outputs);
+        }
+    }
+
     /// How many columns a group has.
     pub(crate) fn columns(&self, group: usize) -> usize {
         self.groups.get(group).map_or(0, GroupTask::columns)

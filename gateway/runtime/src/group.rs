@@ -1,6 +1,9 @@
 //! One group of one device: from readings to the next row of its stream, and what it said last.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tidegate_driver_api::Readings;
@@ -11,6 +14,7 @@ use crate::{
     clock::Clock,
     counters::{DeviceCounters, LinkCounters},
     health::Shared,
+    hold::Hold,
     outputs::{Outputs, PayloadSize},
 };
 
@@ -29,6 +33,8 @@ pub(crate) struct GroupTask {
     last_seq: u64,
     topic: Bytes,
     size: PayloadSize,
+    /// The row that waits for the next one, where tags have a swinging door.
+    hold: Option<Box<Hold>>,
     /// Why some tag had no value in the last poll.
     trouble: Option<Reason>,
     /// Why no tag had a value in the last poll.
@@ -89,8 +95,9 @@ impl GroupTask {
         let seen = Seen { state: State::new(&stages), polled: None };
         let view = GroupView { stream, seen: Arc::new(Shared::new(seen)) };
         let size = PayloadSize::default();
+        let hold = Hold::new(&stages, interval).map(Box::new);
         let dark = Some(Reason::NotYetRead);
-        GroupTask { interval, stages, view, last_seq, topic: topic.into(), size, trouble: None, dark }
+        GroupTask { interval, stages, view, last_seq, topic: topic.into(), size, hold, trouble: None, dark }
     }
 
     /// Where the latest samples can be read.
@@ -134,13 +141,35 @@ impl GroupTask {
             device_time: own_time.or(outcome.device_time),
             slots: outcome.slots,
         };
-        let bytes = emitter.outputs.row(&self.topic, row, &mut self.size);
+        let payload = emitter.outputs.publish(&self.topic, &row, &mut self.size);
+        let bytes = payload.len();
+        match &mut self.hold {
+            None => emitter.outputs.keep(row, payload),
+            Some(hold) => hold.next(row, payload, now, &emitter.outputs),
+        }
         // Only now: a number whose row got nowhere would be a hole.
         self.last_seq = seq;
         counters.rows.add(1);
         emitter.counters.rows.add(1);
         emitter.counters.values.add(u64::try_from(values).unwrap_or(u64::MAX));
         emitter.counters.payload_bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Whether rows of the group wait for the next one.
+    pub(crate) fn holds(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// When the row that waits for the next one, if there is one, waits no longer.
+    pub(crate) fn overdue(&self) -> Option<Instant> {
+        self.hold.as_ref()?.overdue()
+    }
+
+    /// Gives the row that waits for the next one to the store.
+    pub(crate) fn release(&mut self, outputs: &Outputs) {
+        if let Some(hold) = &mut self.hold {
+            hold.release(outputs);
+        }
     }
 
     /// Makes a row in which every tag that is read from the device is bad for this reason.

@@ -18,6 +18,7 @@ mod gateway;
 mod group;
 mod handle;
 mod health;
+mod hold;
 mod link;
 mod outage;
 mod outputs;

@@ -53,6 +53,8 @@ impl Times {
 pub(crate) struct LinkTask {
     pub(crate) name: Name,
     pub(crate) devices: Vec<DeviceTask>,
+    /// Whether rows of some group wait for the next one.
+    pub(crate) holds: bool,
     pub(crate) schedule: Schedule,
     pub(crate) orders: mpsc::Receiver<WriteOrder>,
     pub(crate) times: Times,
@@ -113,6 +115,7 @@ impl LinkTask {
             () = self.keep_working(&mut *link) => {}
             () = overdue => tracing::warn!(link = %name, "the driver does not stop when it is told to; its call was dropped"),
         }
+        self.release(None);
     }
 
     /// Works until cancelled; begins again after a panic.
@@ -210,7 +213,27 @@ impl LinkTask {
         End::Again
     }
 
+    /// Waits until that time, or for whatever comes before it. Rows that have waited long enough for the next one go meanwhile.
     async fn wait(&mut self, until: Option<Instant>) -> Woken {
+        loop {
+            let devices = if self.holds { self.devices.as_slice() } else { &[] };
+            let overdue = devices.iter().filter_map(DeviceTask::overdue).min();
+            let overdue = overdue.filter(|overdue| until.is_none_or(|until| *overdue < until));
+            match self.wait_for(overdue.or(until)).await {
+                Woken::Time if overdue.is_some() => self.release(overdue),
+                woken => return woken,
+            }
+        }
+    }
+
+    /// Lets rows go that wait for the next one: those whose time is over by `now`, or all.
+    fn release(&mut self, now: Option<Instant>) {
+        for device in &mut self.devices {
+            device.release(now, &self.emitter);
+        }
+    }
+
+    async fn wait_for(&mut self, until: Option<Instant>) -> Woken {
         let clock = self.emitter.clock.clone();
         let time = async {
             match until {

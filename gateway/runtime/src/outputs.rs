@@ -71,19 +71,29 @@ impl Topics {
 pub(crate) struct PayloadSize(usize);
 
 impl Outputs {
-    /// Sends a row on its way. Returns how many bytes its payload has.
-    pub(crate) fn row(&self, topic: &Bytes, row: Row, size: &mut PayloadSize) -> usize {
+    /// Publishes a row on the local broker. Returns its payload.
+    pub(crate) fn publish(&self, topic: &Bytes, row: &Row, size: &mut PayloadSize) -> Bytes {
         let mut payload = Vec::with_capacity(size.0);
-        json::row(&row, false, &mut payload);
-        let length = payload.len();
-        size.0 = length + length / 8;
+        json::row(row, false, &mut payload);
+        size.0 = payload.len() + payload.len() / 8;
         let payload = Bytes::from(payload);
         self.publisher.publish(topic.clone(), payload.clone(), false);
         if self.tag_topics {
-            self.tags(&row);
+            self.tags(row);
         }
+        payload
+    }
+
+    /// Gives a row to the store, with the payload that was published for it.
+    pub(crate) fn keep(&self, row: Row, payload: Bytes) {
         self.store.append(Arc::new(row), payload);
-        length
+    }
+
+    /// Gives a row to the store that says less than what was published: its payload is made anew, or targets would get the rest.
+    pub(crate) fn keep_thinned(&self, row: Row) {
+        let mut payload = Vec::new();
+        json::row(&row, false, &mut payload);
+        self.keep(row, payload.into());
     }
 
     /// Publishes each sample of a row on the topic of its tag.

@@ -87,6 +87,7 @@ impl RunningLink {
         let cancel = CancellationToken::new();
         let task = LinkTask {
             name: assembled.name.clone(),
+            holds: tasks.iter().any(DeviceTask::holds),
             schedule: staggered(&tasks, clock, place),
             devices: tasks,
             orders: receiver,

@@ -53,9 +53,12 @@ fn error(table: &Table, report: &mut Report) -> Option<String> {
 pub(super) fn check(tag: &Tag, written: bool, report: &mut Report) {
     let rounding = tag.rounding.as_ref().map(|at| ("rounding", &at.origin));
     let door = tag.swinging_door.as_ref().map(|at| ("swinging_door", &at.origin));
-    for (key, origin) in [rounding, door].into_iter().flatten().filter(|_| written) {
-        let message = format!("`{key}` is for what is read, but `{}` is only written", tag.name);
-        report.error(origin, message, Some("remove it: what is written is never rounded".to_owned()));
+    if written {
+        for (key, origin) in [rounding, door].into_iter().flatten() {
+            let message = format!("`{key}` is for what is read, but `{}` is only written", tag.name);
+            report.error(origin, message, Some("remove it: a write is sent as it is".to_owned()));
+        }
+        return;
     }
     let Some((_, door)) = door else { return };
     if rounding.is_some() {

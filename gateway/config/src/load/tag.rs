@@ -78,27 +78,22 @@ pub(super) fn tag(table: Table, defaults: &Table, groups: &[&str], report: &mut 
 
 /// Fills the table up with the defaults that this kind of tag has a use for.
 fn fill(table: &mut Table, defaults: &Table, report: &mut Report) {
-    let displaced: Vec<&str> = loss::GIVE_WAY
-        .iter()
-        .filter(|(own, _)| table.has(own))
-        .flat_map(|(_, others)| others.iter().copied())
-        .collect();
+    let own = loss::GIVE_WAY.iter().filter(|(own, _)| table.has(own));
+    let mut without: Vec<&str> = own.flat_map(|(_, others)| others.iter().copied()).collect();
     if table.has("expr") {
-        table.fill_some_from(defaults, |key| OF_AN_EXPRESSION.contains(&key) && !displaced.contains(&key));
+        table.fill_some_from(defaults, |key| OF_AN_EXPRESSION.contains(&key) && !without.contains(&key));
     } else if table.has("value") {
         table.fill_some_from(defaults, |key| OF_A_CONSTANT.contains(&key));
     } else {
-        let texts = table.has("texts");
         // Looked at before the choice is checked: whatever else the word is, it is not "read".
-        let access = table.peek_text("access").or(defaults.peek_text("access"));
-        let written = access.is_some_and(|access| access != "read");
-        let read = access.is_none_or(|access| access != "write");
-        table.fill_some_from(defaults, |key| {
-            !(texts && OF_NUMBERS.contains(&key))
-                && (written || !OF_WRITES.contains(&key))
-                && (read || !OF_READS.contains(&key))
-                && !displaced.contains(&key)
-        });
+        let access = table.peek_text("access").or(defaults.peek_text("access")).unwrap_or("read");
+        let useless = [
+            (table.has("texts"), OF_NUMBERS.as_slice()),
+            (access == "read", OF_WRITES.as_slice()),
+            (access == "write", OF_READS.as_slice()),
+        ];
+        without.extend(useless.into_iter().filter(|(is_so, _)| *is_so).flat_map(|(_, keys)| keys));
+        table.fill_some_from(defaults, |key| !without.contains(&key));
     }
     // Whoever is not asked for these here is asked by other tags: they are known.
     for key in OF_NUMBERS.into_iter().chain(["access", "texts", "invalid", "value", "expr"]) {

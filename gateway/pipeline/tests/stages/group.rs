@@ -170,6 +170,7 @@ impl Dice {
     }
 
     /// Evenly between two numbers.
+    #[expect(clippy::as_conversions, reason = "53 bits are exact")]
     pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.below(1 << 53) as f64 / (1_u64 << 53) as f64)
     }

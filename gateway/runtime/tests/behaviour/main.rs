@@ -9,6 +9,7 @@
 )]
 
 mod connecting;
+mod doors;
 mod mistakes;
 mod neighbours;
 mod observer;
