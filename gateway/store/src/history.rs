@@ -188,7 +188,9 @@ async fn times(
         let query = sqlx::query(select).bind(window.first).bind(window.last);
         match damage(query.fetch_one(&mut *connection).await)? {
             Ok(row) => {
-                if let (Some(first), Some(last)) = (row.try_get::<Option<i64>, _>(0)?, row.try_get::<Option<i64>, _>(1)?) {
+                if let (Some(first), Some(last)) =
+                    (row.try_get::<Option<i64>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
+                {
                     found = Some(found.map_or((first, last), |known| (known.0.min(first), known.1.max(last))));
                 }
             }

@@ -307,7 +307,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn thin(most: usize, samples: impl IntoIterator<Item = (i64, Slot)>) -> (Vec<(i64, Slot)>, bool) {
-        let mut thin = Thin::new(Frame { from: 0, to: HOUR, most });
+        let mut thin = Thin::new(Frame { from: 0, to: HOUR - 1, most });
         samples.into_iter().for_each(|(time, slot)| thin.add(Timestamp::from_millis(time), slot));
         let (kept, thinned) = thin.finish();
         assert!(kept.len() <= most.max(PER_BUCKET), "{} of {most}", kept.len());
