@@ -10,11 +10,11 @@ use std::{
 };
 
 use tidegate_config::{
-    Access, At, Deadband, Group, Origin, Range, RawNumber, Report, ReportWhen, Scaling, Table, Tag, TagSource,
-    Threshold,
+    Access, At, Deadband, Group, Origin, Range, RawNumber, Report, ReportWhen, Rounding, Scaling, SwingingDoor, Table,
+    Tag, TagSource, Threshold,
 };
 use tidegate_model::{NameError, Reading, Timestamp, Value, ValueKind, ValueType};
-use tidegate_pipeline::{Stages, State};
+use tidegate_pipeline::{Outcome, Stages, State};
 
 const TAGS: u32 = 1_000;
 const POLLS: u32 = 500;
@@ -63,16 +63,29 @@ fn measure(
     let mut mistakes = Report::new();
     let stages = Stages::compile(&group, &raw, &mut mistakes).ok_or_else(|| mistakes.render())?;
     let mut state = State::new(&stages);
-    let mut best = Duration::MAX;
+    let (mut best, mut best_thinning) = (Duration::MAX, Duration::MAX);
+    let mut thinning = stages.thinning();
+    let mut before: Option<Outcome> = None;
     for poll in 0..POLLS {
         let mut readings: Vec<Reading> = (0..TAGS).map(|tag| Reading::Value(value(poll, tag))).collect();
         let time = Timestamp::from_millis(1_700_000_000_000 + i64::from(poll));
         let start = Instant::now();
         let outcome = stages.run(&mut state, &mut readings, Duration::from_secs(u64::from(poll)), time);
         best = best.min(start.elapsed());
-        black_box(outcome);
+        if let (Some(thinning), Some(outcome)) = (&mut thinning, &outcome) {
+            let start = Instant::now();
+            black_box(thinning.next(before.as_mut().map(|before| &mut *before.slots), time, &outcome.slots));
+            // The first two only begin their lines.
+            if poll > 1 {
+                best_thinning = best_thinning.min(start.elapsed());
+            }
+        }
+        before = black_box(outcome);
     }
     println!("{title:<44} {:6.1} ns", best.as_secs_f64() * 1e9 / f64::from(TAGS));
+    if thinning.is_some() {
+        println!("{:<44} {:6.1} ns", "  and the way to the store", best_thinning.as_secs_f64() * 1e9 / f64::from(TAGS));
+    }
     Ok(())
 }
 
@@ -92,6 +105,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     measure("integer, two invalid numbers", ValueKind::Int, always, |tag| Tag { invalid: invalid(), ..tag }, int)?;
     let nan = || vec![at(RawNumber::Float(f64::NAN))];
     measure("f32, NaN is invalid", ValueKind::F32, always, |tag| Tag { invalid: nan(), ..tag }, single)?;
+    let error = || "0.05".to_owned();
+    let rounding = || Some(at(Rounding { error: error() }));
+    measure("f32, rounding", ValueKind::F32, always, |tag| Tag { rounding: rounding(), ..tag }, single)?;
+    let scaled = |tag| Tag { scaling: scaling(), rounding: rounding(), ..tag };
+    measure("integer, scale, rounding", ValueKind::Int, always, scaled, int)?;
+    let door = |tag| {
+        let door = SwingingDoor { error: error(), max_silence: Duration::from_secs(900) };
+        Tag { swinging_door: Some(at(door)), ..tag }
+    };
+    measure("f32, swinging door", ValueKind::F32, always, door, single)?;
     let full = |tag| Tag { scaling: scaling(), range: range(), deadband: deadband(0.1), ..tag };
     measure("integer, scale, range, deadband, all move", ValueKind::Int, always, full, int)?;
     let still = |tag| Tag { deadband: deadband(1e6), ..tag };
