@@ -188,6 +188,8 @@ pub struct MqttTarget {
     pub keep_alive: Duration,
     /// How long the oldest message may stay without an acknowledgement before the connection is given up.
     pub ack_timeout: Duration,
+    /// How long the broker has to live on after an acknowledgement before that counts.
+    pub settle: Duration,
     /// Messages sent and not yet acknowledged, at most.
     pub in_flight: u16,
     /// Longest time between two tries to connect.
@@ -208,6 +210,7 @@ impl MqttTarget {
             backfill: Backfill { share: 0.5, max_rate: None },
             keep_alive: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(30),
+            settle: Duration::ZERO,
             in_flight: 100,
             retry_longest: Duration::from_secs(10),
         }

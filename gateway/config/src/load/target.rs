@@ -84,6 +84,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     let waits = SECOND..=HOUR;
     let keep_alive = table.take_within("keep_alive", defaults.keep_alive, waits.clone(), report).value;
     let ack_timeout = table.take_within("ack_timeout", defaults.ack_timeout, waits, report).value;
+    let settle = table.take_within("settle", defaults.settle, Duration::ZERO..=HOUR, report).value;
     let in_flight = table.take_within("in_flight", defaults.in_flight, 1..=10_000, report).value;
     let longest = SECOND..=24 * HOUR;
     let retry_longest = table.take_within("retry_longest", defaults.retry_longest, longest, report).value;
@@ -99,6 +100,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
         backfill,
         keep_alive,
         ack_timeout,
+        settle,
         in_flight,
         retry_longest,
         ..MqttTarget::new(host, port)
