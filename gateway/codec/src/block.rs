@@ -7,18 +7,32 @@
 
 mod batch;
 mod cells;
+mod coder;
+mod column;
 mod convert;
 mod decoder;
 mod document;
 mod encoder;
 mod error;
 pub mod file;
+mod float;
+mod float_search;
 mod frame;
 mod gap;
 mod identity;
 mod input;
+mod lattice;
+mod lattice_search;
 mod mark;
 mod object;
+mod planes;
+mod predict;
+mod range;
+mod range_coder;
+mod residual;
+mod search;
+mod series;
+mod times;
 
 pub use batch::Batch;
 pub use decoder::Decoder;

@@ -1,26 +1,28 @@
 //! From a block to a batch. Nothing in the bytes is believed.
 
-use tidegate_model::{Column, Timestamp};
+use tidegate_model::Column;
 
 use super::{
-    Batch, BlockError, Head, MAX_BYTES, SchemaId,
-    cells::{Cells, Words},
-    convert::{index, place},
+    Batch, BlockError, Codec, Head, MAX_BYTES, SchemaId,
+    coder::Coder,
+    column::ReadWork,
+    convert::index,
     error::malformed,
-    input::Input,
-    mark::Mark,
-    object,
+    planes::{self, PlaneReader},
+    range::Reader,
+    range_coder::RangeCoder,
+    times,
 };
-use crate::record::bytes::unzigzag;
 
 /// Turns blocks into batches. It keeps its working memory.
-#[derive(Debug, Default)]
-pub struct Decoder {}
+pub struct Decoder {
+    work: ReadWork,
+}
 
 impl Decoder {
     /// A decoder.
     pub fn new() -> Decoder {
-        Decoder {}
+        Decoder { work: ReadWork::new() }
     }
 
     /// The rows of a block; `columns` are those of the schema with the id `schema`.
@@ -48,7 +50,7 @@ impl Decoder {
         if head.schema != schema {
             return Err(BlockError::UnknownSchema { found: head.schema, given: schema });
         }
-        let read = read(head, batch);
+        let read = read(head, batch, &mut self.work);
         if read.is_err() {
             batch.clear();
         }
@@ -56,77 +58,41 @@ impl Decoder {
     }
 }
 
-fn read(head: &Head, batch: &mut Batch) -> Result<(), BlockError> {
+fn read(head: &Head, batch: &mut Batch, work: &mut ReadWork) -> Result<(), BlockError> {
     let too_large = BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES };
     let rows = index(head.rows);
     let row_bytes = 16 + batch.cells().iter().map(|cells| cells.words.size() + 1).sum::<usize>();
-    if rows.saturating_mul(row_bytes) > MAX_BYTES {
-        return Err(too_large);
-    }
-    let mut packed = Input::new(head.body());
-    let length = place(packed.varint("the length of the body")?);
-    if length > 2 * MAX_BYTES {
-        return Err(too_large);
-    }
-    let body = zstd::bulk::decompress(packed.rest(), length)
-        .map_err(|error| BlockError::Compression { detail: error.to_string() })?;
-    let mut input = Input::new(&body);
+    let fixed = rows.saturating_mul(row_bytes);
+    work.begin(MAX_BYTES.checked_sub(fixed).ok_or(too_large)? * 2);
     batch.begin(head.first_seq);
-    let mut times = vec![head.first_time.as_millis()];
-    for _ in 1..rows {
-        let last = times.last().copied().unwrap_or_default();
-        times.push(last.wrapping_add(input.signed("a time")?));
-    }
-    let any = input.byte("device times")?;
-    for time in times {
-        let has = any == 1 && input.byte("device times")? == 1;
-        let device = if has { Some(Timestamp::from_millis(input.signed("a device time")?)) } else { None };
-        batch.push_times(Timestamp::from_millis(time), device);
-    }
-    for cells in batch.cells_mut() {
-        read_cells(&mut input, rows, cells)?;
-    }
-    Ok(())
+    let first = head.first_time.as_millis();
+    let at_end = match head.codec {
+        Codec::Planes => {
+            let body = planes::unpack(head.body())?;
+            let mut coder = PlaneReader::new(&body)?;
+            read_body(&mut coder, first, rows, batch, work)?;
+            coder.is_at_end()
+        }
+        Codec::Range => {
+            let mut coder = RangeCoder::new(Reader::new(head.body()));
+            read_body(&mut coder, first, rows, batch, work)?;
+            coder.bits.is_at_end()
+        }
+    };
+    if at_end { Ok(()) } else { Err(malformed("the end of the body")) }
 }
 
-fn read_cells(input: &mut Input, rows: usize, cells: &mut Cells) -> Result<(), BlockError> {
-    let marks = place(input.varint("marks")?);
-    if marks != 0 && marks != rows {
-        return Err(malformed("marks"));
+fn read_body<C: Coder>(
+    coder: &mut C,
+    first: i64,
+    rows: usize,
+    batch: &mut Batch,
+    work: &mut ReadWork,
+) -> Result<(), BlockError> {
+    coder.rows(rows);
+    times::read(coder, first, rows, batch)?;
+    for cells in batch.cells_mut() {
+        work.read_column(coder, cells, rows)?;
     }
-    for code in input.take(marks, "marks")? {
-        cells.marks.push(Mark::from_code(*code)?);
-    }
-    match &mut cells.words {
-        Words::Wide(words) => {
-            words.resize(rows, 0);
-            for plane in 0..8 {
-                for (word, byte) in words.iter_mut().zip(input.take(rows, "values")?) {
-                    *word |= u64::from(*byte) << (8 * plane);
-                }
-            }
-            let mut last = 0_u64;
-            for word in words {
-                last = last.wrapping_add(unzigzag(*word).cast_unsigned());
-                *word = last;
-            }
-        }
-        Words::Narrow(words) => {
-            for _ in 0..rows {
-                words.push(input.word("values")?);
-            }
-        }
-        Words::Flags(words) => words.extend(input.take(rows, "values")?.iter().map(|byte| *byte != 0)),
-    }
-    let mut objects = Vec::new();
-    for _ in 0..input.varint("objects")? {
-        objects.push(object::read(input)?);
-    }
-    cells.set_objects(objects);
-    let mut foreign = Vec::new();
-    for _ in 0..input.varint("foreign values")? {
-        foreign.push((place(input.varint("foreign values")?), object::read(input)?));
-    }
-    cells.set_foreign(foreign);
     Ok(())
 }

@@ -1,25 +1,30 @@
 //! From a batch to a block.
 
 use super::{
-    Batch, BlockError, Codec, Origin,
-    cells::{Cells, Words},
-    convert::{count, low_byte},
-    frame, object,
+    Batch, BlockError, Codec, MAX_BYTES, Origin, coder::Coder, column::Work, frame, planes::PlaneWriter, range::Writer,
+    range_coder::RangeCoder, times,
 };
-use crate::record::bytes::{put_signed, put_varint, zigzag};
 
 /// Turns batches into blocks. It remembers what it has found out about the columns of the streams, which makes it faster; each
 /// block stands for itself.
-#[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
     contents: Vec<u8>,
+    planes: PlaneWriter,
+    pub range: RangeCoder<Writer>,
+    work: Work,
 }
 
 impl Encoder {
     /// An encoder that packs rows so.
     pub fn new(codec: Codec) -> Encoder {
-        Encoder { codec, contents: Vec::new() }
+        Encoder {
+            codec,
+            contents: Vec::new(),
+            planes: PlaneWriter::default(),
+            range: RangeCoder::new(Writer::default()),
+            work: Work::new(),
+        }
     }
 
     /// Appends the batch to `out` as one block.
@@ -32,59 +37,35 @@ impl Encoder {
         let (Some(first_seq), Some(first_time)) = (batch.first_seq(), batch.time(0)) else {
             return Err(BlockError::Empty);
         };
+        if batch.heap_bytes() > MAX_BYTES {
+            return Err(BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES });
+        }
         self.contents.clear();
         frame::put_head(origin, first_seq, batch.len(), first_time, &mut self.contents);
-        let mut body = Vec::new();
-        for row in 1..batch.len() {
-            let time = |row| batch.time(row).map_or(0, tidegate_model::Timestamp::as_millis);
-            put_signed(time(row).wrapping_sub(time(row - 1)), &mut body);
-        }
-        body.push(u8::from(batch.has_device_times()));
-        for row in 0..batch.len() {
-            if batch.has_device_times() {
-                body.push(u8::from(batch.device_time(row).is_some()));
+        self.work.begin();
+        match self.codec {
+            Codec::Planes => {
+                self.planes.reset();
+                write(&mut self.planes, &mut self.work, batch)?;
+                self.planes.finish(&mut self.contents)?;
             }
-            if let Some(time) = batch.device_time(row) {
-                put_signed(time.as_millis(), &mut body);
+            Codec::Range => {
+                self.range.reset();
+                self.range.bits.begin();
+                write(&mut self.range, &mut self.work, batch)?;
+                self.range.bits.finish(&mut self.contents);
             }
         }
-        for cells in batch.cells() {
-            put_cells(cells, &mut body);
-        }
-        let packed =
-            zstd::bulk::compress(&body, 3).map_err(|error| BlockError::Compression { detail: error.to_string() })?;
-        put_varint(count(body.len()), &mut self.contents);
-        self.contents.extend_from_slice(&packed);
         frame::put_frame(self.codec, &self.contents, out);
         Ok(())
     }
 }
 
-fn put_cells(cells: &Cells, body: &mut Vec<u8>) {
-    put_varint(count(cells.marks.len()), body);
-    body.extend(cells.marks.iter().map(|mark| mark.code()));
-    match &cells.words {
-        Words::Wide(words) => {
-            let mut last = 0_u64;
-            let mut deltas = Vec::new();
-            for word in words {
-                deltas.push(zigzag(word.wrapping_sub(last).cast_signed()));
-                last = *word;
-            }
-            for plane in 0..8 {
-                body.extend(deltas.iter().map(|delta| low_byte(delta >> (8 * plane))));
-            }
-        }
-        Words::Narrow(words) => body.extend(words.iter().flat_map(|word| word.to_le_bytes())),
-        Words::Flags(words) => body.extend(words.iter().map(|on| u8::from(*on))),
+fn write<C: Coder>(coder: &mut C, work: &mut Work, batch: &Batch) -> Result<(), BlockError> {
+    coder.rows(batch.len());
+    times::write(coder, batch, &mut work.search)?;
+    for cells in batch.cells() {
+        work.write_column(coder, cells, batch.len())?;
     }
-    put_varint(count(cells.objects.len()), body);
-    for value in &cells.objects {
-        object::write(value, body);
-    }
-    put_varint(count(cells.foreign.len()), body);
-    for (row, value) in &cells.foreign {
-        put_varint(count(*row), body);
-        object::write(value, body);
-    }
+    Ok(())
 }
