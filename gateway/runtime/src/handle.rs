@@ -15,6 +15,7 @@ use crate::{
     counters::{DeviceCounters, LinkCounters},
     group::Latest,
     health::{DeviceHealth, LinkHealth, Shared},
+    history::Archive,
     status::{BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) version: &'static str,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
+    pub(crate) archive: Archive,
     pub(crate) broker: Broker,
     pub(crate) directory: RwLock<Directory>,
     pub(crate) links: RwLock<Vec<LinkView>>,
@@ -70,6 +72,10 @@ impl Handle {
     /// The gateway's clock.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.inner.archive
     }
 
     /// Says how the status of the targets is found out, in place of what was said before.

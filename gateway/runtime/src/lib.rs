@@ -18,6 +18,7 @@ mod gateway;
 mod group;
 mod handle;
 mod health;
+mod history;
 mod hold;
 mod link;
 mod outage;
@@ -38,6 +39,10 @@ pub use counters::{LATENCY_BOUNDS_MICROS, LatencySnapshot};
 pub use gateway::{Gateway, Options, Reloaded};
 pub use group::Latest;
 pub use handle::{Handle, TargetProbe};
+pub use history::HistoryError;
 pub use status::{
     BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
 };
+
+/// What [`Handle::history`] takes and gives: whoever shows it need not know the store.
+pub use tidegate_store::{History, HistoryQuery, Missing, Sample, Why};

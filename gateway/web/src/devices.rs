@@ -89,7 +89,8 @@ fn sample_json(sample: &Latest) -> Json_ {
     })
 }
 
-fn value_json(value: &Value) -> Json_ {
+/// A value as the topics have it.
+pub(crate) fn value_json(value: &Value) -> Json_ {
     match value {
         Value::Bool(on) => json!(on),
         Value::Int(number) => json!(number),

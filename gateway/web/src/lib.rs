@@ -6,6 +6,7 @@
 //! | `/metrics` | `metrics.rs` |
 //! | `/api/v1/status` | `status.rs` |
 //! | `/api/v1/devices`, `/api/v1/devices/{device}/values` | `devices.rs` |
+//! | `/api/v1/history` | `history.rs` |
 //!
 //! Everything but the first three needs a login (`login.rs`, `access.rs`, `local.rs`). What a client may send, delay and
 //! take up is limited in `connections.rs` and `body.rs`; the form of all answers is in `answer.rs`.
@@ -20,11 +21,13 @@ mod body;
 mod connections;
 mod devices;
 mod health;
+mod history;
 mod listener;
 mod local;
 mod login;
 mod metrics;
 mod passwords;
+mod query;
 mod server;
 mod status;
 mod stream;

@@ -6,7 +6,7 @@ use axum::{Router, middleware, routing::get};
 use tidegate_runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Access, Listener, answer, body, connections, devices, health, login, metrics, status};
+use crate::{Access, Listener, answer, body, connections, devices, health, history, login, metrics, status};
 
 /// The running interface.
 pub struct Server {
@@ -57,6 +57,7 @@ fn routes(shared: Shared) -> Router {
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{device}/values", get(devices::values).put(devices::write))
+        .route("/api/v1/history", get(history::history))
         .fallback(answer::nothing_here)
         .layer(middleware::from_fn(body::take))
         .layer(middleware::from_fn_with_state(shared.clone(), login::login));
