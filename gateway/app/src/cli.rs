@@ -77,6 +77,22 @@ enum Command {
         #[arg(required = true, value_name = "TAG=VALUE")]
         values: Vec<String>,
     },
+    /// Write the history of a device to a file that other programs read, out of the store, also while the gateway runs.
+    #[command(
+        after_help = "Examples:\n  tidegate export --device meter-1 --group fast --format csv > meter-1.csv\n  \
+                      tidegate export --device meter-1 --tag voltage_l1 current_l1 --from -2h --format jsonl\n  \
+                      tidegate export --device meter-1 --from 2026-11-22 --to 2026-11-23 --format parquet -o export/"
+    )]
+    Export {
+        #[command(flatten)]
+        options: commands::export::Options,
+    },
+    /// Work with blocks, as they are sent to the cloud.
+    #[command(arg_required_else_help = true)]
+    Block {
+        #[command(subcommand)]
+        what: commands::block::What,
+    },
     /// Print what waits in the store for each target.
     Queue {
         #[command(flatten)]
@@ -109,6 +125,8 @@ impl Cli {
             Command::Drivers => commands::drivers::drivers(),
             Command::Read { site, device, tags } => commands::values::read(&site.config, &device, &tags),
             Command::Write { site, device, values } => commands::values::write(&site.config, &device, &values),
+            Command::Export { options } => commands::export::export(&options),
+            Command::Block { what } => commands::block::block(&what),
             Command::Queue { site } => commands::queue::queue(&site.config),
             Command::Healthcheck { site } => commands::healthcheck::healthcheck(&site.config),
         }

@@ -1,8 +1,10 @@
 //! What each command of the command line does, one file each.
 
+pub(crate) mod block;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod drivers;
+pub(crate) mod export;
 pub(crate) mod healthcheck;
 pub(crate) mod queue;
 pub(crate) mod run;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 use tidegate_config::{self as config, Origin, Profiles, Report, Site, TargetKind};
-use tidegate_model::Timestamp;
+use tidegate_model::{Name, Timestamp};
 use tidegate_north::{MqttTarget, TargetError};
 use tidegate_runtime::{Assembly, assemble};
 
@@ -66,9 +66,14 @@ fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
 /// Where a site keeps its data, for commands that only want to know where the gateway is. Mistakes elsewhere in the site do
 /// not matter here: the gateway that runs has been started before they were made.
 pub(crate) fn data_dir(config: &Path) -> anyhow::Result<PathBuf> {
+    gateway(config).map(|(_, data_dir)| data_dir)
+}
+
+/// The gateway of a site and where it keeps its data; as [`data_dir`].
+pub(crate) fn gateway(config: &Path) -> anyhow::Result<(Name, PathBuf)> {
     let (site, report) = tidegate_config::load(config, tidegate_config::process_environment(), Profiles::Used);
     match site {
-        Some(site) => Ok(site.gateway.data_dir),
+        Some(site) => Ok((site.gateway.id, site.gateway.data_dir)),
         None => {
             console::warn(&report.render());
             bail!("the site {} cannot be read; name its file with -c", config.display());
