@@ -36,6 +36,8 @@
 //!   is dropped, QoS 1 and 2 end the connection, so no such message is skipped in silence.
 //! - **Invariant:** whatever bytes a client sends, the broker does not panic, and only that client's connection ends.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod any_bytes;
 mod broker;
 mod connection;
 mod error;
@@ -56,6 +58,8 @@ mod status;
 mod topic;
 mod wire;
 
+#[cfg(feature = "fuzzing")]
+pub use any_bytes::any_bytes;
 pub use broker::Broker;
 pub use error::BrokerError;
 pub use inbox::{Inbox, Message};
