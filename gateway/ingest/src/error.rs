@@ -76,6 +76,9 @@ pub enum IngestError {
         /// Where it was looked for.
         place: String,
     },
+    /// Nobody takes what is written any more.
+    #[error("go on: nothing can be written any more; what was not written stays with the broker")]
+    SinkGone,
     /// PostgreSQL does not answer or refuses something.
     #[error("{doing}: {}", crate::sink::postgres::explain(source))]
     Postgres {

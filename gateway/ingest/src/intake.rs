@@ -16,6 +16,7 @@ use tidegate_model::Name;
 use tokio::time::Instant;
 
 use crate::{
+    Counters,
     piece::{self, Fault, Known, Piece, Refused, Whole},
     topics::{Kind, Topics},
 };
@@ -28,6 +29,9 @@ const BATCH_PIECES: usize = 4096;
 const MOST_SCHEMAS: usize = 100_000;
 /// Schemas that are waited for; beyond, all waits begin anew.
 const MOST_MISSING: usize = 10_000;
+
+/// Gateways and faults that lines are written for.
+const MOST_SAID: usize = 10_000;
 
 /// What the writer gets in one go.
 #[derive(Debug, Default)]
@@ -69,11 +73,19 @@ pub(crate) struct Intake {
     messages: VecDeque<Message>,
     /// The number of the first message.
     first: u64,
+    counters: Arc<Counters>,
+    /// What has been said about blocks that cannot be read: gateway and fault.
+    said: HashSet<(String, Fault)>,
 }
 
 impl Intake {
     /// An intake that has no message. `wanted`: the schemas for the lack of which blocks had been put aside before.
-    pub(crate) fn new(topics: Topics, schema_wait: Duration, wanted: HashSet<(String, SchemaId)>) -> Intake {
+    pub(crate) fn new(
+        topics: Topics,
+        schema_wait: Duration,
+        wanted: HashSet<(String, SchemaId)>,
+        counters: Arc<Counters>,
+    ) -> Intake {
         Intake {
             topics,
             schema_wait,
@@ -84,6 +96,8 @@ impl Intake {
             arrived: Vec::new(),
             messages: VecDeque::new(),
             first: 0,
+            counters,
+            said: HashSet::new(),
         }
     }
 
@@ -176,6 +190,11 @@ impl Intake {
             }
         }
         self.messages = messages;
+        for piece in &batch.pieces {
+            if let Piece::Refused(refused) = piece {
+                self.complain(refused);
+            }
+        }
         (!batch.pieces.is_empty() || !batch.arrived.is_empty()).then_some(batch)
     }
 
@@ -204,6 +223,18 @@ impl Intake {
         Some(Piece::Refused(refused))
     }
 
+    /// One line per gateway and kind of fault, not one per block: the counters and the quarantine tell the rest.
+    fn complain(&mut self, refused: &Refused) {
+        self.counters.refused();
+        let (gateway, fault) = (&refused.gateway, refused.fault);
+        if self.said.len() < MOST_SAID && self.said.insert((gateway.clone(), fault)) {
+            tracing::warn!(
+                %gateway, %fault, detail = %refused.detail, bytes = refused.frame.len(), head = %refused.head(),
+                "a block cannot be read; it is put aside, and the rest goes on"
+            );
+        }
+    }
+
     /// The topics of the schemas that are waited for, at most so many.
     pub(crate) fn missing_topics(&self, most: usize) -> Vec<String> {
         let waiting = self.missing.iter().filter(|(_, missing)| !missing.given_up);
@@ -219,7 +250,8 @@ impl Intake {
             }
         }
         let mut done = Vec::new();
-        let is_done = |message: &mut Message| message.open == 0 && message.waiting.is_empty() && message.refused.is_none();
+        let is_done =
+            |message: &mut Message| message.open == 0 && message.waiting.is_empty() && message.refused.is_none();
         while let Some(message) = self.messages.pop_front_if(is_done) {
             self.first += 1;
             done.push(message.packet_id);
@@ -248,4 +280,4 @@ fn refused(gateway: &str, errors: &[BlockError], message: &Bytes) -> Option<Refu
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {}

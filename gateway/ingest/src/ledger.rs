@@ -69,7 +69,8 @@ impl Account {
     }
 
     /// Enters what will not come. False when that was known.
-    pub(crate) fn declare(&mut self, first_seq: u64, last_seq: u64, reason: &str, boot: u64) -> bool {
+    pub(crate) fn declare(&mut self, arrival: Arrival, reason: &str) -> bool {
+        let Arrival { first_seq, last_seq, boot } = arrival;
         self.boot = self.boot.max(boot);
         let known = |gap: &(u64, u64, String)| gap.0 == first_seq && gap.1 == last_seq && gap.2 == reason;
         if self.gaps.iter().any(known) {
@@ -77,6 +78,16 @@ impl Account {
         }
         self.gaps.push((first_seq, last_seq, reason.to_owned()));
         true
+    }
+
+    /// Enters what another account has.
+    pub(crate) fn merge(&mut self, other: &Account) {
+        self.delivered.extend(&other.delivered);
+        self.rows = self.rows.saturating_add(other.rows);
+        self.boot = self.boot.max(other.boot);
+        let earliest = self.first_time.into_iter().chain(other.first_time).min();
+        let latest = self.last_time.into_iter().chain(other.last_time).max();
+        (self.first_time, self.last_time) = (earliest, latest);
     }
 
     /// The numbers that were declared not to come, and have not come all the same.
@@ -96,9 +107,11 @@ impl Account {
 }
 
 /// The accounts of all streams.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     streams: BTreeMap<StreamKey, Account>,
+    /// How often Parquet files have been completed.
+    pub(crate) rotations: u64,
 }
 
 impl Ledger {
@@ -110,6 +123,16 @@ impl Ledger {
         }
     }
 
+    /// What is to be changed in it, beside it.
+    pub(crate) fn changes(&self) -> Changes<'_> {
+        Changes { ledger: self, accounts: BTreeMap::new() }
+    }
+
+    /// Changes it.
+    pub(crate) fn apply(&mut self, accounts: BTreeMap<StreamKey, Account>) {
+        self.streams.extend(accounts);
+    }
+
     /// All accounts in the order of their streams.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&StreamKey, &Account)> {
         self.streams.iter()
@@ -118,7 +141,7 @@ impl Ledger {
     /// The ledger as JSON.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let streams = self.iter().map(|(key, account)| StoredStream::new(key, account.clone())).collect();
-        serde_json::to_vec(&StoredLedger { version: VERSION, streams })
+        serde_json::to_vec(&StoredLedger { version: VERSION, rotations: self.rotations, streams })
     }
 
     /// Reads what [`Ledger::encode`] has written.
@@ -128,7 +151,26 @@ impl Ledger {
             return Err(LedgerError::Version { found: stored.version });
         }
         let streams = stored.streams.into_iter().map(StoredStream::open).collect::<Result<_, _>>()?;
-        Ok(Ledger { streams })
+        Ok(Ledger { streams, rotations: stored.rotations })
+    }
+}
+
+/// Accounts that are being changed, while the ledger stays as it is: a write that fails leaves no trace.
+pub(crate) struct Changes<'a> {
+    ledger: &'a Ledger,
+    accounts: BTreeMap<StreamKey, Account>,
+}
+
+impl Changes<'_> {
+    /// The account of a stream, as it will be.
+    pub(crate) fn account(&mut self, key: &StreamKey) -> &mut Account {
+        let account = || self.ledger.streams.get(key).cloned().unwrap_or_default();
+        self.accounts.entry(key.clone()).or_insert_with(account)
+    }
+
+    /// The accounts as they are to be, for [`Ledger::apply`].
+    pub(crate) fn done(self) -> BTreeMap<StreamKey, Account> {
+        self.accounts
     }
 }
 
@@ -148,6 +190,8 @@ const VERSION: u32 = 1;
 #[derive(Serialize, Deserialize)]
 struct StoredLedger {
     version: u32,
+    #[serde(default)]
+    rotations: u64,
     streams: Vec<StoredStream>,
 }
 
@@ -212,8 +256,8 @@ pub(crate) mod tests {
         let mut account = Account::default();
         account.deliver(arrival(5, 9), None);
         account.deliver(arrival(20, 29), None);
-        assert!(account.declare(10, 15, "too_old", 3));
-        assert!(!account.declare(10, 15, "too_old", 3), "known");
+        assert!(account.declare(Arrival { boot: 3, ..arrival(10, 15) }, "too_old"));
+        assert!(!account.declare(Arrival { boot: 3, ..arrival(10, 15) }, "too_old"), "known");
         assert_eq!((parts(&account.holes()), parts(&account.declared())), (vec![(16, 19)], vec![(10, 15)]));
         account.deliver(arrival(12, 19), None);
         assert!(account.holes().is_empty());
@@ -225,7 +269,7 @@ pub(crate) mod tests {
     fn a_gap_at_the_end_makes_what_lies_before_it_a_hole() {
         let mut account = Account::default();
         account.deliver(arrival(1, 5), None);
-        account.declare(9, 10, "store_full", 1);
+        account.declare(arrival(9, 10), "store_full");
         assert_eq!(parts(&account.holes()), [(6, 8)]);
     }
 
@@ -233,7 +277,7 @@ pub(crate) mod tests {
     fn a_ledger_comes_back_from_its_file() {
         let mut ledger = Ledger::default();
         ledger.account(&key("meter-1")).deliver(arrival(1, 5), Some((1000, 5000)));
-        ledger.account(&key("meter-2")).declare(1, 9, "too_old", 1);
+        ledger.account(&key("meter-2")).declare(arrival(1, 9), "too_old");
         let bytes = ledger.encode().unwrap();
         let back = Ledger::decode(&bytes).unwrap();
         assert!(back.iter().eq(ledger.iter()));

@@ -10,16 +10,26 @@
 //! **Invariant:** nothing that has come is dropped without being counted and said.
 
 mod address;
+mod backoff;
+mod counters;
 mod error;
+mod ingest;
+mod intake;
 mod ledger;
+mod mqtt;
 mod options;
 mod piece;
 mod ranges;
+mod report;
 mod sink;
 mod topics;
+mod writer;
 
+pub use counters::{Counters, Snapshot};
 pub use error::IngestError;
+pub use ingest::{run, verify};
 pub use ledger::{Account, StreamKey};
 pub use options::{Address, Broker, Destination, Options, Rotation, Secret, check_share, check_topic_root};
 pub use piece::Fault;
 pub use ranges::Ranges;
+pub use report::{Report, StreamReport};

@@ -14,8 +14,32 @@ impl Secret {
         Secret(text)
     }
 
+    /// The secret that a reference of the command line means: `env:NAME` or `file:PATH`, without the end of its line.
+    ///
+    /// # Errors
+    ///
+    /// [`IngestError::Option`] when it is no reference, or there is nothing behind it.
+    pub fn referred_to(option: &'static str, reference: &str) -> Result<Secret, IngestError> {
+        let refused = |why: String| IngestError::Option { option, why };
+        let text = match reference.split_once(':') {
+            Some(("env", name)) => {
+                std::env::var(name).map_err(|error| refused(format!("variable {name} of the environment: {error}")))?
+            }
+            Some(("file", path)) => {
+                std::fs::read_to_string(path).map_err(|error| refused(format!("file {path}: {error}")))?
+            }
+            // It may be the secret itself: it is not repeated.
+            _ => {
+                return Err(refused(
+                    "write env:NAME or file:PATH; a secret does not stand on the command line".to_owned(),
+                ));
+            }
+        };
+        Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
     /// The word itself.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -1,12 +1,12 @@
 //! What messages are made of, once it has been read.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
-use tidegate_model::Name;
+use tidegate_model::{Name, Slot};
 
-use crate::ledger::{Arrival, StreamKey};
+use crate::{Account, Ranges, StreamKey, ledger::Arrival, sink::Written};
 
 /// The largest number of a row that can be written: PostgreSQL's largest integer, and one less because a range names the
 /// number behind its end.
@@ -250,7 +250,48 @@ impl Refused {
     }
 }
 
+impl Rows {
+    /// Enters the rows into the account of their stream; returns the numbers of those that are new.
+    pub(crate) fn deliver(&self, account: &mut Account, written: &mut Written) -> Ranges {
+        let new = account.deliver(self.arrival, self.times());
+        let all = self.arrival.last_seq.saturating_sub(self.arrival.first_seq).saturating_add(1);
+        written.rows = written.rows.saturating_add(new.count());
+        written.duplicates = written.duplicates.saturating_add(all.saturating_sub(new.count()));
+        new
+    }
+
+    /// The places of these numbers among the rows.
+    pub(crate) fn places(&self, first: u64, last: u64) -> Range<usize> {
+        let place = |seq: u64| usize::try_from(seq.saturating_sub(self.arrival.first_seq)).unwrap_or(usize::MAX);
+        place(first)..place(last).saturating_add(1).min(self.batch.len())
+    }
+
+    /// How many values rows with these numbers have.
+    pub(crate) fn values(&self, first: u64, last: u64) -> u64 {
+        let mut values = 0;
+        for row in self.places(first, last) {
+            let slots = (0..self.batch.columns()).filter_map(|column| self.batch.slot(row, column));
+            values += u64::try_from(slots.filter(|slot| *slot != Slot::Unchanged).count()).unwrap_or(u64::MAX);
+        }
+        values
+    }
+
+    /// The times of the earliest and the latest row, in Unix milliseconds.
+    pub(crate) fn times(&self) -> Option<(i64, i64)> {
+        let times = || self.batch.times().iter().map(|time| time.as_millis());
+        times().min().zip(times().max())
+    }
+}
+
 impl Piece {
+    /// The schema that it was read by.
+    pub(crate) fn known(&self) -> Option<&Arc<Known>> {
+        match self {
+            Piece::Rows(Rows { known, .. }) | Piece::Gap(Gap { known, .. }) => Some(known),
+            Piece::Refused(_) => None,
+        }
+    }
+
     /// Bytes that it takes in memory, about.
     pub(crate) fn bytes(&self) -> usize {
         match self {

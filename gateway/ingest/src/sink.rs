@@ -1,2 +1,144 @@
-//! What rows are written to.
+//! What rows are written to, and what the writer may expect of it.
+
+mod durable;
+mod json_lines;
+mod parquet;
 pub(crate) mod postgres;
+
+use std::{collections::HashSet, sync::Arc};
+
+use tidegate_codec::block::SchemaId;
+
+use crate::{
+    Destination, IngestError, Report, Rotation,
+    piece::{Known, Piece},
+};
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Rows that are new.
+    pub(crate) rows: u64,
+    /// Values in them.
+    pub(crate) values: u64,
+    /// Rows that had been written before.
+    pub(crate) duplicates: u64,
+    /// Gap records that are new.
+    pub(crate) gaps: u64,
+    /// Blocks that were put aside.
+    pub(crate) quarantined: u64,
+    /// Blocks that could not be put aside, as the quarantine is full.
+    pub(crate) lost: u64,
+    /// Blocks that were put aside once and could be read now.
+    pub(crate) released: u64,
+}
+
+/// Why a batch was not written. Nothing of it was.
+#[derive(Debug)]
+pub(crate) struct SinkError {
+    pub(crate) trouble: Trouble,
+    /// What happened and what to look at.
+    pub(crate) text: String,
+}
+
+/// What kind of thing kept a batch from being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Somebody else was at the same place: at once again.
+    Conflict,
+    /// The sink is away: again after a pause.
+    Away,
+    /// A person has to act before it can go on: again after a pause.
+    Person,
+    /// The values themselves are refused: never again.
+    Values,
+    /// Nobody takes anything any more: there is nothing left to do.
+    Gone,
+}
+
+/// What rows are written to.
+pub(crate) enum Sink {
+    Postgres(Box<postgres::Postgres>),
+    Parquet(Box<parquet::Parquet>),
+    JsonLines(json_lines::JsonLines),
+}
+
+/// What a sink remembers from before.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// The schemas that it has kept.
+    pub(crate) schemas: Vec<Known>,
+    /// The schemas for the lack of which blocks were put aside: gateway and schema.
+    pub(crate) wanted: HashSet<(String, SchemaId)>,
+}
+
+impl Sink {
+    /// A sink for this destination, ready to be written to.
+    pub(crate) async fn open(destination: &Destination, rotation: Rotation) -> Result<(Sink, Remembered), OpenError> {
+        match destination {
+            Destination::Postgres(url) => {
+                let (sink, remembered) = postgres::Postgres::open(url).await?;
+                Ok((Sink::Postgres(Box::new(sink)), remembered))
+            }
+            Destination::Parquet(folder) => {
+                let (sink, remembered) = parquet::Parquet::open(folder, rotation)?;
+                Ok((Sink::Parquet(Box::new(sink)), remembered))
+            }
+            Destination::JsonLines { ledger } => {
+                let sink = json_lines::JsonLines::open(std::io::stdout(), ledger.clone())?;
+                Ok((Sink::JsonLines(sink), Remembered::default()))
+            }
+        }
+    }
+
+    /// Writes a batch and makes it durable: all of it, or nothing. `arrived`: schemas that have come at last, for blocks that were
+    /// put aside for the lack of them.
+    pub(crate) async fn write(&mut self, pieces: &[Piece], arrived: &[Arc<Known>]) -> Result<Written, SinkError> {
+        match self {
+            Sink::Postgres(postgres) => postgres.write(pieces, arrived).await,
+            Sink::Parquet(parquet) => parquet.write(pieces, arrived),
+            Sink::JsonLines(lines) => lines.write(pieces),
+        }
+    }
+
+    /// Gives the sink time for itself; about once a second.
+    pub(crate) fn tick(&mut self) -> Result<(), SinkError> {
+        match self {
+            Sink::Postgres(_) => Ok(()),
+            Sink::Parquet(parquet) => parquet.tick(),
+            Sink::JsonLines(lines) => lines.save(),
+        }
+    }
+
+    /// Completes what is begun.
+    pub(crate) fn close(&mut self) -> Result<(), SinkError> {
+        match self {
+            Sink::Postgres(_) => Ok(()),
+            Sink::Parquet(parquet) => parquet.rotate(),
+            Sink::JsonLines(lines) => lines.save(),
+        }
+    }
+}
+
+/// Why a sink could not be opened.
+#[derive(Debug)]
+pub(crate) struct OpenError {
+    pub(crate) error: IngestError,
+    /// Whether it may pass by itself.
+    pub(crate) passing: bool,
+}
+
+impl From<IngestError> for OpenError {
+    fn from(error: IngestError) -> OpenError {
+        OpenError { error, passing: false }
+    }
+}
+
+/// What the ledger of a destination says.
+pub(crate) async fn report(destination: &Destination) -> Result<Report, IngestError> {
+    match destination {
+        Destination::Postgres(url) => postgres::report(url).await,
+        Destination::Parquet(folder) => parquet::report(folder),
+        Destination::JsonLines { ledger } => json_lines::report(ledger.as_ref()),
+    }
+}

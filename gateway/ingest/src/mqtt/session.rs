@@ -1,0 +1,254 @@
+//! One connection from its login to its end: messages in, acknowledgements out.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::{Stream, StreamExt, stream};
+use rumqttc::v5::{
+    ConnectionError, Event, EventLoop,
+    mqttbytes::{
+        QoS,
+        v5::{Filter, Packet, Publish, SubAck, SubscribeReasonCode},
+    },
+};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Connector, Failure, connection::Connection};
+use crate::{Counters, intake::Intake, topics::Topics, writer::Writer};
+
+/// How often schemas that are missing are asked for, and how often the session looks around.
+const LOOK: Duration = Duration::from_millis(250);
+const ASK: Duration = Duration::from_secs(5);
+/// Schemas that are asked for at once.
+const ASKED: usize = 32;
+/// How long a stopping ingest waits for what is being written.
+const LAST_BATCHES: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type Polled = Result<Event, ConnectionError>;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The connection broke.
+    Failed(Failure),
+    /// Nothing has come for as long as was asked for.
+    Idle,
+    /// It was asked to end.
+    Cancelled,
+    /// The task that writes has ended.
+    WriterGone,
+}
+
+/// What a session uses and does not own.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) connector: &'a Connector,
+    pub(crate) topics: &'a Topics,
+    pub(crate) intake: &'a mut Intake,
+    pub(crate) writer: &'a mut Writer,
+    pub(crate) counters: &'a Counters,
+    pub(crate) until_idle: Option<Duration>,
+    /// Whether anything has been acknowledged.
+    pub(crate) progress: bool,
+}
+
+/// Runs a connection until it breaks, or nothing has come for long enough, or `cancel` is called.
+pub(crate) async fn run(connection: Connection, around: &mut Surroundings<'_>, cancel: &CancellationToken) -> Ended {
+    let Connection { client, mut event_loop, .. } = connection;
+    let mut session = Session { client, around, last_message: Instant::now(), asked: None, subscribed: false };
+    let ended = session.serve(&mut event_loop, cancel).await;
+    session.around.intake.forget();
+    session.around.counters.waiting(0);
+    ended.unwrap_or_else(|ended| ended)
+}
+
+struct Session<'a, 'b> {
+    client: rumqttc::v5::AsyncClient,
+    around: &'a mut Surroundings<'b>,
+    last_message: Instant,
+    /// When missing schemas were asked for.
+    asked: Option<Instant>,
+    subscribed: bool,
+}
+
+impl Session<'_, '_> {
+    async fn serve(&mut self, event_loop: &mut EventLoop, cancel: &CancellationToken) -> Result<Ended, Ended> {
+        self.subscribe()?;
+        // A poll that was dropped half-way would lose what it had begun: it goes on from one turn of the loop to the next.
+        let patience = self.around.connector.patience();
+        let mut events = pin!(stream::unfold(event_loop, move |event_loop| async move {
+            let polled = timeout(patience, event_loop.poll()).await;
+            Some((polled.unwrap_or_else(|elapsed| Err(ConnectionError::Timeout(elapsed))), event_loop))
+        }));
+        let mut watch = tokio::time::interval(LOOK);
+        let idle = loop {
+            self.write();
+            tokio::select! {
+                () = cancel.cancelled() => break false,
+                Some(polled) = events.next() => self.polled(polled)?,
+                batch = self.around.writer.written(), if self.around.writer.is_busy() => {
+                    let batch = batch.ok_or(Ended::WriterGone)?;
+                    self.acknowledge(&batch)?;
+                }
+                _ = watch.tick() => {
+                    self.ask_for_schemas();
+                    if self.is_idle() {
+                        break true;
+                    }
+                }
+            }
+        };
+        self.finish(&mut events).await?;
+        Ok(if idle { Ended::Idle } else { Ended::Cancelled })
+    }
+
+    fn subscribe(&mut self) -> Result<(), Ended> {
+        let topics = self.around.topics;
+        // Schemas at QoS 0: they must come through while the blocks that wait for them fill the receive maximum. One that got lost
+        // is asked for again.
+        let filters = [Filter::new(topics.schemas(), QoS::AtMostOnce), Filter::new(topics.blocks(), QoS::AtLeastOnce)];
+        self.client.try_subscribe_many(filters).map_err(|error| Ended::Failed(Failure::passing(error.to_string())))
+    }
+
+    /// Hands the next batch to the writer, if there is one and the writer has room.
+    fn write(&mut self) {
+        if !self.around.writer.is_busy()
+            && let Some(batch) = self.around.intake.batch(Instant::now())
+        {
+            self.around.writer.hand_over(batch);
+        }
+        self.around.counters.waiting(self.around.intake.len());
+    }
+
+    fn polled(&mut self, polled: Polled) -> Result<(), Ended> {
+        let connector = self.around.connector;
+        let failed =
+            |error: ConnectionError| Ended::Failed(Failure::of(&error, &connector.address, connector.broker(), true));
+        match polled.map_err(failed)? {
+            Event::Incoming(Packet::Publish(publish)) => self.take(&publish),
+            Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, publish: &Publish) -> Result<(), Ended> {
+        let counted = publish.qos != QoS::AtMostOnce;
+        if counted {
+            self.last_message = Instant::now();
+            self.around.counters.message(publish.payload.len());
+        }
+        let done = self.around.intake.take(&publish.topic, &publish.payload, publish.pkid);
+        if counted && done { self.send_acknowledgements(&[publish.pkid]) } else { Ok(()) }
+    }
+
+    fn subscribed(&mut self, ack: &SubAck) -> Result<(), Ended> {
+        let address = &self.around.connector.address;
+        // The first answer is that to `subscribe`: schemas, then blocks.
+        if !self.subscribed && ack.return_codes.get(1) == Some(&SubscribeReasonCode::Success(QoS::AtMostOnce)) {
+            let text = format!("{address} grants QoS 0 only, at which it may lose messages; allow QoS 1");
+            return Err(Ended::Failed(Failure::lasting(text)));
+        }
+        for code in &ack.return_codes {
+            let why = match code {
+                SubscribeReasonCode::Success(_) => continue,
+                SubscribeReasonCode::NotAuthorized => "the user may not subscribe there; check the broker's rights",
+                SubscribeReasonCode::SharedSubscriptionsNotSupported => {
+                    "the broker has no shared subscriptions; leave --share away"
+                }
+                SubscribeReasonCode::WildcardSubscriptionsNotSupported => "the broker has no wildcards",
+                SubscribeReasonCode::QuotaExceeded => "the broker's quota is exceeded",
+                _ => "the broker refuses it; check its rights",
+            };
+            let text = format!("{address} refused the subscription to {}: {why}", self.around.topics.blocks());
+            return Err(Ended::Failed(Failure::lasting(text)));
+        }
+        if !self.subscribed {
+            self.subscribed = true;
+            self.last_message = Instant::now();
+            self.around.counters.connected(true);
+            tracing::info!(%address, topics = %self.around.topics.blocks(), "subscribed");
+        }
+        Ok(())
+    }
+
+    /// A batch has been written.
+    fn acknowledge(&mut self, batch: &crate::intake::Batch) -> Result<(), Ended> {
+        let done = self.around.intake.written(batch);
+        self.send_acknowledgements(&done)
+    }
+
+    fn send_acknowledgements(&mut self, packet_ids: &[u16]) -> Result<(), Ended> {
+        // What came at QoS 0 has no number and is not acknowledged.
+        for packet_id in packet_ids.iter().filter(|packet_id| **packet_id > 0) {
+            let mut publish = Publish::new("", QoS::AtLeastOnce, bytes::Bytes::new(), None);
+            publish.pkid = *packet_id;
+            // There is room for the acknowledgements of all messages that the broker may send.
+            let sent = self.client.try_ack(&publish);
+            sent.map_err(|_| Ended::Failed(Failure::passing("the broker sends more than it may".to_owned())))?;
+        }
+        self.around.counters.acknowledged(packet_ids.len());
+        self.around.progress |= !packet_ids.is_empty();
+        Ok(())
+    }
+
+    /// Asks for the schemas that blocks wait for: the broker sends a retained message again to whoever subscribes again.
+    fn ask_for_schemas(&mut self) {
+        if self.asked.is_some_and(|asked| asked.elapsed() < ASK) {
+            return;
+        }
+        let topics = self.around.intake.missing_topics(ASKED);
+        if topics.is_empty() {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        let filters = topics.into_iter().map(|topic| Filter::new(topic, QoS::AtMostOnce));
+        // Without room now, the next time.
+        let _ = self.client.try_subscribe_many(filters);
+    }
+
+    fn is_idle(&self) -> bool {
+        let Some(until_idle) = self.around.until_idle else { return false };
+        let quiet = self.subscribed && self.last_message.elapsed() >= until_idle;
+        quiet && !self.around.writer.is_busy() && self.around.intake.len() == 0
+    }
+
+    /// Writes and acknowledges what is here, then takes leave. What waits for its schema stays with the broker.
+    async fn finish(&mut self, events: &mut (impl Stream<Item = Polled> + Unpin)) -> Result<(), Ended> {
+        let deadline = Instant::now() + LAST_BATCHES;
+        loop {
+            self.write();
+            if !self.around.writer.is_busy() {
+                break;
+            }
+            tokio::select! {
+                polled = events.next() => self.last_polled(polled)?,
+                batch = self.around.writer.written() => match batch {
+                    Some(batch) => self.acknowledge(&batch)?,
+                    // It has given up a batch that the sink does not take.
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        // Full only when the broker has not taken anything for a while.
+        if self.client.try_disconnect().is_err() {
+            return Ok(());
+        }
+        let until = Instant::now() + FAREWELL;
+        while let Ok(Some(Ok(event))) = timeout_at(until, events.next()).await {
+            if event == Event::Outgoing(rumqttc::Outgoing::Disconnect) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// While stopping, nothing more is taken in: it comes again at the next start.
+    fn last_polled(&mut self, polled: Option<Polled>) -> Result<(), Ended> {
+        match polled {
+            Some(Ok(Event::Incoming(Packet::Publish(_)))) => Ok(()),
+            Some(polled) => self.polled(polled),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What is below `.tidegate` in a folder of Parquet files: the ledger, the journal, schemas, and the quarantine.
+//!
+//! Readers of Parquet folders leave names with a dot at the beginning alone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tidegate_codec::block::{Decoder, SchemaId};
+use tidegate_export::Table;
+use tidegate_model::Name;
+
+use super::files;
+use crate::{
+    IngestError, Report,
+    error::file,
+    ledger::Ledger,
+    piece::{self, Known, Piece, Refused},
+    report::StreamReport,
+    sink::{Remembered, SinkError, Trouble, Written, durable},
+};
+
+/// Blocks that may be in the quarantine, and their bytes.
+const MOST: u64 = 10_000;
+const MOST_BYTES: u64 = 1 << 30;
+/// Blocks that are taken out of the quarantine in one go.
+const RELEASED: usize = 64;
+
+/// The folder and what is known of it.
+pub(crate) struct Folder {
+    root: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+    schemas: HashMap<(Name, SchemaId), Arc<Known>>,
+    quarantined: u64,
+    quarantined_bytes: u64,
+    /// Schemas that have come, for blocks in the quarantine.
+    arrived: Vec<Arc<Known>>,
+}
+
+impl Folder {
+    /// Opens the folder, or makes it, and keeps others out.
+    pub(crate) fn open(root: &Path) -> Result<Folder, IngestError> {
+        let own = root.join(OWN);
+        for folder in [own.join(QUARANTINE), own.join(SCHEMAS), own.join(NEW)] {
+            fs::create_dir_all(&folder).map_err(file("make", &folder))?;
+        }
+        let path = own.join("lock");
+        let lock = File::create(&path).map_err(file("make", &path))?;
+        if lock.try_lock().is_err() {
+            return Err(IngestError::InUse { path: root.to_owned() });
+        }
+        let mut folder = Folder {
+            root: root.to_owned(),
+            _lock: lock,
+            schemas: HashMap::new(),
+            quarantined: 0,
+            quarantined_bytes: 0,
+            arrived: Vec::new(),
+        };
+        folder.load_schemas()?;
+        for entry in entries(&own.join(QUARANTINE))? {
+            folder.quarantined += 1;
+            folder.quarantined_bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(folder)
+    }
+
+    fn load_schemas(&mut self) -> Result<(), IngestError> {
+        let folder = self.root.join(OWN).join(SCHEMAS);
+        for gateway in entries(&folder)? {
+            let Ok(name) = gateway.file_name().to_string_lossy().parse::<Name>() else { continue };
+            for schema in entries(&gateway.path())? {
+                let path = schema.path();
+                let document = fs::read(&path).map_err(file("read", &path))?;
+                if let Ok(known) = Known::read(name.clone(), document.into()) {
+                    self.schemas.insert((name.clone(), known.id), Arc::new(known));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in the files. Without the file of the ledger, the files themselves tell.
+    pub(crate) fn ledger(&self) -> Result<Ledger, IngestError> {
+        ledger(&self.root)
+    }
+
+    /// Writes the ledger.
+    pub(crate) fn put_ledger(&self, ledger: &Ledger) -> io::Result<()> {
+        durable::put(&self.root.join(OWN).join(LEDGER), &ledger.encode()?)
+    }
+
+    /// The folder of the Parquet files.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The journal of the blocks that come after `filed`.
+    pub(crate) fn journal(&self, filed: &Ledger) -> PathBuf {
+        journal(&self.root, filed)
+    }
+
+    /// The list of the files that are being put in their places.
+    pub(crate) fn list(&self, filed: &Ledger) -> PathBuf {
+        self.root.join(OWN).join(format!("list-{:08}.json", filed.rotations + 1))
+    }
+
+    /// Where files are made.
+    pub(crate) fn new_files(&self) -> PathBuf {
+        self.root.join(OWN).join(NEW)
+    }
+
+    /// A schema that is kept here.
+    pub(crate) fn schema(&self, gateway: &Name, id: SchemaId) -> Option<Arc<Known>> {
+        self.schemas.get(&(gateway.clone(), id)).map(Arc::clone)
+    }
+
+    /// Keeps a schema, so that the journal can be read by it.
+    pub(crate) fn keep_schema(&mut self, known: &Arc<Known>) -> io::Result<()> {
+        let place = (known.key.gateway.clone(), known.id);
+        if self.schemas.contains_key(&place) {
+            return Ok(());
+        }
+        let folder = self.root.join(OWN).join(SCHEMAS).join(known.key.gateway.as_str());
+        fs::create_dir_all(&folder)?;
+        durable::put(&folder.join(format!("{}.json", known.id)), &known.document)?;
+        self.schemas.insert(place, Arc::clone(known));
+        Ok(())
+    }
+
+    /// Refuses rows that no table can be made of, before they are in the journal.
+    pub(crate) fn check(&self, known: &Known) -> Result<(), SinkError> {
+        if self.schemas.contains_key(&(known.key.gateway.clone(), known.id)) {
+            return Ok(());
+        }
+        let refused =
+            |error: tidegate_export::ExportError| SinkError { trouble: Trouble::Values, text: error.to_string() };
+        table(known).map(drop).map_err(refused)
+    }
+
+    /// What the folder remembers.
+    pub(crate) fn remembered(&self) -> Result<Remembered, IngestError> {
+        let mut wanted = HashSet::new();
+        for entry in entries(&self.root.join(OWN).join(QUARANTINE))? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let mut parts = name.split('~');
+            if let (Some(gateway), Some("unknown_schema"), Some(schema)) = (parts.next(), parts.next(), parts.next()) {
+                wanted.extend(schema.parse().map(|schema| (gateway.to_owned(), schema)));
+            }
+        }
+        let again = |known: &Arc<Known>| Known::read(known.key.gateway.clone(), known.document.clone()).ok();
+        Ok(Remembered { schemas: self.schemas.values().filter_map(again).collect(), wanted })
+    }
+
+    /// Puts a block into the quarantine. One that is there already is there once.
+    pub(crate) fn put_aside(&mut self, refused: &Refused, written: &mut Written) -> io::Result<()> {
+        let length = u64::try_from(refused.frame.len()).unwrap_or(u64::MAX);
+        let path = self.root.join(OWN).join(QUARANTINE).join(quarantine_name(refused));
+        if path.exists() {
+            return Ok(());
+        }
+        if self.quarantined >= MOST || self.quarantined_bytes.saturating_add(length) > MOST_BYTES {
+            written.lost += 1;
+            return Ok(());
+        }
+        durable::put(&path, &refused.frame)?;
+        self.quarantined += 1;
+        self.quarantined_bytes += length;
+        written.quarantined += 1;
+        Ok(())
+    }
+
+    /// Blocks of the quarantine that can be read now, with their files. The files are to be removed once the blocks are written.
+    pub(crate) fn released(&mut self, arrived: &[Arc<Known>], decoder: &mut Decoder) -> Vec<(Piece, PathBuf)> {
+        self.arrived.extend(arrived.iter().map(Arc::clone));
+        let mut released = Vec::new();
+        let Some(known) = self.arrived.last() else { return released };
+        let wanted = format!("{}~unknown_schema~{}~", known.key.gateway, known.id);
+        let files = entries(&self.root.join(OWN).join(QUARANTINE)).unwrap_or_default();
+        let is_wanted = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&wanted);
+        for path in files.iter().filter(|entry| is_wanted(entry)).map(fs::DirEntry::path).take(RELEASED) {
+            let Ok(frame) = fs::read(&path).map(Bytes::from) else { continue };
+            for (_, whole) in piece::blocks(&frame).0 {
+                // What cannot be read by its own schema stays where it is.
+                released.extend(whole.unpack(known, decoder).ok().map(|piece| (piece, path.clone())));
+            }
+        }
+        if released.is_empty() {
+            self.arrived.pop();
+        }
+        released
+    }
+
+    /// A block has left the quarantine.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        if fs::remove_file(path).is_ok() {
+            self.quarantined = self.quarantined.saturating_sub(1);
+            self.quarantined_bytes = self.quarantined_bytes.saturating_sub(length);
+        }
+    }
+}
+
+const OWN: &str = ".tidegate";
+const LEDGER: &str = "ledger.json";
+const QUARANTINE: &str = "quarantine";
+const SCHEMAS: &str = "schemas";
+const NEW: &str = "new";
+
+/// The table that rows of this schema are written to.
+pub(crate) fn table(known: &Known) -> Result<Table, tidegate_export::ExportError> {
+    let columns = known.schema.columns.clone();
+    Table::new(Some(known.key.gateway.clone()), known.key.device.clone(), known.key.group.clone(), columns)
+}
+
+/// What the ledger of a folder says, with what is in its journal. Nothing is changed.
+pub(crate) fn report(root: &Path) -> Result<Report, IngestError> {
+    if !root.join(OWN).is_dir() {
+        return Err(IngestError::NoLedger { place: root.display().to_string() });
+    }
+    let filed = ledger(root)?;
+    let journal = journal(root, &filed);
+    let ledger = super::replay(root, filed, journal)?;
+    let streams = ledger.iter().map(|(key, account)| StreamReport::new(key.clone(), account)).collect();
+    let quarantined = entries(&root.join(OWN).join(QUARANTINE))?.len();
+    Ok(Report { streams, quarantined: u64::try_from(quarantined).unwrap_or(u64::MAX) })
+}
+
+/// A schema that a folder has kept.
+pub(crate) fn stored_schema(root: &Path, gateway: &Name, id: SchemaId) -> Option<Arc<Known>> {
+    let path = root.join(OWN).join(SCHEMAS).join(gateway.as_str()).join(format!("{id}.json"));
+    Known::read(gateway.clone(), fs::read(path).ok()?.into()).ok().map(Arc::new)
+}
+
+fn ledger(root: &Path) -> Result<Ledger, IngestError> {
+    let path = root.join(OWN).join(LEDGER);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            Ledger::decode(&bytes).map_err(|error| IngestError::Damaged { path: path.clone(), why: error.to_string() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => files::ledger_of(root),
+        Err(error) => Err(file("read", &path)(error)),
+    }
+}
+
+fn journal(root: &Path, filed: &Ledger) -> PathBuf {
+    root.join(OWN).join(format!("journal-{:08}", filed.rotations + 1))
+}
+
+/// The entries of a folder that are no leftovers of a write that was killed.
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, IngestError> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = entries.map_err(file("read", folder))?;
+    entries.retain(|entry| entry.path().extension().is_none_or(|extension| extension != "part"));
+    Ok(entries)
+}
+
+/// `line3~checksum~none~0a1b2c3d-117.block`: gateway, fault, schema, and what tells two blocks apart.
+fn quarantine_name(refused: &Refused) -> String {
+    let clean = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    let gateway: String = refused.gateway.chars().take(64).map(clean).collect();
+    let schema = refused.schema.map_or("none".to_owned(), |schema| schema.to_string());
+    let sum = crc32c::crc32c(&refused.frame);
+    format!("{gateway}~{}~{schema}~{sum:08x}-{}.block", refused.fault, refused.frame.len())
+}

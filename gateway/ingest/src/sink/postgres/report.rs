@@ -1,0 +1,67 @@
+//! What the ledger in the database says.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use super::{
+    connection::Connector,
+    migrations,
+    number::{parse_ranges, unsigned},
+};
+use crate::{Account, IngestError, Report, Secret, StreamKey, report::StreamReport};
+
+/// Reads the ledger of a database. Nothing is changed.
+pub(crate) async fn report(url: &Secret) -> Result<Report, IngestError> {
+    let failed = |doing| move |source: sqlx::Error| IngestError::Postgres { doing, source: Box::new(source) };
+    let mut connection = Connector::new(url)?.connect().await.map_err(failed("connect to the database"))?;
+    let failed = failed("read the ledger of the database");
+    if migrations::version(&mut connection).await.map_err(failed)?.is_none() {
+        return Err(IngestError::NoLedger { place: "the database".to_owned() });
+    }
+    read(&mut connection).await.map_err(failed)
+}
+
+async fn read(connection: &mut PgConnection) -> Result<Report, sqlx::Error> {
+    let mut gaps: HashMap<i32, Vec<(u64, u64, String)>> = HashMap::new();
+    let sql = "SELECT stream_id, first_seq, last_seq, reason FROM tidegate.gap ORDER BY stream_id, first_seq";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let gap = (unsigned(row.try_get(1)?), unsigned(row.try_get(2)?), row.try_get(3)?);
+        gaps.entry(row.try_get(0)?).or_default().push(gap);
+    }
+    let sql = "SELECT id, gateway, device, group_name, store, delivered::text, boot, rows, duplicates, \
+               (extract(epoch FROM first_time) * 1000)::bigint, (extract(epoch FROM last_time) * 1000)::bigint \
+               FROM tidegate.stream ORDER BY gateway, device, group_name, store";
+    let mut streams = Vec::new();
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let gaps = gaps.remove(&row.try_get(0)?).unwrap_or_default();
+        streams.push(StreamReport::new(key(&row)?, &account(&row, gaps)?));
+    }
+    let quarantined =
+        sqlx::query("SELECT count(*) FROM tidegate.quarantine").fetch_one(connection).await?.try_get(0)?;
+    Ok(Report { streams, quarantined: unsigned(quarantined) })
+}
+
+fn key(row: &PgRow) -> Result<StreamKey, sqlx::Error> {
+    fn name<T: std::str::FromStr>(row: &PgRow, index: usize) -> Result<T, sqlx::Error>
+    where
+        T::Err: std::error::Error + Send + Sync + 'static,
+    {
+        let parsed = row.try_get::<&str, _>(index)?.parse();
+        parsed
+            .map_err(|source: T::Err| sqlx::Error::ColumnDecode { index: index.to_string(), source: Box::new(source) })
+    }
+    Ok(StreamKey { gateway: name(row, 1)?, device: name(row, 2)?, group: name(row, 3)?, store: name(row, 4)? })
+}
+
+fn account(row: &PgRow, gaps: Vec<(u64, u64, String)>) -> Result<Account, sqlx::Error> {
+    Ok(Account {
+        delivered: parse_ranges(row.try_get(5)?).ok_or(sqlx::Error::RowNotFound)?,
+        gaps,
+        boot: unsigned(row.try_get(6)?),
+        rows: unsigned(row.try_get(7)?),
+        duplicates: unsigned(row.try_get(8)?),
+        first_time: row.try_get(9)?,
+        last_time: row.try_get(10)?,
+    })
+}
