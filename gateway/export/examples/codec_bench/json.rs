@@ -83,6 +83,9 @@ fn is(value: &Option<Value>, found: Option<&Tree>) -> bool {
         (Some(Value::F64(number)), Some(Tree::Number(found))) => {
             found.as_f64().is_some_and(|found| found.to_bits() == number.to_bits())
         }
+        (Some(Value::F64(number)), Some(Tree::String(word))) => {
+            !number.is_finite() && word.parse().is_ok_and(|found: f64| found.to_bits() == number.to_bits())
+        }
         (Some(Value::Int(number)), Some(Tree::Number(found))) => found.as_i64() == Some(*number),
         (Some(Value::Bool(on)), Some(Tree::Bool(found))) => on == found,
         (Some(Value::Text(text)), Some(Tree::String(found))) => **text == **found,

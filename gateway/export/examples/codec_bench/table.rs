@@ -11,7 +11,7 @@ pub(crate) fn of(set: &Set, lines: &[Line]) -> String {
     let [few, many] = ROWS;
     let _ = write!(
         text,
-        "| packed as | B/value, {few} rows | {many} rows | packs, M values/s | {many} rows | unpacks, M values/s | {many} rows | a block saves, {few} rows | {many} rows |\n\
+        "| packed as | B/value, {few} rows | {many} rows | encodes, M values/s | {many} rows | decodes, M values/s | {many} rows | a block saves, {few} rows | {many} rows |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for line in lines {
@@ -60,6 +60,9 @@ fn mean(sets: &[Vec<Line>], of: impl Fn(&Vec<Line>) -> Option<Measured>) -> Meas
 
 /// What the first way saves of this one, in percent of this one's bytes.
 fn savings(lines: &[Line], line: &Line, decimals: usize) -> String {
+    if lines.first().is_some_and(|own| own.name == line.name) {
+        return " | |".to_owned();
+    }
     let own = lines.first().map(|line| line.measured.as_slice()).unwrap_or_default();
     let saved = own.iter().zip(&line.measured).map(|(own, other)| 100.0 * (1.0 - own.bytes / other.bytes));
     saved.map(|percent| format!(" {percent:.decimals$} % |")).collect()
