@@ -95,7 +95,7 @@ impl Line {
         let target = MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", Arc::new(now)).unwrap();
         let (status, cancel) = (target.status(), CancellationToken::new());
         let cursor = self.runtime.block_on(self.store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest)).unwrap();
-        let task = self.runtime.spawn(target.run(cursor, cancel.clone()));
+        let task = self.runtime.spawn(target.run(self.store.clone(), cursor, cancel.clone()));
         self.target = Some(Running { status, cancel, task });
     }
 

@@ -161,13 +161,18 @@ impl Running {
         let root = &self.site.broker.topic_root;
         let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
             .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        if let Some(was) = &target.was {
+            self.store.move_cursor(was, &target.name).await.with_context(|| {
+                format!("failed to move what waits for target \"{was}\" to target \"{}\"", target.name)
+            })?;
+        }
         let cursor = self
             .store
             .cursor(&target.name, target.start)
             .await
             .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
         let (status, cancel) = (mqtt.status(), CancellationToken::new());
-        let task = tokio::spawn(mqtt.run(cursor, cancel.clone()));
+        let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));
         self.targets.push(RunningTarget { target, files, status, cancel, task });
         Ok(())
     }

@@ -67,7 +67,7 @@ async fn run(dir: &std::path::Path, port: u16, rate: u64, seconds: u64, idle: bo
 
     let (start, cpu) = (Instant::now(), cpu_time()?);
     let cancel = CancellationToken::new();
-    let task = (!idle).then(|| tokio::spawn(target.run(cursor, cancel.clone())));
+    let task = (!idle).then(|| tokio::spawn(target.run(store.clone(), cursor, cancel.clone())));
     if rate > 0 {
         let mut portion = tokio::time::interval(Duration::from_secs(1) / u32::try_from(PORTIONS)?);
         for seq in 1..=rows {

@@ -58,6 +58,18 @@ pub struct TargetSnapshot {
     pub connect_failures: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
+    /// Bytes of their payloads.
+    pub in_flight_bytes: u64,
+    /// Live rows that have been committed in this connection and are not acknowledged, as far as they have been read.
+    pub live_rows: u64,
+    /// Bytes of live rows sent in the last second, topics and schemas included.
+    pub live_rate: u64,
+    /// Bytes of backlog sent in the last second, likewise.
+    pub backlog_rate: u64,
+    /// Connections that were given up because the oldest message got no acknowledgement.
+    pub watchdog_resets: u64,
+    /// Connections that the other side closed while a message with rows was on its way.
+    pub refused: u64,
     /// Rows that the other side does not take, announced to it as gaps; they are still in the store.
     pub left_out: u64,
 }
@@ -72,6 +84,12 @@ struct Inner {
     acknowledged: AtomicU64,
     bytes: AtomicU64,
     in_flight: AtomicU64,
+    in_flight_bytes: AtomicU64,
+    live_rows: AtomicU64,
+    live_rate: AtomicU64,
+    backlog_rate: AtomicU64,
+    watchdog_resets: AtomicU64,
+    refused: AtomicU64,
     left_out: AtomicU64,
 }
 
@@ -95,6 +113,12 @@ impl TargetStatus {
             acknowledged: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            in_flight_bytes: AtomicU64::new(0),
+            live_rows: AtomicU64::new(0),
+            live_rate: AtomicU64::new(0),
+            backlog_rate: AtomicU64::new(0),
+            watchdog_resets: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
         }))
     }
@@ -119,6 +143,12 @@ impl TargetStatus {
             reconnects: inner.connections.load(Relaxed).saturating_sub(1),
             connect_failures: inner.connect_failures.load(Relaxed),
             in_flight: inner.in_flight.load(Relaxed),
+            in_flight_bytes: inner.in_flight_bytes.load(Relaxed),
+            live_rows: inner.live_rows.load(Relaxed),
+            live_rate: inner.live_rate.load(Relaxed),
+            backlog_rate: inner.backlog_rate.load(Relaxed),
+            watchdog_resets: inner.watchdog_resets.load(Relaxed),
+            refused: inner.refused.load(Relaxed),
             left_out: inner.left_out.load(Relaxed),
         }
     }
@@ -163,21 +193,39 @@ impl TargetStatus {
         news
     }
 
-    pub(crate) fn sent(&self, bytes: u64) {
-        self.0.sent.fetch_add(1, Relaxed);
-        self.0.bytes.fetch_add(bytes, Relaxed);
+    /// A message with so many rows and gap records, and so many bytes of payload, was sent.
+    pub(crate) fn sent(&self, count: u64, bytes: usize) {
+        self.0.sent.fetch_add(count, Relaxed);
+        self.0.bytes.fetch_add(number(bytes), Relaxed);
     }
 
-    pub(crate) fn acknowledged(&self) {
-        self.0.acknowledged.fetch_add(1, Relaxed);
+    pub(crate) fn acknowledged(&self, count: u64) {
+        self.0.acknowledged.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn left_out(&self) {
         self.0.left_out.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn in_flight(&self, messages: u64) {
-        self.0.in_flight.store(messages, Relaxed);
+    pub(crate) fn watchdog_reset(&self) {
+        self.0.watchdog_resets.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.0.refused.fetch_add(1, Relaxed);
+    }
+
+    /// What is on its way, and the live rows that are not acknowledged.
+    pub(crate) fn in_flight(&self, messages: usize, bytes: usize, live_rows: usize) {
+        self.0.in_flight.store(number(messages), Relaxed);
+        self.0.in_flight_bytes.store(number(bytes), Relaxed);
+        self.0.live_rows.store(number(live_rows), Relaxed);
+    }
+
+    /// Bytes a second of both lanes.
+    pub(crate) fn rates(&self, live: u64, backlog: u64) {
+        self.0.live_rate.store(live, Relaxed);
+        self.0.backlog_rate.store(backlog, Relaxed);
     }
 
     fn enter(&self, state: TargetState) {
@@ -191,6 +239,10 @@ impl TargetStatus {
         // Each change of `Now` is complete in itself: a thread that panicked in between left nothing half done.
         self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for TargetStatus {

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use tidegate_config::{MqttTarget as Options, Tls};
-use tidegate_model::Timestamp;
 
 use super::{
     failure::{Failure, FailureKind, Peer},
@@ -26,13 +25,11 @@ const MOST_IN_FLIGHT: u16 = 16_000;
 pub(crate) struct Connection {
     pub(crate) client: AsyncClient,
     pub(crate) event_loop: EventLoop,
-    /// When the login was accepted, in the time of the rows.
-    pub(crate) since: Timestamp,
 }
 
 /// How connections to one broker are made.
 pub(crate) struct Connector {
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) peer: Peer,
     pub(crate) keep_alive: Duration,
     pub(crate) in_flight: u16,
@@ -60,12 +57,17 @@ impl Connector {
         self.options.ack_timeout
     }
 
+    /// How often the age of the oldest message is looked at.
+    pub(crate) fn watch_every(&self) -> Duration {
+        (self.patience() / 8).clamp(Duration::from_millis(50), Duration::from_secs(1))
+    }
+
     /// Connects and logs in.
     ///
     /// # Errors
     ///
     /// Why there is no connection; nothing is left open.
-    pub(crate) async fn connect(&self, time: &(dyn Fn() -> Timestamp + Sync)) -> Result<Connection, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         let transport = match &self.options.tls {
             None => Transport::Tcp,
             Some(tls) => Transport::Tls(TlsConfiguration::Rustls(certificates(tls.clone()).await?)),
@@ -77,7 +79,7 @@ impl Connector {
         event_loop.network_options.set_connection_timeout(self.patience().max(CONNECT_WITHIN).as_secs());
         let fail = |error| Failure::from_rumqttc(&error, &self.peer, false);
         match tokio::time::timeout(CONNECT_WITHIN, event_loop.poll()).await {
-            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => Ok(Connection { client, event_loop, since: time() }),
+            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => Ok(Connection { client, event_loop }),
             Ok(Ok(other)) => {
                 Err(Failure::new(FailureKind::Protocol, format!("{other:?} in place of a login's answer")))
             }

@@ -30,6 +30,8 @@ pub(crate) enum FailureKind {
     Closed,
     /// Nothing came back in time.
     Silent,
+    /// It came back that the other side is there, but not that it has a message.
+    Unacknowledged,
     /// What came back was against the protocol.
     Protocol,
 }

@@ -5,29 +5,52 @@ use std::{collections::VecDeque, time::Duration};
 use tidegate_store::Ticket;
 use tokio::time::Instant;
 
-use super::{message::LeftOut, suspicion::Subject};
+use super::{
+    message::LeftOut,
+    share::LaneKind,
+    suspicion::{Span, Subject},
+};
 
-/// What a message carries.
+/// One thing that a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// What the store wants back when it has arrived.
+    pub(crate) ticket: Ticket,
+    /// The rows it is about.
+    pub(crate) span: Span,
+    /// Rows and gap records that arrive with it, for the counters.
+    pub(crate) count: u64,
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Freight {
     /// The gateway's own state.
     State,
+    /// A schema, which the blocks behind it need.
+    Schema,
     /// Something from the store.
-    Delivery {
-        /// What the store wants back when it has arrived.
-        ticket: Ticket,
-        /// What it is about.
-        subject: Subject,
-        /// Present when a gap record travels in place of the row.
+    Deliveries {
+        /// What it carries; all of it arrives with the acknowledgement of the message.
+        carried: Vec<Carried>,
+        /// The lane it came from.
+        lane: LaneKind,
+        /// Whether it could have been divided into smaller ones.
+        divisible: bool,
+        /// Nothing else may be on its way beside it.
+        alone: bool,
+        /// Present when a gap record travels in place of a row.
         left_out: Option<LeftOut>,
     },
 }
 
 /// What came of an acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrived {
     /// What has arrived.
     pub(crate) freight: Freight,
+    /// Its bytes.
+    pub(crate) bytes: usize,
     /// How long it took.
     pub(crate) after: Duration,
 }
@@ -40,18 +63,32 @@ pub(crate) struct Arrived {
 pub(crate) struct Flight {
     line: VecDeque<Message>,
     bytes: usize,
+    /// Bytes of the backlog's messages that are not acknowledged.
+    backlog_bytes: usize,
+    /// Messages in line beside which nothing may be sent.
+    alone: usize,
     /// When the oldest message became the oldest.
     oldest_since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Message {
-    freight: Freight,
+    /// Taken out by the acknowledgement.
+    freight: Option<Freight>,
     bytes: usize,
     sent: Instant,
     /// Known once rumqttc has written the message.
     packet_id: Option<u16>,
-    acknowledged: bool,
+}
+
+impl Freight {
+    fn is_backlog(&self) -> bool {
+        matches!(self, Freight::Deliveries { lane: LaneKind::Backlog, .. })
+    }
+
+    fn is_alone(&self) -> bool {
+        matches!(self, Freight::Deliveries { alone: true, .. })
+    }
 }
 
 impl Flight {
@@ -59,7 +96,9 @@ impl Flight {
     pub(crate) fn sent(&mut self, freight: Freight, bytes: usize, now: Instant) {
         self.oldest_since.get_or_insert(now);
         self.bytes += bytes;
-        self.line.push_back(Message { freight, bytes, sent: now, packet_id: None, acknowledged: false });
+        self.backlog_bytes += if freight.is_backlog() { bytes } else { 0 };
+        self.alone += usize::from(freight.is_alone());
+        self.line.push_back(Message { freight: Some(freight), bytes, sent: now, packet_id: None });
     }
 
     /// rumqttc gave this packet id to the oldest message that had none. False when every message has one.
@@ -73,15 +112,17 @@ impl Flight {
 
     /// The broker acknowledged this packet id. `None` when no message on its way has it.
     pub(crate) fn acknowledged(&mut self, packet_id: u16, now: Instant) -> Option<Arrived> {
-        let is_meant = |message: &&mut Message| message.packet_id == Some(packet_id) && !message.acknowledged;
+        let is_meant = |message: &&mut Message| message.packet_id == Some(packet_id) && message.freight.is_some();
         let message = self.line.iter_mut().find(is_meant)?;
-        message.acknowledged = true;
-        let arrived = Arrived { freight: message.freight, after: now.saturating_duration_since(message.sent) };
-        while let Some(oldest) = self.line.pop_front_if(|message| message.acknowledged) {
+        let freight = message.freight.take()?;
+        let (bytes, after) = (message.bytes, now.saturating_duration_since(message.sent));
+        self.backlog_bytes = self.backlog_bytes.saturating_sub(if freight.is_backlog() { bytes } else { 0 });
+        self.alone = self.alone.saturating_sub(usize::from(freight.is_alone()));
+        while let Some(oldest) = self.line.pop_front_if(|message| message.freight.is_none()) {
             self.bytes = self.bytes.saturating_sub(oldest.bytes);
             self.oldest_since = self.line.front().map(|_| now);
         }
-        Some(arrived)
+        Some(Arrived { freight, bytes, after })
     }
 
     /// Messages in line.
@@ -94,14 +135,36 @@ impl Flight {
         self.bytes
     }
 
+    /// Bytes of the backlog's messages that are not acknowledged.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
+    }
+
     /// Whether everything has arrived.
     pub(crate) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
 
-    /// What the oldest message carries.
-    pub(crate) fn oldest(&self) -> Option<Freight> {
-        self.line.front().map(|message| message.freight)
+    /// Whether a message is on its way beside which nothing may be sent.
+    pub(crate) fn has_lonely(&self) -> bool {
+        self.alone > 0
+    }
+
+    /// What the oldest message is about; `None` when there is none, or nothing from the store is in it.
+    pub(crate) fn oldest(&self) -> Option<Subject> {
+        let oldest = self.line.front()?;
+        match oldest.freight.as_ref()? {
+            Freight::State | Freight::Schema => None,
+            Freight::Deliveries { carried, divisible, .. } => {
+                let spans = carried.iter().map(|carried| carried.span).collect();
+                Some(Subject { spans, divisible: *divisible, bytes: oldest.bytes })
+            }
+        }
+    }
+
+    /// Whether the oldest message is a schema.
+    pub(crate) fn oldest_is_schema(&self) -> bool {
+        self.line.front().is_some_and(|oldest| oldest.freight == Some(Freight::Schema))
     }
 
     /// How long the oldest message has been the oldest.
@@ -116,6 +179,11 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn backlog(alone: bool) -> Freight {
+        let (carried, lane) = (Vec::new(), LaneKind::Backlog);
+        Freight::Deliveries { carried, lane, divisible: false, alone, left_out: None }
+    }
 
     /// A line of messages with the packet ids 1, 2, 3 …
     fn line(messages: u16, now: Instant) -> Flight {
@@ -169,5 +237,18 @@ mod tests {
         let mut flight = line(1, start);
         let arrived = flight.acknowledged(1, start + Duration::from_millis(30)).unwrap();
         assert_eq!(arrived.after, Duration::from_millis(30));
+    }
+
+    #[test]
+    fn the_backlog_has_room_again_as_soon_as_its_own_messages_arrive() {
+        let now = Instant::now();
+        let mut flight = Flight::default();
+        flight.sent(Freight::State, 10, now);
+        flight.sent(backlog(false), 200, now);
+        flight.sent(backlog(true), 3_000, now);
+        (1..=3).for_each(|id| assert!(flight.numbered(id)));
+        assert_eq!((flight.backlog_bytes(), flight.has_lonely()), (3_200, true));
+        assert!(flight.acknowledged(3, now).is_some());
+        assert_eq!((flight.backlog_bytes(), flight.has_lonely(), flight.len()), (200, false, 3));
     }
 }

@@ -1,29 +1,36 @@
-//! From what the store delivers to what is published.
+//! Messages, ready to be published, and the topics they go to.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_codec::json;
-use tidegate_model::{Name, Row, Stream, Timestamp};
-use tidegate_store::Item;
+use tidegate_config::Format;
+use tidegate_model::{Name, Stream};
+use tidegate_store::{Delivery, Store, WireSchema};
 
-use super::suspicion::{Subject, Suspicion, Treatment};
+use super::{
+    block::BlockMessages,
+    flight::Carried,
+    json::JsonMessages,
+    share::LaneKind,
+    suspicion::{Span, Suspicion},
+};
 
 /// Larger payloads are not sent. The protocol ends at 256 MiB, common brokers take far less; a row of this size is a mistake.
 pub(crate) const LARGEST_PAYLOAD: usize = 16 * 1024 * 1024;
-
-/// Topics and payloads of one gateway.
-#[derive(Debug)]
-pub(crate) struct Messages {
-    prefix: String,
-    /// What the last payload needed, with some room: the first guess for the next.
-    expected: usize,
-}
 
 /// One message, ready to be published.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
-    pub(crate) subject: Subject,
+    /// What it carries from the store.
+    pub(crate) carried: Vec<Carried>,
+    /// By which schemas its blocks are read; they have to be published first.
+    pub(crate) schemas: Vec<Arc<WireSchema>>,
+    /// Whether it could be divided into smaller messages.
+    pub(crate) divisible: bool,
+    /// Nothing else may be on its way beside it.
+    pub(crate) alone: bool,
     /// Present when the message is a gap record in place of a row.
     pub(crate) left_out: Option<LeftOut>,
 }
@@ -45,137 +52,104 @@ impl LeftOut {
             LeftOut::Refused => "refused",
         }
     }
+
+    /// The code used in gap records of blocks. Those of the store are below 128.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            LeftOut::TooLarge => 128,
+            LeftOut::Refused => 129,
+        }
+    }
 }
 
-impl Messages {
+impl Message {
+    /// Bytes that count for rates and shares: topic and payload.
+    pub(crate) fn size(&self) -> usize {
+        self.topic.len() + self.payload.len()
+    }
+}
+
+/// The topics of one gateway on the target's broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    prefix: Arc<str>,
+}
+
+impl Topics {
     /// Topics below `<root>/<gateway>`.
-    pub(crate) fn new(topic_root: &str, gateway: &Name) -> Messages {
-        Messages { prefix: format!("{topic_root}/{gateway}"), expected: 256 }
+    pub(crate) fn new(topic_root: &str, gateway: &Name) -> Topics {
+        Topics { prefix: format!("{topic_root}/{gateway}").into() }
     }
 
-    /// The topic that says whether the gateway is there.
-    pub(crate) fn state_topic(&self) -> String {
+    /// Says whether the gateway is there.
+    pub(crate) fn state(&self) -> String {
         format!("{}/state", self.prefix)
     }
 
-    /// The message for a delivery. Rows from before `connected` are marked as history.
-    pub(crate) fn message(&mut self, item: &Item, connected: Timestamp, suspicion: &Suspicion) -> Message {
-        match item {
-            Item::Row { row, payload } => self.row(row, payload.as_ref(), connected, suspicion),
-            Item::Gap { stream, from, to, reason } => self.gap(stream, *from, *to, reason.as_str(), None),
-        }
+    /// Blocks of all streams.
+    pub(crate) fn block(&self) -> String {
+        format!("{}/block", self.prefix)
     }
 
-    fn row(&mut self, row: &Row, shared: Option<&Bytes>, connected: Timestamp, suspicion: &Suspicion) -> Message {
-        let subject = Subject { stream: row.stream.id(), seq: row.seq };
-        if suspicion.treatment(subject) == Treatment::Replaced {
-            return self.gap(&row.stream, row.seq, row.seq, LeftOut::Refused.as_str(), Some(LeftOut::Refused));
-        }
-        let is_history = row.time < connected;
-        let payload = match shared {
-            // What the local broker got says nothing about history.
-            Some(payload) if !is_history => payload.clone(),
-            _ => self.encoded(row, is_history),
-        };
-        if payload.len() > LARGEST_PAYLOAD {
-            return self.gap(&row.stream, row.seq, row.seq, LeftOut::TooLarge.as_str(), Some(LeftOut::TooLarge));
-        }
-        let topic = self.topic(&row.stream, "data");
-        Message { topic, payload, subject, left_out: None }
+    /// The schema by which blocks are read.
+    pub(crate) fn schema(&self, schema: &WireSchema) -> String {
+        format!("{}/schema/{}", self.prefix, schema.id)
     }
 
-    fn encoded(&mut self, row: &Row, is_history: bool) -> Bytes {
-        let mut payload = Vec::with_capacity(self.expected);
-        json::row(row, is_history, &mut payload);
-        self.expected = payload.len() + payload.len() / 16;
-        payload.into()
-    }
-
-    fn gap(&self, stream: &Stream, from: u64, to: u64, reason: &str, left_out: Option<LeftOut>) -> Message {
-        let mut payload = Vec::new();
-        json::gap(from, to, reason, &mut payload);
-        let subject = Subject { stream: stream.id(), seq: from };
-        Message { topic: self.topic(stream, "gap"), payload: payload.into(), subject, left_out }
-    }
-
-    fn topic(&self, stream: &Stream, level: &str) -> String {
+    /// Rows of a group (`data`) or what is missing of them (`gap`).
+    pub(crate) fn group(&self, stream: &Stream, level: &str) -> String {
         format!("{}/{}/{level}/{}", self.prefix, stream.device(), stream.group())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+/// What makes messages of deliveries.
+pub(crate) enum Composer {
+    Json(JsonMessages),
+    Blocks(Box<BlockMessages>),
+}
 
-    use tidegate_model::{Column, Slot, StreamId, Value, ValueKind, ValueType};
-    use tidegate_store::GapReason;
-
-    use super::*;
-
-    const CONNECTED: Timestamp = Timestamp::from_millis(1_000);
-
-    fn stream() -> Arc<Stream> {
-        let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
-        Arc::new(Stream::new(StreamId(4), "meter".parse().unwrap(), "fast".parse().unwrap(), vec![column]))
-    }
-
-    fn row(time: i64, text: &str) -> Arc<Row> {
-        let slots = [Slot::Good(Value::Text(text.into()))];
-        let time = Timestamp::from_millis(time);
-        Arc::new(Row { stream: stream(), seq: 7, time, device_time: None, slots: slots.into() })
-    }
-
-    fn message(item: &Item, suspicion: &Suspicion) -> (String, String, Option<LeftOut>) {
-        let message = Messages::new("plant", &"line3".parse().unwrap()).message(item, CONNECTED, suspicion);
-        (message.topic, String::from_utf8(message.payload.to_vec()).unwrap(), message.left_out)
-    }
-
-    #[test]
-    fn a_live_row_travels_with_the_payload_of_the_local_broker() {
-        let payload = Bytes::from_static(b"as the local broker got it");
-        let item = Item::Row { row: row(1_000, "a"), payload: Some(payload.clone()) };
-        let mut messages = Messages::new("plant", &"line3".parse().unwrap());
-        let message = messages.message(&item, CONNECTED, &Suspicion::default());
-        assert_eq!(message.topic, "plant/line3/meter/data/fast");
-        assert_eq!(message.payload.as_ptr(), payload.as_ptr(), "shared, not copied");
-    }
-
-    #[test]
-    fn a_row_from_before_the_connection_is_marked_as_history_whether_its_payload_is_in_memory_or_not() {
-        for payload in [None, Some(Bytes::from_static(b"without the mark"))] {
-            let (topic, payload, left_out) = message(&Item::Row { row: row(999, "a"), payload }, &Suspicion::default());
-            assert_eq!(topic, "plant/line3/meter/data/fast");
-            assert_eq!(payload, r#"{"ts":999,"seq":7,"hist":true,"values":{"note":"a"}}"#);
-            assert_eq!(left_out, None);
+impl Composer {
+    /// What makes messages of this format.
+    pub(crate) fn new(format: Format, topics: Topics, store: &Store) -> Composer {
+        match format {
+            Format::Json => Composer::Json(JsonMessages::new(topics)),
+            Format::Block => {
+                let (schemas, boot) = (store.clone(), store.boot());
+                let schema_of = Box::new(move |stream: &Stream| schemas.block_schema(stream));
+                Composer::Blocks(Box::new(BlockMessages::new(topics, schema_of, boot)))
+            }
         }
     }
 
-    #[test]
-    fn a_gap_has_a_topic_of_its_own() {
-        let gap = Item::Gap { stream: stream(), from: 5, to: 9, reason: GapReason::StoreFull };
-        let (topic, payload, left_out) = message(&gap, &Suspicion::default());
-        assert_eq!(topic, "plant/line3/meter/gap/fast");
-        assert_eq!(payload, r#"{"gap":{"from":5,"to":9,"reason":"store_full"}}"#);
-        assert_eq!(left_out, None);
+    /// Makes smaller messages from now on, where they can be smaller. False when there is nothing to be done.
+    pub(crate) fn divide(&mut self) -> bool {
+        match self {
+            Composer::Json(_) => false,
+            Composer::Blocks(blocks) => {
+                blocks.divide();
+                true
+            }
+        }
     }
 
-    #[test]
-    fn a_row_too_large_for_any_broker_is_announced_as_a_gap() {
-        let large = "x".repeat(LARGEST_PAYLOAD);
-        let item = Item::Row { row: row(2_000, &large), payload: None };
-        let (topic, payload, left_out) = message(&item, &Suspicion::default());
-        assert_eq!(topic, "plant/line3/meter/gap/fast");
-        assert_eq!(payload, r#"{"gap":{"from":7,"to":7,"reason":"too_large"}}"#);
-        assert_eq!(left_out, Some(LeftOut::TooLarge));
+    /// The messages for these deliveries, appended to `out` in order. All deliveries are in them.
+    pub(crate) fn compose(
+        &mut self,
+        deliveries: Vec<Delivery>,
+        lane: LaneKind,
+        suspicion: &Suspicion,
+        out: &mut impl Extend<Message>,
+    ) {
+        match self {
+            Composer::Json(json) => {
+                out.extend(deliveries.iter().filter_map(|delivery| json.message(delivery, lane, suspicion)));
+            }
+            Composer::Blocks(blocks) => out.extend(blocks.messages(deliveries, suspicion)),
+        }
     }
+}
 
-    #[test]
-    fn a_row_that_the_broker_closes_the_connection_over_is_announced_as_a_gap() {
-        let mut suspicion = Suspicion::default();
-        (0..8).for_each(|_| suspicion.closed_by_broker(Some(Subject { stream: StreamId(4), seq: 7 })));
-        let item = Item::Row { row: row(2_000, "a"), payload: None };
-        let (_, payload, left_out) = message(&item, &suspicion);
-        assert_eq!(payload, r#"{"gap":{"from":7,"to":7,"reason":"refused"}}"#);
-        assert_eq!(left_out, Some(LeftOut::Refused));
-    }
+/// The row of that number.
+pub(crate) fn one_row(stream: &Stream, seq: u64) -> Span {
+    Span { stream: stream.id(), first: seq, last: seq }
 }

@@ -1,34 +1,42 @@
-//! `kind = "mqtt"`, `format = "json"`: rows as QoS 1 messages to an MQTT 3.1.1 broker.
+//! `kind = "mqtt"`: rows as QoS 1 messages to an MQTT 3.1.1 broker, one by one as JSON or many together as blocks.
 //!
-//! One task per target: connect, send what the cursor gives, move the cursor on each acknowledgement; when anything at all goes wrong,
-//! throw the connection and its client away, rewind the cursor and begin anew after a pause. Nothing waits in rumqttc: it
-//! forgets what it holds when the broker has forgotten the session.
+//! One task per target: connect, send what the two lanes of the cursor give, live rows first, and acknowledge in the store what the broker
+//! acknowledges; when anything at all goes wrong, throw the connection and its client away, rewind the cursor and begin anew
+//! after a pause. Nothing waits in rumqttc: it forgets what it holds when the broker has forgotten the session.
 //!
-//! **Invariant:** a ticket is handed back on the acknowledgement of the very message that carried its row, or the gap record in
-//! its place, and nowhere else (`Session::acknowledged`).
+//! **Invariant:** a ticket is handed back on the acknowledgement of the very message that carried its rows, or the gap record in
+//! their place, and nowhere else (`Session::settle`).
 //! **Invariant:** there is no error after which a target stops trying.
 
+mod block;
 mod connection;
 mod failure;
 mod flight;
+mod json;
 mod message;
+mod pace;
+mod queue;
+mod report;
 mod session;
+mod settling;
+mod share;
 mod suspicion;
 mod tls;
 mod window;
 
 use std::time::Duration;
 
-use tidegate_config::MqttTarget as Options;
+use tidegate_config::{Format, MqttTarget as Options};
 use tidegate_model::{Name, Timestamp};
-use tidegate_store::Cursor;
+use tidegate_store::{Cursor, Shape, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     connection::Connector,
     failure::{Failure, FailureKind},
-    message::Messages,
+    message::{Composer, Topics},
+    pace::Pace,
     session::Surroundings,
     suspicion::Suspicion,
     window::Window,
@@ -38,17 +46,26 @@ use crate::{
     backoff::{Backoff, Ended},
 };
 
+/// A block larger than this is divided when it was not acknowledged in time.
+const LARGE: usize = 96 * 1024;
+/// Connections that are closed over a schema before a person is told.
+const SCHEMA_REFUSED: u8 = 2;
 /// A connection that lasted this long was healthy: it is made again at once.
 const HEALTHY: Duration = Duration::from_secs(10);
 
 /// A target of `kind = "mqtt"`.
 pub struct MqttTarget {
     connector: Connector,
-    messages: Messages,
+    topics: Topics,
     status: TargetStatus,
     suspicion: Suspicion,
     window: Window,
+    pace: Pace,
     backoff: Backoff,
+    /// How blocks are read from the store: row by row once one of them did not get through as it is.
+    shape: Shape,
+    /// Connections in a row that were closed with a schema first in line.
+    schema_refused: u8,
     /// Whether the last failure was worth a line in the log, so that the recovery is too.
     said: bool,
 }
@@ -77,16 +94,23 @@ impl MqttTarget {
         if let Some(tls) = &options.tls {
             tls::client_config(tls)?;
         }
-        let messages = Messages::new(topic_root, gateway);
+        let topics = Topics::new(topic_root, gateway);
         let client_id = options.client_id.clone().unwrap_or_else(|| format!("{gateway}-{name}"));
-        let connector = Connector::new(options, client_id, messages.state_topic());
+        let connector = Connector::new(options, client_id, topics.state());
+        let shape = match options.format {
+            Format::Json => Shape::Rows,
+            Format::Block => Shape::Blocks,
+        };
         Ok(MqttTarget {
             window: Window::new(connector.in_flight, connector.keep_alive),
             connector,
-            messages,
+            topics,
             status: TargetStatus::new(name, clock),
             suspicion: Suspicion::default(),
+            pace: Pace::new(),
             backoff: Backoff::new(options.retry_longest),
+            shape,
+            schema_refused: 0,
             said: true,
         })
     }
@@ -97,11 +121,13 @@ impl MqttTarget {
     }
 
     /// Sends what the cursor gives, for ever. Returns once `cancel` is called (or the store has been closed): what is on its
-    /// way is waited for up to two seconds, `offline` is published, and the connection is closed.
-    pub async fn run(mut self, mut cursor: Cursor, cancel: CancellationToken) {
+    /// way is waited for up to two seconds, `offline` is published, and the connection is closed. `store` is the one that the
+    /// cursor is of.
+    pub async fn run(mut self, store: Store, mut cursor: Cursor, cancel: CancellationToken) {
+        let mut composer = Composer::new(self.connector.options.format, self.topics.clone(), &store);
         while !cancel.is_cancelled() {
             self.status.connecting();
-            let Some(Try { failure, ended }) = self.attempt(&mut cursor, &cancel).await else { break };
+            let Some(Try { failure, ended }) = self.attempt(&mut cursor, &mut composer, &cancel).await else { break };
             self.report(&failure, ended);
             let pause = self.backoff.pause(ended, rand::random());
             let millis = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
@@ -116,12 +142,15 @@ impl MqttTarget {
     }
 
     /// One connection, from the first packet to the last. `None` when the gateway is stopping.
-    async fn attempt(&mut self, cursor: &mut Cursor, cancel: &CancellationToken) -> Option<Try> {
-        let status = self.status.clone();
-        let time = || status.time();
+    async fn attempt(
+        &mut self,
+        cursor: &mut Cursor,
+        composer: &mut Composer,
+        cancel: &CancellationToken,
+    ) -> Option<Try> {
         let connected = tokio::select! {
             () = cancel.cancelled() => return None,
-            connected = self.connector.connect(&time) => connected,
+            connected = self.connector.connect() => connected,
         };
         let connection = match connected {
             Ok(connection) => connection,
@@ -136,17 +165,17 @@ impl MqttTarget {
         let start = Instant::now();
         let around = Surroundings {
             connector: &self.connector,
-            messages: &mut self.messages,
+            topics: &self.topics,
+            composer,
             suspicion: &self.suspicion,
             window: &mut self.window,
+            pace: &mut self.pace,
             status: &self.status,
         };
-        let session = session::run(connection, cursor, around, cancel).await;
+        let session = session::run(connection, (cursor, self.shape), around, cancel).await;
         cursor.rewind();
-        let failure = session.failure?;
-        if failure.kind == FailureKind::Closed {
-            self.suspicion.closed_by_broker(session.first);
-        }
+        let failure = session.failure.clone()?;
+        self.learn(&failure, &session, composer);
         let ended = match (session.progress, start.elapsed() >= HEALTHY) {
             (true, true) => Ended::Healthy,
             // Nothing was waiting for an acknowledgement: a quiet plant, not a broker that takes nothing.
@@ -155,6 +184,31 @@ impl MqttTarget {
             (false, _) => Ended::Useless,
         };
         Some(Try { failure, ended })
+    }
+
+    /// What the end of a connection says about the message that was first in line.
+    fn learn(&mut self, failure: &Failure, session: &session::Ended, composer: &mut Composer) {
+        let first = session.first.as_ref();
+        let mut divide = false;
+        match failure.kind {
+            FailureKind::Closed => {
+                if first.is_some() {
+                    self.status.refused();
+                }
+                self.suspicion.closed_by_broker(first);
+                self.schema_refused = if session.schema_first { self.schema_refused.saturating_add(1) } else { 0 };
+                divide = self.suspicion.divides();
+            }
+            FailureKind::Unacknowledged => {
+                self.status.watchdog_reset();
+                // A block that a thin link does not get across in time gets across in parts.
+                divide = first.is_some_and(|first| first.divisible && first.bytes > LARGE);
+            }
+            _ => {}
+        }
+        if divide && composer.divide() {
+            self.shape = Shape::Rows;
+        }
     }
 
     /// One line per kind of trouble, not one per try: the counters and the status tell the rest.
@@ -167,6 +221,12 @@ impl MqttTarget {
                 %target_name, %failure,
                 "the broker closes the connection over a row and over its gap record too; nothing is dropped, everything \
                  waits; check the right to publish below the topic root"
+            );
+        } else if self.schema_refused >= SCHEMA_REFUSED {
+            tracing::error!(
+                %target_name, %failure,
+                "the broker closes the connection over a schema; nothing is dropped, everything waits; check the right to \
+                 publish retained messages below the topic root and the broker's largest message"
             );
         } else if !self.said {
             tracing::debug!(%target_name, %failure, "no connection; trying again");

@@ -1,33 +1,37 @@
 //! One connection from its login to its end: rows out, acknowledgements in.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet, QoS};
-use tidegate_model::Timestamp;
-use tidegate_store::{Acknowledger, Cursor, Delivery, StoreError};
-use tokio::time::Instant;
+use tidegate_codec::block::SchemaId;
+use tidegate_store::{Acknowledger, Cursor, Delivery, Lane, Shape, StoreError};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Connection, Connector},
     failure::{Failure, FailureKind},
-    flight::{Flight, Freight},
-    message::{LeftOut, Message, Messages},
+    flight::{Arrived, Carried, Flight, Freight},
+    message::{Composer, LeftOut, Message, Topics},
+    pace::Pace,
+    queue::{Queue, Reads},
+    report,
+    settling::Settling,
+    share::{LaneKind, Share},
     suspicion::{Subject, Suspicion},
     window::Window,
 };
 use crate::TargetStatus;
 
-/// Read from the store at once, at most; the next read begins when the last of these has been sent.
-const READ_ROWS: usize = 256;
-const READ_BYTES: usize = 2 * 1024 * 1024;
 /// Before a store that could not be read is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stopping gateway waits for what is on its way, and then for its farewell.
 const LAST_ACKNOWLEDGEMENTS: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Schemas that are remembered as published, at most; beyond, they are published again.
+const MOST_SCHEMAS: usize = 65_536;
 
 type Polled = Result<Event, rumqttc::ConnectionError>;
 type Read = Result<Vec<Delivery>, StoreError>;
@@ -39,6 +43,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<Failure>,
     /// The delivery that was first in line when it ended.
     pub(crate) first: Option<Subject>,
+    /// Whether a schema was first in line.
+    pub(crate) schema_first: bool,
     /// Whether any delivery was acknowledged.
     pub(crate) progress: bool,
 }
@@ -46,80 +52,126 @@ pub(crate) struct Ended {
 /// What a session uses and does not own.
 pub(crate) struct Surroundings<'a> {
     pub(crate) connector: &'a Connector,
-    pub(crate) messages: &'a mut Messages,
+    pub(crate) topics: &'a Topics,
+    pub(crate) composer: &'a mut Composer,
     pub(crate) suspicion: &'a Suspicion,
     pub(crate) window: &'a mut Window,
+    pub(crate) pace: &'a mut Pace,
     pub(crate) status: &'a TargetStatus,
 }
 
-/// Runs a connection until it breaks or `cancel` is called. The cursor has to be rewound afterwards.
+/// Runs a connection until it breaks or `cancel` is called. Begins with a rewind of the cursor.
 pub(crate) async fn run(
     connection: Connection,
-    cursor: &mut Cursor,
+    (cursor, shape): (&mut Cursor, Shape),
     around: Surroundings<'_>,
     cancel: &CancellationToken,
 ) -> Ended {
-    let Connection { client, mut event_loop, since } = connection;
-    let mut session = Session::new(client, since, cursor.acknowledger(), around);
-    let result = session.serve(&mut event_loop, cursor, cancel).await;
+    let Connection { client, mut event_loop } = connection;
+    let mut session = Session::new(client, cursor.acknowledger(), around);
+    let result = session.serve(&mut event_loop, cursor.lanes(shape), cancel).await;
     // rumqttc reads several packets at a time and reports an error before the acknowledgements that came ahead of it.
     for event in event_loop.state.events.drain(..) {
         if let Event::Incoming(Packet::PubAck(ack)) = event {
             session.acknowledged(ack.pkid);
+            session.settle();
         }
     }
-    session.around.status.in_flight(0);
-    let first = match session.flight.oldest() {
-        Some(Freight::Delivery { subject, .. }) => Some(subject),
-        Some(Freight::State) | None => None,
-    };
-    Ended { failure: result.err(), first, progress: session.progress }
+    session.around.status.in_flight(0, 0, 0);
+    session.around.status.rates(0, 0);
+    Ended {
+        failure: result.err(),
+        first: session.flight.oldest(),
+        schema_first: session.flight.oldest_is_schema(),
+        progress: session.progress,
+    }
+}
+
+/// What a message carried that was acknowledged.
+#[derive(Debug)]
+struct Settled {
+    carried: Vec<Carried>,
+    lane: LaneKind,
+    left_out: Option<LeftOut>,
 }
 
 struct Session<'a> {
     client: AsyncClient,
-    since: Timestamp,
     acknowledger: Acknowledger,
     around: Surroundings<'a>,
     flight: Flight,
-    /// Read from the store and not yet sent.
-    waiting: VecDeque<Delivery>,
+    /// What has been acknowledged and does not count yet.
+    settling: Settling<Settled>,
+    share: Share,
+    live: Queue,
+    backlog: Queue,
+    /// Schemas that this connection has published.
+    published: HashSet<SchemaId>,
+    /// Bytes sent since the last look, live and backlog.
+    sent: (usize, usize),
     progress: bool,
 }
 
 impl<'a> Session<'a> {
-    fn new(client: AsyncClient, since: Timestamp, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
+    fn new(client: AsyncClient, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
         around.window.begin(around.suspicion.one_at_a_time());
-        let (flight, waiting) = (Flight::default(), VecDeque::new());
-        Session { client, since, acknowledger, around, flight, waiting, progress: false }
+        around.pace.begin();
+        let options = &around.connector.options;
+        let share = Share::new(options.backfill, Instant::now());
+        let reads = Reads::of(options.format);
+        let (live, backlog) =
+            (Queue::new(LaneKind::Live, reads, options.batch), Queue::new(LaneKind::Backlog, reads, Duration::ZERO));
+        let (flight, published) = (Flight::default(), HashSet::new());
+        let settling = Settling::new(options.settle);
+        Session {
+            client,
+            acknowledger,
+            around,
+            flight,
+            settling,
+            share,
+            live,
+            backlog,
+            published,
+            sent: (0, 0),
+            progress: false,
+        }
     }
 
     async fn serve(
         &mut self,
         event_loop: &mut EventLoop,
-        cursor: &mut Cursor,
+        (live, backlog): (Lane<'_>, Lane<'_>),
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
-        // A poll or a read that were dropped half-way would lose what they had begun, or never get done: both go on
+        // A poll or a read that were dropped half-way would lose what they had begun, or never get done: all go on
         // from one turn of the loop to the next.
         let mut events =
             pin!(stream::unfold(event_loop, |event_loop| async { Some((event_loop.poll().await, event_loop)) }));
-        let mut reads = pin!(stream::unfold(cursor, |cursor| async { Some((read(cursor).await, cursor)) }));
+        let reads = self.live.reads;
+        let mut live = pin!(stream::unfold(live, |lane| read(lane, reads)));
+        let mut backlog = pin!(stream::unfold(backlog, |lane| read(lane, reads)));
         let mut cancelled = pin!(cancel.cancelled());
-        let mut watch = tokio::time::interval(self.around.connector.patience() / 8);
+        let mut watch = tokio::time::interval(self.around.connector.watch_every());
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.publish_state("online")?;
         loop {
-            self.send_waiting()?;
+            self.compose();
+            self.send_ready()?;
+            let wake = self.wake_at();
             tokio::select! {
                 () = &mut cancelled => break,
                 Some(polled) = events.next() => self.polled(polled)?,
-                Some(read) = reads.next(), if self.waiting.is_empty() => {
-                    if !self.take(read) { break }
+                Some(read) = live.next(), if self.live.wants_more() => {
+                    if !self.take(LaneKind::Live, read) { break }
                 }
-                _ = watch.tick() => self.check_patience()?,
+                Some(read) = backlog.next(), if self.backlog.wants_more() => {
+                    if !self.take(LaneKind::Backlog, read) { break }
+                }
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+                _ = watch.tick() => self.look_at_the_clock()?,
             }
         }
-        self.waiting.clear();
         self.say_goodbye(&mut events).await
     }
 
@@ -159,21 +211,80 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends what waits, as far as the window allows.
-    fn send_waiting(&mut self) -> Result<(), Failure> {
-        while self.around.window.has_room(self.flight.len(), self.flight.bytes()) {
-            let Some(delivery) = self.waiting.pop_front() else { break };
-            let Surroundings { messages, suspicion, status, .. } = &mut self.around;
-            let Message { topic, payload, subject, left_out } = messages.message(&delivery.item, self.since, suspicion);
-            status.sent(u64::try_from(payload.len()).unwrap_or(u64::MAX));
-            self.publish(topic, payload, false, Freight::Delivery { ticket: delivery.ticket, subject, left_out })?;
+    /// Makes messages of what has waited long enough for others to share them.
+    fn compose(&mut self) {
+        let now = Instant::now();
+        for queue in [&mut self.live, &mut self.backlog] {
+            queue.compose(self.around.composer, self.around.suspicion, now);
         }
-        self.around.status.in_flight(u64::try_from(self.flight.len()).unwrap_or(u64::MAX));
+    }
+
+    /// Sends what is ready, as far as window, pace and share allow.
+    fn send_ready(&mut self) -> Result<(), Failure> {
+        loop {
+            let now = Instant::now();
+            let Some((lane, contested)) = self.choose(now) else { break };
+            let queue = match lane {
+                LaneKind::Live => &mut self.live,
+                LaneKind::Backlog => &mut self.backlog,
+            };
+            let Some(message) = queue.front() else { break };
+            if let Some(schema) = message.schemas.iter().find(|schema| !self.published.contains(&schema.id)) {
+                // Ahead of the first block that needs it: a broker hands messages of one connection on in their order.
+                let (topic, payload, id) = (self.around.topics.schema(schema), schema.bytes.clone(), schema.id);
+                if self.published.len() >= MOST_SCHEMAS {
+                    self.published.clear();
+                }
+                self.published.insert(id);
+                self.count(lane, topic.len() + payload.len(), contested, now);
+                self.publish(topic, payload, true, Freight::Schema)?;
+                continue;
+            }
+            if message.alone && !self.flight.is_empty() {
+                break;
+            }
+            let Some(message) = queue.pop() else { break };
+            self.count(lane, message.size(), contested, now);
+            let Message { topic, payload, carried, divisible, alone, left_out, .. } = message;
+            self.around.status.sent(carried.iter().map(|carried| carried.count).sum(), payload.len());
+            self.publish(topic, payload, false, Freight::Deliveries { carried, lane, divisible, alone, left_out })?;
+        }
+        self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
         Ok(())
     }
 
+    /// The lane whose turn it is, and whether the other one has a message too.
+    fn choose(&self, now: Instant) -> Option<(LaneKind, bool)> {
+        let (messages, bytes) = (self.flight.len(), self.flight.bytes());
+        if self.flight.has_lonely() || !self.around.window.has_room(messages, bytes) {
+            return None;
+        }
+        let room = self.around.window.has_room_for_backlog(messages, bytes)
+            && self.around.pace.has_room(self.flight.backlog_bytes());
+        let live = self.live.front().map(Message::size);
+        let backlog = self.backlog.front().map(Message::size).filter(|_| room);
+        let lane = self.share.choose(live, backlog, now)?;
+        Some((lane, live.is_some() && backlog.is_some()))
+    }
+
+    fn count(&mut self, lane: LaneKind, bytes: usize, contested: bool, now: Instant) {
+        self.share.sent(lane, bytes, contested, now);
+        let sent = match lane {
+            LaneKind::Live => &mut self.sent.0,
+            LaneKind::Backlog => &mut self.sent.1,
+        };
+        *sent = sent.saturating_add(bytes);
+    }
+
+    /// When something is to be done without anything happening.
+    fn wake_at(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let rate = self.share.opens_at(now).filter(|_| self.backlog.front().is_some());
+        [self.live.due(), rate].into_iter().flatten().min()
+    }
+
     fn publish_state(&mut self, state: &'static str) -> Result<(), Failure> {
-        let topic = self.around.messages.state_topic();
+        let topic = self.around.topics.state();
         self.publish(topic, Bytes::from_static(state.as_bytes()), true, Freight::State)
     }
 
@@ -188,11 +299,12 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what the store gave. False when the store has been closed.
-    fn take(&mut self, read: Read) -> bool {
-        match read {
-            Ok(deliveries) => self.waiting.extend(deliveries),
-            Err(StoreError::Closed) => return false,
-            Err(error) => {
+    fn take(&mut self, lane: LaneKind, read: Read) -> bool {
+        match (read, lane) {
+            (Ok(deliveries), LaneKind::Live) => self.live.take(deliveries, Instant::now()),
+            (Ok(deliveries), LaneKind::Backlog) => self.backlog.take(deliveries, Instant::now()),
+            (Err(StoreError::Closed), _) => return false,
+            (Err(error), _) => {
                 if self.around.status.failed(&error.to_string()) {
                     tracing::error!(target_name = %self.around.status.name(), %error, "rows cannot be read; trying again");
                 }
@@ -210,52 +322,61 @@ impl<'a> Session<'a> {
             Event::Outgoing(Outgoing::AwaitAck(id)) => {
                 Err(self.against_the_rules(&format!("message {id} is on its way and was to be sent again")))
             }
-            Event::Incoming(Packet::PubAck(ack)) => {
-                self.acknowledged(ack.pkid);
+            Event::Incoming(packet) => {
+                if let Packet::PubAck(ack) = packet {
+                    self.acknowledged(ack.pkid);
+                }
+                self.settle();
                 Ok(())
             }
-            _ => Ok(()),
+            Event::Outgoing(_) => Ok(()),
         }
     }
 
-    /// The only place where the cursor is moved: on the acknowledgement of exactly this message.
+    /// The broker has exactly this message.
     fn acknowledged(&mut self, packet_id: u16) {
-        let Some(arrived) = self.flight.acknowledged(packet_id, Instant::now()) else { return };
-        self.around.window.acknowledged(arrived.after);
-        let Freight::Delivery { ticket, subject, left_out } = arrived.freight else { return };
-        self.acknowledger.acknowledge(ticket);
+        let full = !self.around.pace.has_room(self.flight.backlog_bytes());
+        let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(packet_id, Instant::now()) else {
+            return;
+        };
+        self.around.window.acknowledged(after);
+        let Freight::Deliveries { carried, lane, left_out, .. } = freight else { return };
+        self.around.pace.acknowledged(bytes, after, full && lane == LaneKind::Backlog);
         self.progress = true;
-        self.around.status.acknowledged();
-        if let Some(why) = left_out {
-            self.report_left_out(subject, why);
+        self.settling.acknowledged(Settled { carried, lane, left_out }, Instant::now());
+    }
+
+    /// The only place where the cursor is moved: something has come from the broker, so that acknowledgements from before count.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        while let Some(Settled { carried, lane, left_out }) = self.settling.settled(now) {
+            for carried in &carried {
+                self.acknowledger.acknowledge(carried.ticket);
+            }
+            match lane {
+                LaneKind::Live => self.live.arrived(carried.len()),
+                LaneKind::Backlog => self.backlog.arrived(carried.len()),
+            }
+            self.around.status.acknowledged(carried.iter().map(|carried| carried.count).sum());
+            if let (Some(why), Some(row)) = (left_out, carried.first()) {
+                report::left_out(self.around.status, row.span, why);
+            }
         }
     }
 
-    fn report_left_out(&self, subject: Subject, why: LeftOut) {
-        let status = self.around.status;
-        status.left_out();
-        let seq = subject.seq;
-        match why {
-            LeftOut::TooLarge => tracing::error!(
-                target_name = %status.name(), stream = subject.stream.0, seq,
-                "a row is too large to be sent; it stays in the store and was announced as a gap; split its group"
-            ),
-            LeftOut::Refused => tracing::error!(
-                target_name = %status.name(), stream = subject.stream.0, seq,
-                "the broker closes the connection over a row; it stays in the store and was announced as a gap; \
-                 check the broker's largest message and the right to publish on its topic"
-            ),
-        }
-    }
-
-    fn check_patience(&self) -> Result<(), Failure> {
+    /// Looks at how old the oldest message is, and tells the rates.
+    fn look_at_the_clock(&mut self) -> Result<(), Failure> {
+        let (live, backlog) = std::mem::take(&mut self.sent);
+        let every = self.around.connector.watch_every();
+        self.around.status.rates(a_second(live, every), a_second(backlog, every));
         let patience = self.around.connector.patience();
         if self.flight.standing_still(Instant::now()) <= patience {
             return Ok(());
         }
         let address = &self.around.connector.peer.address;
         let seconds = patience.as_secs();
-        Err(Failure::new(FailureKind::Silent, format!("{address} has not acknowledged a message for {seconds} s")))
+        let text = format!("{address} has not acknowledged a message for {seconds} s");
+        Err(Failure::new(FailureKind::Unacknowledged, text))
     }
 
     fn against_the_rules(&self, what: &str) -> Failure {
@@ -263,11 +384,18 @@ impl<'a> Session<'a> {
     }
 }
 
-async fn read(cursor: &mut Cursor) -> Read {
-    let read = cursor.next(READ_ROWS, READ_BYTES).await;
+/// The next deliveries of a lane, and the lane for the ones after them.
+async fn read(mut lane: Lane<'_>, reads: Reads) -> Option<(Read, Lane<'_>)> {
+    let read = lane.next(reads.rows, reads.bytes).await;
     if matches!(&read, Err(error) if !matches!(error, StoreError::Closed)) {
         // The error is handed on after the pause, so that the next read does not follow on its heels.
         tokio::time::sleep(STORE_PAUSE).await;
     }
-    read
+    Some((read, lane))
+}
+
+/// Bytes a second of so many in this time.
+fn a_second(bytes: usize, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1000) / millis
 }

@@ -43,6 +43,12 @@ impl Window {
         messages < usize::from(self.messages) && (messages == 0 || bytes < MOST_BYTES)
     }
 
+    /// Whether one more message of backlog may be sent: a quarter of the window is kept for live rows.
+    pub(crate) fn has_room_for_backlog(&self, messages: usize, bytes: usize) -> bool {
+        let kept = if self.messages > 1 { (self.messages / 4).max(1) } else { 0 };
+        messages < usize::from(self.messages - kept) && self.has_room(messages, bytes)
+    }
+
     /// A message was acknowledged this long after it was sent.
     pub(crate) fn acknowledged(&mut self, after: Duration) {
         self.settle = self.settle.saturating_sub(1);
@@ -90,6 +96,17 @@ mod tests {
         assert!(window.has_room(1, MOST_BYTES - 1));
         assert!(!window.has_room(1, MOST_BYTES));
         assert!(window.has_room(0, MOST_BYTES));
+    }
+
+    #[test]
+    fn the_backlog_leaves_room_for_live_rows() {
+        let room = |window: &Window| (0..1000).take_while(|count| window.has_room_for_backlog(*count, 0)).count();
+        let mut window = Window::new(100, KEEP_ALIVE);
+        assert_eq!((size(&window), room(&window)), (16, 12));
+        window.begin(true);
+        assert_eq!((size(&window), room(&window)), (1, 1), "and is not kept from sending at all");
+        window.acknowledged(QUICK);
+        assert_eq!((size(&window), room(&window)), (2, 1));
     }
 
     #[test]
