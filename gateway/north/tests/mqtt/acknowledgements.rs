@@ -135,11 +135,11 @@ async fn a_second_acknowledgement_of_the_same_message_moves_nothing_else() {
 #[tokio::test]
 async fn no_more_messages_are_on_their_way_than_configured() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
-    plant.live_rows(50);
     let mut options = options(broker.port());
     options.in_flight = 7;
     let target = start(&options, plant.cursor().await);
     let mut client = broker.client().await;
+    plant.live_rows(50);
     let mut ids = Vec::new();
     for _ in 0..7 {
         ids.push(client.row().await.1);
@@ -174,6 +174,7 @@ async fn a_broker_that_stops_acknowledging_is_left_and_tried_anew() {
     assert_eq!(client.take_rows(1).await, [1]);
     let snapshot = target.until("the row acknowledged", |status| status.acknowledged == 1).await;
     assert!(snapshot.last_error.unwrap().ends_with("has not acknowledged a message for 2 s"));
+    assert_eq!((snapshot.watchdog_resets, snapshot.refused), (1, 0));
     target.stop();
     client.until_disconnect().await;
     target.stopped().await;

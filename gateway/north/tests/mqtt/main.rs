@@ -9,7 +9,9 @@
 )]
 
 mod acknowledgements;
+mod blocks;
 mod certificates;
+mod lanes;
 mod outages;
 mod refusals;
 mod scene;

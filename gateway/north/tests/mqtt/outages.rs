@@ -51,20 +51,23 @@ async fn the_next_try_is_shown_and_never_later_than_the_longest_pause() {
 }
 
 #[tokio::test]
-async fn only_what_is_older_than_the_connection_is_marked_as_history() {
+async fn only_what_was_committed_before_the_connection_is_marked_as_history() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
-    plant.row(NOW - 1, "before");
-    plant.row(NOW, "at the same moment");
-    plant.row(NOW + 1, "after");
+    plant.row(NOW + 1, "before, by a clock that is ahead");
     let target = start(&options(broker.port()), plant.cursor().await);
     let mut client = broker.client().await;
     let mut marks = Vec::new();
-    for _ in 0..3 {
+    for text in ["during", "during, by a clock that is behind"] {
         let publish = client.publish().await;
         let payload: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
         marks.push((seq(&publish), payload.get("hist").cloned()));
         client.acknowledge(publish.pkid).await;
+        plant.row(NOW - 1, text);
     }
+    let publish = client.publish().await;
+    let payload: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
+    marks.push((seq(&publish), payload.get("hist").cloned()));
+    client.acknowledge(publish.pkid).await;
     assert_eq!(marks, [(1, Some(true.into())), (2, None), (3, None)]);
     target.stop();
     client.until_disconnect().await;

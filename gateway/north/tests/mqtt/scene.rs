@@ -2,6 +2,7 @@
 
 mod broker;
 mod plant;
+mod receiver;
 
 use std::{
     sync::Arc,
@@ -11,12 +12,13 @@ use std::{
 use tidegate_config::MqttTarget as Options;
 use tidegate_model::Timestamp;
 use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
-use tidegate_store::Cursor;
+use tidegate_store::{Cursor, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use broker::{Broker, Client, seq};
 pub(crate) use plant::Plant;
+pub(crate) use receiver::Receiver;
 
 /// What the target's clock shows, always. Rows with a later time are live.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
@@ -41,12 +43,17 @@ pub(crate) fn options(port: u16) -> Options {
     }
 }
 
-pub(crate) fn start(options: &Options, cursor: Cursor) -> Running {
+pub(crate) fn start(options: &Options, queue: (Store, Cursor)) -> Running {
+    start_as("cloud", options, queue)
+}
+
+/// A target of another name than usual.
+pub(crate) fn start_as(name: &str, options: &Options, (store, cursor): (Store, Cursor)) -> Running {
     let clock = Arc::new(|| Timestamp::from_millis(NOW));
     let gateway = "line3".parse().unwrap();
-    let target = MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", clock).unwrap();
+    let target = MqttTarget::new(name.parse().unwrap(), options, &gateway, "plant", clock).unwrap();
     let (status, cancel) = (target.status(), CancellationToken::new());
-    let task = tokio::spawn(target.run(cursor, cancel.clone()));
+    let task = tokio::spawn(target.run(store, cursor, cancel.clone()));
     Running { status, cancel, task }
 }
 

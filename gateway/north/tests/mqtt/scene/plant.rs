@@ -4,15 +4,39 @@ use std::{sync::Arc, time::Duration};
 
 use tidegate_codec::json;
 use tidegate_config::{ByteSize, StartAt, WhenFull};
-use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
+use tidegate_model::{Column, Reason, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
 use tidegate_store::{Cursor, Item, Store, StoreError};
 
 use super::{LONG, NOW, within};
+
+/// A stream whose rows are remembered, to be compared with what arrives.
+pub(crate) struct Numbers {
+    stream: Arc<Stream>,
+    last: u64,
+    pub(crate) rows: Vec<Arc<Row>>,
+}
+
+impl Numbers {
+    fn next(&mut self) -> Row {
+        self.last += 1;
+        let number = u32::try_from(self.last).unwrap();
+        let slots = [
+            Slot::Good(Value::F64(f64::from(number) * 0.1)),
+            Slot::Uncertain(Value::F32(f32::NAN), Reason::OutOfRange),
+            if number % 3 == 0 { Slot::Bad(Reason::Timeout) } else { Slot::Good(Value::Uint(u64::MAX - self.last)) },
+            if number % 5 == 0 { Slot::Good(Value::Text("auto".into())) } else { Slot::Unchanged },
+        ];
+        let time = Timestamp::from_millis(NOW + i64::from(number));
+        let stream = Arc::clone(&self.stream);
+        Row { stream, seq: self.last, time, device_time: None, slots: slots.into() }
+    }
+}
 
 pub(crate) struct Plant {
     store: Store,
     stream: Arc<Stream>,
     last: u64,
+    appended: u64,
     _dir: tempfile::TempDir,
 }
 
@@ -29,16 +53,57 @@ impl Plant {
         let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
         let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());
         let (stream, last) = store.stream(&device, &group, vec![column]).await.unwrap();
-        Plant { store, stream, last, _dir: dir }
+        Plant { store, stream, last, appended: 0, _dir: dir }
     }
 
-    /// The target's cursor, from the first row on. Waits until the one before has been given back.
-    pub(crate) async fn cursor(&self) -> Cursor {
+    /// Another stream, with numbers, a text and what is not good in its columns.
+    pub(crate) async fn numbers(&self, group: &str) -> Numbers {
+        let column = |name: &str, kind| Column::new(name.parse().unwrap(), ValueType::single(kind));
+        let columns = vec![
+            column("voltage", ValueKind::F64),
+            column("current", ValueKind::F32),
+            column("count", ValueKind::Uint),
+            column("mode", ValueKind::Text),
+        ];
+        let (device, group) = ("press".parse().unwrap(), group.parse().unwrap());
+        let (stream, last) = self.store.stream(&device, &group, columns).await.unwrap();
+        Numbers { stream, last, rows: Vec::new() }
+    }
+
+    /// So many rows of another stream.
+    pub(crate) fn append(&mut self, numbers: &mut Numbers, count: u64) {
+        for _ in 0..count {
+            let row = Arc::new(numbers.next());
+            let mut payload = Vec::new();
+            json::row(&row, false, &mut payload);
+            numbers.rows.push(Arc::clone(&row));
+            self.store.append(row, payload.into());
+            self.appended += 1;
+        }
+    }
+
+    /// Gives what waits for the target to another name.
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> bool {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        self.store.move_cursor(&from, &to).await.unwrap()
+    }
+
+    /// The store and the target's cursor, from the first row on. Waits until all rows are committed and until the cursor before
+    /// has been given back.
+    pub(crate) async fn cursor(&self) -> (Store, Cursor) {
+        self.cursor_of("cloud").await
+    }
+
+    /// The same for a target of another name.
+    pub(crate) async fn cursor_of(&self, target: &str) -> (Store, Cursor) {
         let open = async {
+            while self.store.status().rows_committed < self.appended {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             loop {
-                match self.store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest).await {
+                match self.store.cursor(&target.parse().unwrap(), StartAt::Oldest).await {
                     Err(StoreError::CursorTaken { .. }) => tokio::task::yield_now().await,
-                    cursor => return cursor.unwrap(),
+                    cursor => return (self.store.clone(), cursor.unwrap()),
                 }
             }
         };
@@ -53,6 +118,7 @@ impl Plant {
     /// One row; its text is as large as wanted.
     pub(crate) fn row(&mut self, time: i64, text: &str) {
         self.last += 1;
+        self.appended += 1;
         let row = Row {
             stream: Arc::clone(&self.stream),
             seq: self.last,
@@ -67,13 +133,13 @@ impl Plant {
 
     /// The rows that a target which begins now would be given: what has not been acknowledged. `last` has to be among them.
     pub(crate) async fn unacknowledged(&self, last: u64) -> Vec<u64> {
-        let mut cursor = self.cursor().await;
+        let (_, mut cursor) = self.cursor().await;
         let mut found = Vec::new();
         while found.last() != Some(&last) {
             for delivery in within(LONG, cursor.next(1000, 1 << 24)).await.unwrap() {
                 match delivery.item {
                     Item::Row { row, .. } => found.push(row.seq),
-                    Item::Gap { from, to, .. } => panic!("a gap from {from} to {to}"),
+                    other => panic!("{other:?} in place of a row"),
                 }
             }
         }
