@@ -78,11 +78,9 @@ enum Command {
         values: Vec<String>,
     },
     /// Write the history of a device to a file that other programs read, out of the store, also while the gateway runs.
-    #[command(
-        after_help = "Examples:\n  tidegate export --device meter-1 --group fast --format csv > meter-1.csv\n  \
+    #[command(after_help = "Examples:\n  tidegate export --device meter-1 --group fast --format csv > meter-1.csv\n  \
                       tidegate export --device meter-1 --tag voltage_l1 current_l1 --from -2h --format jsonl\n  \
-                      tidegate export --device meter-1 --from 2026-11-22 --to 2026-11-23 --format parquet -o export/"
-    )]
+                      tidegate export --device meter-1 --from 2026-11-22 --to 2026-11-23 --format parquet -o export/")]
     Export {
         #[command(flatten)]
         options: commands::export::Options,
@@ -97,6 +95,16 @@ enum Command {
     Queue {
         #[command(flatten)]
         site: SiteFile,
+    },
+    /// The cloud side: take blocks from a broker, prove that none is missing, write their rows to a database or files.
+    #[command(
+        after_help = "Examples:\n  tidegate ingest --from mqtt://broker --to postgres://tide@db/plant --share writers\n  \
+                      tidegate ingest --from mqtts://tide@broker --password env:PASSWORD --to parquet:lake\n  \
+                      tidegate ingest --to postgres://tide@db/plant --verify"
+    )]
+    Ingest {
+        #[command(flatten)]
+        arguments: Box<commands::ingest::Arguments>,
     },
     /// Exit with 0 while the gateway is healthy; for container health checks.
     Healthcheck {
@@ -128,6 +136,7 @@ impl Cli {
             Command::Export { options } => commands::export::export(&options),
             Command::Block { what } => commands::block::block(&what),
             Command::Queue { site } => commands::queue::queue(&site.config),
+            Command::Ingest { arguments } => commands::ingest::ingest(*arguments),
             Command::Healthcheck { site } => commands::healthcheck::healthcheck(&site.config),
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod drivers;
 pub(crate) mod export;
 pub(crate) mod healthcheck;
+pub(crate) mod ingest;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod values;

@@ -82,6 +82,10 @@ pub struct Store {
 pub enum WhenFull {
     /// The oldest rows go, with a gap record for each target that had not got them.
     DropOldest,
+    /// Of the oldest rows alarms stay, and of each minute the extremes and the last; the rest goes, with gap records.
+    Thin,
+    /// The oldest rows stay and new ones are refused, with gap records.
+    Block,
 }
 
 /// `[web]`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{choice_so_far, section};
+use super::section;
 use crate::{ByteSize, Report, Store, Table, WhenFull};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ pub(super) fn store(root: &Table, report: &mut Report) -> Store {
 }
 
 fn when_full(table: &Table, report: &mut Report) -> WhenFull {
-    let choices = [("drop_oldest", WhenFull::DropOldest)];
+    let choices = [("drop_oldest", WhenFull::DropOldest), ("thin", WhenFull::Thin), ("block", WhenFull::Block)];
     table.note_default("when_full", "\"drop_oldest\"", report);
-    choice_so_far(table, "when_full", &choices, &["thin", "block"], report).unwrap_or(WhenFull::DropOldest)
+    table.choice("when_full", &choices, report).map_or(WhenFull::DropOldest, |found| found.value)
 }

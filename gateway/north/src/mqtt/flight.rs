@@ -63,7 +63,8 @@ pub(crate) struct Arrived {
 pub(crate) struct Flight {
     line: VecDeque<Message>,
     bytes: usize,
-    /// Bytes of the backlog's messages that are not acknowledged.
+    /// The backlog's messages that are not acknowledged, and their bytes.
+    backlog: usize,
     backlog_bytes: usize,
     /// Messages in line beside which nothing may be sent.
     alone: usize,
@@ -96,7 +97,10 @@ impl Flight {
     pub(crate) fn sent(&mut self, freight: Freight, bytes: usize, now: Instant) {
         self.oldest_since.get_or_insert(now);
         self.bytes += bytes;
-        self.backlog_bytes += if freight.is_backlog() { bytes } else { 0 };
+        if freight.is_backlog() {
+            self.backlog += 1;
+            self.backlog_bytes += bytes;
+        }
         self.alone += usize::from(freight.is_alone());
         self.line.push_back(Message { freight: Some(freight), bytes, sent: now, packet_id: None });
     }
@@ -116,7 +120,10 @@ impl Flight {
         let message = self.line.iter_mut().find(is_meant)?;
         let freight = message.freight.take()?;
         let (bytes, after) = (message.bytes, now.saturating_duration_since(message.sent));
-        self.backlog_bytes = self.backlog_bytes.saturating_sub(if freight.is_backlog() { bytes } else { 0 });
+        if freight.is_backlog() {
+            self.backlog = self.backlog.saturating_sub(1);
+            self.backlog_bytes = self.backlog_bytes.saturating_sub(bytes);
+        }
         self.alone = self.alone.saturating_sub(usize::from(freight.is_alone()));
         while let Some(oldest) = self.line.pop_front_if(|message| message.freight.is_none()) {
             self.bytes = self.bytes.saturating_sub(oldest.bytes);
@@ -133,6 +140,11 @@ impl Flight {
     /// Bytes of their payloads.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The backlog's messages that are not acknowledged.
+    pub(crate) fn backlog_len(&self) -> usize {
+        self.backlog
     }
 
     /// Bytes of the backlog's messages that are not acknowledged.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet, QoS};
 use tidegate_codec::block::SchemaId;
+use tidegate_config::Format;
 use tidegate_store::{Acknowledger, Cursor, Delivery, Lane, Shape, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -119,8 +120,9 @@ impl<'a> Session<'a> {
         let options = &around.connector.options;
         let share = Share::new(options.backfill, Instant::now());
         let reads = Reads::of(options.format);
-        let (live, backlog) =
-            (Queue::new(LaneKind::Live, reads, options.batch), Queue::new(LaneKind::Backlog, reads, Duration::ZERO));
+        let batch = if options.format == Format::Block { options.batch } else { Duration::ZERO };
+        let live = Queue::new(LaneKind::Live, reads, batch);
+        let backlog = Queue::new(LaneKind::Backlog, reads, Duration::ZERO);
         let (flight, published) = (Flight::default(), HashSet::new());
         let settling = Settling::new(options.settle);
         Session {
@@ -259,7 +261,7 @@ impl<'a> Session<'a> {
         if self.flight.has_lonely() || !self.around.window.has_room(messages, bytes) {
             return None;
         }
-        let room = self.around.window.has_room_for_backlog(messages, bytes)
+        let room = self.around.window.has_room_for_backlog(self.flight.backlog_len())
             && self.around.pace.has_room(self.flight.backlog_bytes());
         let live = self.live.front().map(Message::size);
         let backlog = self.backlog.front().map(Message::size).filter(|_| room);
