@@ -17,18 +17,20 @@ CREATE TABLE epoch (
     level          INTEGER NOT NULL,
     row_count      INTEGER NOT NULL,
     blocks         INTEGER NOT NULL,
+    short_blocks   INTEGER NOT NULL,
     bytes          INTEGER NOT NULL,
     time_min       INTEGER NOT NULL,
     time_max       INTEGER NOT NULL,
     age            INTEGER NOT NULL
 ) STRICT;
 
--- Consecutive rows of one stream; small, so that many of them can be moved to other positions at once.
+-- Rows of one stream, without their values; small, so that many of them can be moved to other positions at once.
 CREATE TABLE block (
     first_position INTEGER PRIMARY KEY,
     row_count      INTEGER NOT NULL,
     stream_id      INTEGER NOT NULL,
     first_seq      INTEGER NOT NULL,
+    -- 0 when its rows are lost.
     body_id        INTEGER NOT NULL,
     -- The numbers of its rows, where they do not follow each other.
     seqs           BLOB

@@ -25,6 +25,11 @@ impl AgeClock {
         AgeClock { mark, newest, longest_step: millis(max_age) / 2 }
     }
 
+    /// The newest mark.
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
+    }
+
     /// The mark of a record whose newest row is of `time`, in milliseconds.
     pub(crate) fn step(&mut self, time: Timestamp) -> u64 {
         let step = self.newest.replace(time).map_or(0, |newest| time.millis_since(newest));

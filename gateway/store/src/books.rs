@@ -8,7 +8,8 @@ use tidegate_model::{Name, Timestamp};
 
 use crate::{
     age::AgeClock,
-    database::{Database, Unusable},
+    database::{Database, Trouble, Unusable, trouble},
+    epochs::{self, Epoch},
     gaps::{self, Gaps},
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
@@ -43,6 +44,19 @@ pub(crate) struct Books {
     /// The last number before the damage in which the places of the targets were lost; 0 when that has not happened.
     pub(crate) targets_lost: u64,
     pub(crate) targets: BTreeMap<Name, Arc<Target>>,
+    /// By their first positions.
+    pub(crate) epochs: BTreeMap<u64, Epoch>,
+    /// Fresh records from here on are to become blocks.
+    pub(crate) frontier: u64,
+    /// Bytes of these records, and the age mark of the first.
+    pub(crate) fresh_bytes: u64,
+    pub(crate) fresh_age: Option<u64>,
+    /// The position of the newest record.
+    pub(crate) last_record: u64,
+    /// The number of the next body.
+    pub(crate) next_body: u64,
+    /// Whether there are bodies that nothing refers to.
+    pub(crate) loose: bool,
 }
 
 /// The facts of the table `meta`.
@@ -125,6 +139,7 @@ impl Books {
 
         let select = "SELECT first_position, row_count, age, time_max FROM log ORDER BY first_position DESC LIMIT 1";
         let last = sqlx::query(select).fetch_optional(&mut *connection).await?;
+        let last_record = last.as_ref().map_or(Ok(0), |row| row.try_get("first_position").map(unsigned))?;
         let (end, age) = match &last {
             Some(row) => {
                 (end(row)?, AgeClock::new(unsigned(row.try_get("age")?), Some(time(row, "time_max")?), max_age))
@@ -154,21 +169,61 @@ impl Books {
             sequence_position,
             targets_lost,
             targets,
+            epochs: epochs::load(connection).await?,
+            frontier: 0,
+            fresh_bytes: 0,
+            fresh_age: None,
+            last_record,
+            next_body: number(connection, "SELECT coalesce(max(id), 0) + 1 FROM body").await?,
+            loose: number(connection, "SELECT count(*) FROM loose").await? > 0,
         };
         books.look_up_beginning(connection).await?;
+        let behind = books.epochs.last_key_value().map_or(0, |(_, epoch)| epoch.range.end);
+        books.frontier = epochs::first_record(connection).await?.unwrap_or(books.end).max(behind);
+        books.look_up_fresh(connection).await?;
         Ok(books)
     }
 
     /// Looks up what the oldest row in the log is.
     pub(crate) async fn look_up_beginning(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let select = "SELECT first_position, time_min, age FROM log ORDER BY first_position LIMIT 1";
-        (self.first, self.oldest, self.oldest_age) = match sqlx::query(select).fetch_optional(connection).await? {
+        let record = match sqlx::query(select).fetch_optional(connection).await? {
             Some(row) => {
-                (unsigned(row.try_get("first_position")?), Some(time(&row, "time_min")?), unsigned(row.try_get("age")?))
+                Some((unsigned(row.try_get("first_position")?), time(&row, "time_min")?, unsigned(row.try_get("age")?)))
             }
+            None => None,
+        };
+        let epoch = self.epochs.values().next().map(|epoch| (epoch.range.first, epoch.time_min, epoch.age));
+        (self.first, self.oldest, self.oldest_age) = match record.into_iter().chain(epoch).min() {
+            Some((first, oldest, age)) => (first, Some(oldest), age),
             None => (self.end, None, 0),
         };
         Ok(())
+    }
+
+    /// Looks up what there is to be moved into blocks. Not all of it where that is very much.
+    pub(crate) async fn look_up_fresh(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let select = "SELECT coalesce(sum(bytes), 0), min(age) FROM (SELECT length(body) AS bytes, age FROM log \
+                      WHERE first_position >= ? ORDER BY first_position LIMIT 4096)";
+        let row = match sqlx::query(select).bind(signed(self.frontier)).fetch_one(connection).await {
+            Ok(row) => row,
+            Err(error) if trouble(&error) == Trouble::Damaged => {
+                // Enough for compaction to find out what can be read.
+                (self.fresh_bytes, self.fresh_age) = (u64::MAX, None);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.fresh_bytes = unsigned(row.try_get(0)?);
+        self.fresh_age = row.try_get::<Option<i64>, _>(1)?.map(unsigned);
+        Ok(())
+    }
+
+    /// Milliseconds between the oldest and the newest of the records that are to be moved into blocks, by their age
+    /// marks.
+    pub(crate) fn fresh_span(&self) -> i64 {
+        let span = self.fresh_age.map_or(0, |age| self.age.mark().saturating_sub(age));
+        i64::try_from(span).unwrap_or(i64::MAX)
     }
 }
 
@@ -198,6 +253,10 @@ pub(crate) fn end(row: &SqliteRow) -> Result<u64, sqlx::Error> {
 /// A time out of the database.
 pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     row.try_get(column).map(Timestamp::from_millis)
+}
+
+async fn number(connection: &mut SqliteConnection, select: &'static str) -> Result<u64, sqlx::Error> {
+    sqlx::query(select).fetch_one(connection).await?.try_get(0).map(unsigned)
 }
 
 /// Notes the numbers of the rows that have been written since the table `sequence` was.

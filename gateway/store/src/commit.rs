@@ -8,7 +8,6 @@ use tidegate_codec::CodecError;
 use tidegate_model::StreamId;
 
 use crate::{
-    GapReason,
     batch::{Batch, Record},
     books::{Books, save_fact, save_store},
     database::{Trouble, explain, trouble},
@@ -148,11 +147,7 @@ async fn insert(connection: &mut SqliteConnection, record: &Record) -> Result<()
 fn lost(batch: &Batch) -> impl Iterator<Item = (u64, Gap)> {
     batch.lost.iter().flat_map(|lost| {
         let position = batch.first_position + count(lost.after);
-        let gap = move |(stream, span): (&StreamId, &Span)| Gap {
-            stream: *stream,
-            span: *span,
-            reason: GapReason::DiskFailing,
-        };
+        let gap = move |(stream, span): (&StreamId, &Span)| Gap { stream: *stream, span: *span, reason: lost.reason };
         lost.spans.iter().map(move |entry| (position, gap(entry)))
     })
 }
@@ -254,6 +249,12 @@ impl Books {
         }
         for entry in &batch.entries {
             self.streams.wrote(entry.row.stream.id(), entry.row.seq);
+        }
+        if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
+            self.fresh_age.get_or_insert(first.age);
+            self.last_record = last.first_position;
+            let bytes: u64 = batch.records.iter().map(|record| count(record.body.len())).sum();
+            self.fresh_bytes = self.fresh_bytes.saturating_add(bytes);
         }
         self.end = batch.end();
     }

@@ -15,11 +15,11 @@ use crate::{
     age::AgeClock,
     books::{Books, Meta, acknowledged, end, recover_numbers},
     database::{Database, FILE, Unusable, failed},
+    dropping::{candidates, missing, missing_of},
+    epochs,
     gaps::{self, Gap, Gaps},
-    missing::Missing,
     numbers::{signed, unsigned},
-    ranges::Acknowledged,
-    retention::{candidates, missing},
+    ranges::{Acknowledged, Range},
     streams::{self, Streams},
     summary::Span,
     target::Target,
@@ -127,7 +127,10 @@ async fn unsent(
         unsent.push((streams::name(row.try_get("target")?)?, gaps::gap(&row)?));
     }
     for (target, done) in positions {
-        let mut waiting = Missing::default();
+        let behind = Range::new(done.floor(), log_end.max(done.floor()));
+        let blocks = epochs::blocks(connection, Range::new(0, behind.end)).await?;
+        let behind: Vec<_> = blocks.into_iter().filter(|block| block.range.end > behind.first).collect();
+        let Some(mut waiting) = missing_of(&behind, done) else { return Ok(None) };
         let mut from = done.floor();
         let select = "SELECT coalesce(max(first_position), 0) FROM log WHERE first_position <= ?";
         let row = sqlx::query(select).bind(signed(from)).fetch_one(&mut *connection).await?;
@@ -135,11 +138,8 @@ async fn unsent(
         loop {
             let records = candidates(connection, from, log_end.saturating_add(1)).await?;
             let Some(last) = records.last() else { break };
-            from = last.end;
-            let (found, complete) = missing(connection, &records, done).await?;
-            if !complete {
-                return Ok(None);
-            }
+            from = last.range.end;
+            let Some(found) = missing(connection, &records, done).await? else { return Ok(None) };
             found.iter().for_each(|(stream, span)| waiting.add(stream, span));
         }
         let gap = |(stream, span)| (target.clone(), Gap { stream, span, reason: GapReason::Damaged });
@@ -181,6 +181,13 @@ pub(crate) async fn replace(
         gaps: Gaps::new(),
         sequence_position: end,
         targets_lost,
+        epochs: BTreeMap::new(),
+        frontier: end,
+        fresh_bytes: 0,
+        fresh_age: None,
+        last_record: end,
+        next_body: 1,
+        loose: false,
         targets: salvage.positions.into_iter().flatten().map(|(name, _)| begin(name)).collect(),
     };
     let unsent = salvage.unsent.filter(|_| exact).unwrap_or_else(|| everything(&books, books.targets.keys()));
@@ -198,6 +205,9 @@ pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books)
     let unsent = salvage.unsent.unwrap_or_else(|| everything(books, behind.keys()));
     let database = write(dir, books, &salvage.columns, unsent).await?;
     (books.first, books.oldest, books.sequence_position) = (books.end, None, books.end);
+    (books.frontier, books.fresh_bytes, books.fresh_age, books.last_record) = (books.end, 0, None, books.end);
+    (books.next_body, books.loose) = (1, false);
+    books.epochs.clear();
     Ok(database)
 }
 

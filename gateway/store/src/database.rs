@@ -20,7 +20,7 @@ pub(crate) const PAGE: u64 = 4_096;
 /// Kilobytes of pages that one connection keeps; records are read and written once, in order, so a cache helps little.
 const CACHE: &str = "-512";
 /// The write-ahead log keeps at most this much of the disk once its contents are in the database.
-const JOURNAL_LIMIT: &str = "33554432";
+const JOURNAL_LIMIT: &str = "8388608";
 const BUSY: Duration = Duration::from_secs(2);
 /// Cursors that read the disk at the same time.
 const READERS: u32 = 2;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tidegate_model::{Row, Stream, StreamId};
 
 use crate::{
+    GapReason,
     shared::lock,
     summary::{Span, widen},
 };
@@ -25,8 +26,10 @@ pub(crate) struct Entry {
 }
 
 /// Rows that had no room, by stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lost {
+    /// Why.
+    pub(crate) reason: GapReason,
     /// They were dropped after so many rows of the batch.
     pub(crate) after: usize,
     /// The numbers of the rows of each stream.
@@ -51,8 +54,10 @@ pub(crate) struct Waiting {
     pub(crate) bytes: usize,
     /// The most bytes so far.
     pub(crate) high: usize,
-    /// Rows dropped so far.
+    /// Rows dropped so far because there was no room for them here.
     pub(crate) dropped: u64,
+    /// Rows refused so far because the store is full.
+    pub(crate) refused: u64,
     /// Whether there is anything to commit.
     pub(crate) any: bool,
     /// Whether a commit should not wait for its time.
@@ -75,6 +80,9 @@ struct Queue {
     /// Once a row had no room, the following are dropped too until a commit has made room: so what is lost of a
     /// stream is one range.
     full: bool,
+    /// The store is full, and keeps what it has.
+    refuse: bool,
+    refused: u64,
     closed: bool,
 }
 
@@ -90,7 +98,7 @@ impl Pending {
         let mut queue = lock(&self.queue);
         let was_urgent = queue.bytes > self.limit / 2;
         let first = queue.arrived.rows.is_empty() && queue.arrived.lost.is_empty();
-        if queue.full || queue.closed || queue.bytes.saturating_add(bytes) > self.limit {
+        if queue.full || queue.closed || queue.refuse || queue.bytes.saturating_add(bytes) > self.limit {
             queue.drop_row(&row);
             return first;
         }
@@ -112,6 +120,11 @@ impl Pending {
         queue.full = false;
     }
 
+    /// Refuses what comes from now on, or does so no longer.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        lock(&self.queue).refuse = refuse;
+    }
+
     /// Drops what comes from now on.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
@@ -125,6 +138,7 @@ impl Pending {
             bytes: queue.bytes,
             high: queue.high,
             dropped: queue.dropped,
+            refused: queue.refused,
             any: !queue.arrived.rows.is_empty() || !queue.arrived.lost.is_empty(),
             urgent: queue.bytes > self.limit / 2,
         }
@@ -151,14 +165,20 @@ impl Arrived {
 
 impl Queue {
     fn drop_row(&mut self, row: &Row) {
-        self.dropped += 1;
         if self.closed {
+            self.dropped += 1;
             return;
         }
-        self.full = true;
+        let reason = if self.refuse { GapReason::StoreFull } else { GapReason::DiskFailing };
+        if self.refuse {
+            self.refused += 1;
+        } else {
+            self.dropped += 1;
+            self.full = true;
+        }
         let after = self.arrived.rows.len();
-        if self.arrived.lost.last().is_none_or(|lost| lost.after != after) {
-            self.arrived.lost.push(Lost { after, ..Lost::default() });
+        if self.arrived.lost.last().is_none_or(|lost| lost.after != after || lost.reason != reason) {
+            self.arrived.lost.push(Lost { after, reason, spans: BTreeMap::new(), streams: BTreeMap::new() });
         }
         if let Some(lost) = self.arrived.lost.last_mut() {
             let id = row.stream.id();

@@ -166,6 +166,13 @@ impl Place {
         self.in_flight.range(..range.end).next_back().is_some_and(|(_, given)| given.end > range.first)
     }
 
+    /// The first position of the range that is in flight.
+    pub(crate) fn first_in_flight(&self, range: Range) -> Option<u64> {
+        let before = self.in_flight.range(..range.first).next_back().filter(|(_, given)| given.end > range.first);
+        let within = || self.in_flight.range(range.first..range.end.max(range.first)).next().map(|(first, _)| *first);
+        before.map(|_| range.first).or_else(within)
+    }
+
     /// Whether something of the range is about to get another position.
     pub(crate) fn is_held(&self, range: Range) -> bool {
         self.held.is_some_and(|held| held.within(range).len() > 0)

@@ -10,6 +10,7 @@ use crate::{
     GapReason, StoreError, Ticket,
     books::{Books, end},
     database::failed,
+    epochs,
     gaps::{self, Gap},
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
@@ -38,6 +39,23 @@ impl Writer {
                 if reply.send(self.next_gaps(&target).await).is_err() {
                     target.place().take_back_gaps();
                 }
+            }
+            Command::Plan { reply } => {
+                let _ = reply.send(self.plan());
+            }
+            Command::Bodies { ids, bodies, reply } => {
+                let _ = reply.send(self.write_bodies(ids, bodies).await);
+            }
+            Command::Change { change, reply } => {
+                let _ = reply.send(self.change(change).await);
+            }
+            Command::GiveUp { reply } => {
+                self.give_up();
+                let _ = reply.send(());
+            }
+            Command::PassUnreadable { position, reply } => {
+                self.pass_unreadable(position).await;
+                let _ = reply.send(());
             }
             Command::Move { from, to, reply } => {
                 let _ = reply.send(self.move_target(&from, &to).await);
@@ -134,7 +152,12 @@ impl Writer {
             StartAt::Now => self.books.end,
             StartAt::Oldest => self.books.first,
         };
-        let target = Arc::new(Target::new(name.clone(), Acknowledged::before(base), false));
+        let mut done = Acknowledged::before(base);
+        for epoch in self.books.epochs.values() {
+            // Where rows have been thinned there are none.
+            done.insert(Range::new(epoch.range.first.saturating_add(epoch.rows), epoch.range.end));
+        }
+        let target = Arc::new(Target::new(name.clone(), done, false));
         if self.books.targets_lost > 0 {
             // It may be one of those whose places have been lost to damage.
             let last = self.books.targets_lost;
@@ -225,8 +248,8 @@ impl Writer {
             None => next_readable(connection, place.position, self.books.end).await,
         };
         let spans = match place.range {
-            Some(range) => match summary(connection, range.first).await {
-                Some(summary) => summary.streams,
+            Some(range) => match known(connection, range).await {
+                Some(known) => known,
                 None => between(connection, &self.books, place.position, behind).await,
             },
             None => between(connection, &self.books, place.position, behind).await,
@@ -265,15 +288,20 @@ async fn rename(connection: &mut SqliteConnection, from: &Name, to: &Name) -> Re
     transaction.commit().await
 }
 
-/// The summary of a record, if it can be read.
-async fn summary(connection: &mut SqliteConnection, first_position: u64) -> Option<Summary> {
-    let query = sqlx::query("SELECT summary FROM log WHERE first_position = ?").bind(signed(first_position));
+/// What a record or a block holds, as far as it can be told without its rows.
+async fn known(connection: &mut SqliteConnection, range: Range) -> Option<BTreeMap<StreamId, Span>> {
+    let first = Range::new(range.first, range.first.saturating_add(1));
+    let block = epochs::blocks(connection, first).await.ok()?.into_iter().find(|block| block.range == range);
+    if let Some(block) = block {
+        return block.span().map(|span| [(block.stream, span)].into());
+    }
+    let query = sqlx::query("SELECT summary FROM log WHERE first_position = ?").bind(signed(range.first));
     let row = query.fetch_one(connection).await.ok()?;
-    Summary::decode(row.try_get("summary").ok()?, first_position)
+    Summary::decode(row.try_get("summary").ok()?, range.first).map(|summary| summary.streams)
 }
 
 /// The first record after `position` from which on the log can be read; damage is taken to be in one piece.
-async fn next_readable(connection: &mut SqliteConnection, position: u64, log_end: u64) -> u64 {
+pub(crate) async fn next_readable(connection: &mut SqliteConnection, position: u64, log_end: u64) -> u64 {
     let mut step = 1_u64;
     let mut found = None;
     while found.is_none() && position.saturating_add(step) < log_end {
@@ -294,15 +322,20 @@ async fn next_readable(connection: &mut SqliteConnection, position: u64, log_end
     found
 }
 
-/// The first record from this position on, if it can be read.
+/// The first block or record from this position on, if it can be read.
 async fn readable_from(connection: &mut SqliteConnection, position: u64) -> Option<u64> {
+    let select = "SELECT first_position FROM block WHERE first_position >= ? ORDER BY first_position LIMIT 1";
+    let block = sqlx::query(select).bind(signed(position)).fetch_optional(&mut *connection).await.ok()?;
+    if let Some(block) = block {
+        return block.try_get("first_position").ok().map(unsigned).filter(|first| *first >= position);
+    }
     let select = "SELECT first_position, summary FROM log WHERE first_position >= ? ORDER BY first_position LIMIT 1";
     let row = sqlx::query(select).bind(signed(position)).fetch_optional(connection).await.ok()??;
     let first = row.try_get("first_position").ok().map(unsigned).filter(|first| *first >= position)?;
     Summary::decode(row.try_get("summary").ok()?, first).map(|_| first)
 }
 
-/// Which rows are missing between two positions, told from the records on both sides. A stream of which they say
+/// Which rows are missing between two positions, told from the records and blocks on both sides. A stream of which they say
 /// nothing is taken to have lost everything up to its last number: rather too much is announced than too little.
 async fn between(
     connection: &mut SqliteConnection,
@@ -310,20 +343,34 @@ async fn between(
     position: u64,
     behind: u64,
 ) -> BTreeMap<StreamId, Span> {
-    let before = neighbours(
+    let mut before = neighbours(
         connection,
         "SELECT first_position, row_count, summary FROM log WHERE first_position < ? \
          ORDER BY first_position DESC LIMIT ?",
         position,
     )
     .await;
-    let after = neighbours(
+    let mut after = neighbours(
         connection,
         "SELECT first_position, row_count, summary FROM log WHERE first_position >= ? \
          ORDER BY first_position LIMIT ?",
         behind,
     )
     .await;
+    let previous = books.epochs.range(..position).rev().find(|(_, epoch)| epoch.range.end <= position);
+    let next = books.epochs.range(behind..).next();
+    let near =
+        Range::new(previous.map_or(position, |(first, _)| *first), next.map_or(behind, |(_, epoch)| epoch.range.end));
+    for epoch in books.epochs.range(near.first..near.end.max(near.first)).map(|(_, epoch)| epoch) {
+        for block in epochs::blocks(connection, epoch.range).await.unwrap_or_default() {
+            let Some(span) = block.span() else { continue };
+            if block.range.end <= position {
+                widen(&mut before, block.stream, span);
+            } else if block.range.first >= behind {
+                widen(&mut after, block.stream, span);
+            }
+        }
+    }
     let mut missing = BTreeMap::new();
     for series in books.streams.series() {
         let is_of = |id: &StreamId| books.streams.series_of(*id).is_some_and(|of| std::ptr::eq(of, series));

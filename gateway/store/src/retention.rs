@@ -1,56 +1,54 @@
-//! What leaves the log by age or size, oldest first, and how the targets that had not got it are told.
+//! When rows have to leave the log, and which: by age, and by size.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use sqlx::{Connection, Row, SqliteConnection};
-use tidegate_codec::record;
+use tidegate_config::WhenFull;
 
-use crate::{
-    GapReason,
-    books::{Books, end, save_fact},
-    commit::{Failure, Progress},
-    database::PAGE,
-    gaps::{self, Gap},
-    missing::Missing,
-    numbers::{signed, unsigned},
-    ranges::{Acknowledged, Range},
-    summary::{Span, Summary},
-    writer::Writer,
-};
+use crate::{GapReason, books::Books, compaction::limits::Largest, database::PAGE};
 
-/// Records dropped in one transaction.
-const STEP: i64 = 256;
 /// The store drops somewhat more than it has to, this part of `max_size` or `max_age`, so that it need not do it at
 /// every commit.
 const PART: u64 = 256;
+/// Room for the write-ahead log at most, and the part of `max_size` that it is of a small store.
+const JOURNAL: (u64, u64) = (12 << 20, 32);
+
+/// What is done about a store that is full, besides dropping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Nothing.
+    No,
+    /// Old rows that say little are to go.
+    Thin,
+    /// New rows are to be refused.
+    Refuse,
+}
 
 /// When something has to be dropped.
 #[derive(Debug)]
 pub(crate) struct Retention {
-    max_age: Duration,
-    max_size: u64,
+    pub(super) max_age: Duration,
+    /// Bytes that the database may have in use.
+    room: u64,
+    when_full: WhenFull,
+    largest: Largest,
     /// Bytes in use when they were looked up last.
     in_use: u64,
     /// Bytes written since.
     unmeasured: u64,
-    due: Option<GapReason>,
-}
-
-/// A record that could go.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    first: u64,
-    /// The position after its last row.
-    pub(crate) end: u64,
-    age: u64,
-    bytes: u64,
-    summary: Option<Summary>,
+    pub(super) due: Option<GapReason>,
 }
 
 impl Retention {
     pub(crate) fn new(options: &tidegate_config::Store) -> Retention {
         let (max_age, max_size) = (options.max_age, options.max_size.0);
-        Retention { max_age, max_size, in_use: 0, unmeasured: 0, due: None }
+        let room = max_size - journal(max_size);
+        let largest = Largest::new(max_age, max_size);
+        Retention { max_age, room, when_full: options.when_full, largest, in_use: 0, unmeasured: 0, due: None }
+    }
+
+    /// How large epochs may become.
+    pub(crate) fn largest(&self) -> &Largest {
+        &self.largest
     }
 
     /// So many bytes have been added to the log.
@@ -60,16 +58,26 @@ impl Retention {
 
     /// Whether the bytes in use are to be looked up.
     pub(crate) fn wants_measure(&self) -> bool {
-        self.unmeasured > self.max_size / PART || self.due == Some(GapReason::StoreFull)
+        self.unmeasured > self.room / PART || self.due == Some(GapReason::StoreFull)
     }
 
     /// So many bytes are in use.
     pub(crate) fn measured(&mut self, bytes: u64) {
         (self.in_use, self.unmeasured) = (bytes, 0);
-        if bytes > self.max_size {
+        if bytes > self.room && self.when_full != WhenFull::Block {
             self.due = Some(GapReason::StoreFull);
         } else if self.due == Some(GapReason::StoreFull) {
             self.due = None;
+        }
+    }
+
+    /// What is to be done about the size.
+    pub(crate) fn full(&self) -> Full {
+        let used = self.in_use + self.unmeasured;
+        match self.when_full {
+            WhenFull::Thin if used > self.room - self.room / 16 => Full::Thin,
+            WhenFull::Block if used > self.room => Full::Refuse,
+            _ => Full::No,
         }
     }
 
@@ -86,169 +94,28 @@ impl Retention {
         self.due.is_some()
     }
 
-    /// How many of the candidates go.
-    fn choose(&self, reason: GapReason, books: &Books, candidates: &[Candidate]) -> usize {
+    /// How many of these, each with an age mark and its bytes, go, from the oldest on.
+    pub(super) fn choose(
+        &self,
+        reason: GapReason,
+        books: &Books,
+        candidates: impl Iterator<Item = (u64, u64)>,
+    ) -> usize {
         let allowed = books.age.oldest_allowed(self.max_age).unwrap_or(0);
-        let mut excess = (self.in_use + self.unmeasured + self.max_size / PART).saturating_sub(self.max_size);
-        let goes = |candidate: &&Candidate| match reason {
-            GapReason::TooOld => candidate.age < allowed,
+        let mut excess = (self.in_use + self.unmeasured + self.room / PART).saturating_sub(self.room);
+        let goes = |(age, bytes): &(u64, u64)| match reason {
+            GapReason::TooOld => *age < allowed,
             _ => {
                 let goes = excess > 0;
-                excess = excess.saturating_sub(candidate.bytes);
+                excess = excess.saturating_sub(*bytes);
                 goes
             }
         };
-        candidates.iter().take_while(goes).count()
+        candidates.take_while(goes).count()
     }
 }
 
-impl Writer {
-    /// Drops some of the oldest records, in one transaction.
-    pub(crate) async fn retain(&mut self) {
-        match self.drop_oldest().await {
-            Ok(true) => self.measure().await,
-            Ok(false) => self.retention.due = None,
-            Err(failure) => self.failed(failure).await,
-        }
-    }
-
-    /// True when something has been dropped.
-    async fn drop_oldest(&mut self) -> Result<bool, Failure> {
-        let (Some(reason), Some(database)) = (self.retention.due, &mut self.database) else { return Ok(false) };
-        let connection = &mut database.connection;
-        let mut candidates = candidates(connection, 0, self.books.end).await?;
-        candidates.truncate(self.retention.choose(reason, &self.books, &candidates));
-        let Some(drop_end) = candidates.last().map(|candidate| candidate.end) else { return Ok(false) };
-
-        let behind = self.books.targets.values().filter(|target| target.base() < drop_end);
-        let mut behind: Vec<Progress> = behind.map(Progress::of).collect();
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut lost = 0;
-        for progress in &mut behind {
-            let target = Arc::clone(progress.target());
-            let next = target.place().next();
-            let (mut missing, complete) = missing(&mut transaction, &candidates, progress.done_mut()).await?;
-            if !complete {
-                // Nobody knows what was in some of them: rather announce too much than too little.
-                missing = Missing::default();
-                for series in self.books.streams.series().iter().filter(|series| series.written > 0) {
-                    missing.add(series.newest, Span { first: 1, last: series.written });
-                }
-            }
-            lost = lost.max(missing.rows());
-            for (stream, span) in missing.iter() {
-                let gap = Gap { stream, span, reason };
-                self.books.gaps.add(&mut transaction, &target, drop_end.max(next), gap).await?;
-            }
-            progress.done_mut().raise(drop_end);
-            progress.save(&mut transaction).await?;
-        }
-        if self.books.sequence_position < drop_end {
-            self.books.streams.save_sequence(&mut transaction).await?;
-            save_fact(&mut transaction, "sequence_position", self.books.end).await?;
-        }
-        let delete = "DELETE FROM log WHERE first_position < ?";
-        sqlx::query(delete).bind(signed(drop_end)).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        self.dropped(reason, drop_end, lost, behind).await?;
-        Ok(true)
-    }
-
-    /// Notes what has been dropped.
-    async fn dropped(
-        &mut self,
-        reason: GapReason,
-        drop_end: u64,
-        lost: u64,
-        behind: Vec<Progress>,
-    ) -> Result<(), Failure> {
-        if self.books.sequence_position < drop_end {
-            self.books.streams.saved_sequence();
-            self.books.sequence_position = self.books.end;
-        }
-        let Some(database) = &mut self.database else { return Ok(()) };
-        for progress in behind {
-            let target = Arc::clone(progress.target());
-            target.place().skip_to(drop_end);
-            progress.note();
-            gaps::refresh(&mut database.connection, &target).await?;
-            target.tell();
-        }
-        self.books.look_up_beginning(&mut database.connection).await?;
-        let mut numbers = self.shared.numbers();
-        numbers.commits += 1;
-        numbers.fsyncs += 1;
-        match reason {
-            GapReason::TooOld => numbers.dropped.too_old += lost,
-            _ => numbers.dropped.store_full += lost,
-        }
-        Ok(())
-    }
-}
-
-/// Some records from position `from` on, of those that end before `end`: the newest of all never goes.
-pub(crate) async fn candidates(
-    connection: &mut SqliteConnection,
-    from: u64,
-    log_end: u64,
-) -> Result<Vec<Candidate>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT first_position, row_count, age, summary, length(body) AS bytes FROM log \
-         WHERE first_position >= ? AND first_position + row_count < ? ORDER BY first_position LIMIT ?",
-    )
-    .bind(signed(from))
-    .bind(signed(log_end))
-    .bind(STEP)
-    .fetch_all(connection)
-    .await?;
-    let candidate = |row: &sqlx::sqlite::SqliteRow| {
-        let first = unsigned(row.try_get("first_position")?);
-        Ok(Candidate {
-            first,
-            end: end(row)?,
-            age: unsigned(row.try_get("age")?),
-            bytes: unsigned(row.try_get("bytes")?),
-            summary: Summary::decode(row.try_get("summary")?, first),
-        })
-    };
-    rows.iter().map(candidate).collect()
-}
-
-/// The rows in these records that a target has not acknowledged, and whether that is all of them.
-pub(crate) async fn missing(
-    connection: &mut SqliteConnection,
-    records: &[Candidate],
-    done: &Acknowledged,
-) -> Result<(Missing, bool), sqlx::Error> {
-    let mut missing = Missing::default();
-    let mut complete = true;
-    for record in records {
-        let range = Range::new(record.first, record.end);
-        if done.has_all(range) || (!done.has_none(range) && exact(connection, range, done, &mut missing).await?) {
-            continue;
-        }
-        complete &= record.summary.is_some();
-        for (stream, span) in record.summary.iter().flat_map(|summary| &summary.streams) {
-            missing.add(*stream, *span);
-        }
-    }
-    Ok((missing, complete))
-}
-
-/// Adds the rows of a record that a target has got a part of. False when it cannot be decoded.
-async fn exact(
-    connection: &mut SqliteConnection,
-    range: Range,
-    done: &Acknowledged,
-    missing: &mut Missing,
-) -> Result<bool, sqlx::Error> {
-    let select = "SELECT body FROM log WHERE first_position = ?";
-    let row = sqlx::query(select).bind(signed(range.first)).fetch_one(connection).await?;
-    let Ok(decoded) = record::Record::decode(row.try_get("body")?) else { return Ok(false) };
-    for (position, row) in (range.first..).zip(decoded.rows()) {
-        if done.next_missing(position) == position {
-            missing.add(row.stream, Span { first: row.seq, last: row.seq });
-        }
-    }
-    Ok(true)
+/// The part of `max_size` that the write-ahead log takes.
+pub(crate) fn journal(max_size: u64) -> u64 {
+    JOURNAL.0.min(max_size / JOURNAL.1)
 }

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use sqlx::SqlitePool;
@@ -13,8 +14,15 @@ use tidegate_model::{Name, Stream, StreamId, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    CommitTimes, Dropped, StoreError, StoreStatus, Ticket, gaps::Gap, numbers::count, pending::Pending, ranges::Range,
-    tail::Tail, target::Target, wire::WireSchemas,
+    CommitTimes, Dropped, StoreError, StoreStatus, Ticket,
+    compaction::{Applied, Body, Change, Plan},
+    gaps::Gap,
+    numbers::count,
+    pending::Pending,
+    ranges::Range,
+    tail::Tail,
+    target::Target,
+    wire::WireSchemas,
 };
 
 /// Gaps that have been given to a target.
@@ -29,6 +37,16 @@ pub(crate) enum Command {
     Cursor { target: Name, start: tidegate_config::StartAt, reply: oneshot::Sender<Result<Arc<Target>, StoreError>> },
     /// The next gaps of a target, marked as given.
     Gaps { target: Arc<Target>, reply: oneshot::Sender<GapsAnswer> },
+    /// What compaction is to do next.
+    Plan { reply: oneshot::Sender<Plan> },
+    /// Bodies of the blocks that it prepares; false when they cannot be written.
+    Bodies { ids: Range, bodies: Vec<Body>, reply: oneshot::Sender<bool> },
+    /// Blocks in the place of what they were made of.
+    Change { change: Box<Change>, reply: oneshot::Sender<Applied> },
+    /// What compaction has prepared is of no use.
+    GiveUp { reply: oneshot::Sender<()> },
+    /// Compaction cannot read the fresh records at this position.
+    PassUnreadable { position: u64, reply: oneshot::Sender<()> },
     /// Nothing: the answer says that what was under way is finished.
     Finish { reply: oneshot::Sender<()> },
     /// A target has come to something that cannot be read.
@@ -59,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// Whether the writer has set the time of the next commit, so that it need not be woken.
     pub(crate) armed: AtomicBool,
+    /// Tells compaction that there may be something to do.
+    pub(crate) compact: Notify,
     /// Set once the store is closed.
     pub(crate) closed: AtomicBool,
     tail: Mutex<Tail>,
@@ -85,6 +105,14 @@ pub(crate) struct Numbers {
     pub(crate) commit_times: CommitTimes,
     pub(crate) dropped: Dropped,
     pub(crate) failing: Option<String>,
+    pub(crate) epochs: u64,
+    pub(crate) blocks: u64,
+    pub(crate) block_rows: u64,
+    /// Positions in epochs that have no row any more.
+    pub(crate) missing_rows: u64,
+    pub(crate) fresh_bytes: u64,
+    pub(crate) fresh_rows: u64,
+    pub(crate) fresh_millis: u64,
 }
 
 /// The contents, also when a thread has panicked while it held them: every change here is complete at every step.
@@ -98,6 +126,7 @@ impl Shared {
             pending,
             wake: Notify::new(),
             armed: AtomicBool::new(false),
+            compact: Notify::new(),
             closed: AtomicBool::new(false),
             tail: Mutex::new(tail),
             targets: Mutex::default(),
@@ -157,12 +186,18 @@ impl Shared {
         let numbers = self.numbers().clone();
         StoreStatus {
             boot: numbers.boot,
-            rows: end.saturating_sub(numbers.first_position),
+            rows: end.saturating_sub(numbers.first_position).saturating_sub(numbers.missing_rows),
             bytes: numbers.bytes,
             file_bytes: numbers.file_bytes,
             oldest: numbers.oldest,
             rows_committed: numbers.rows_committed,
             bytes_committed: numbers.bytes_committed,
+            epochs: numbers.epochs,
+            blocks: numbers.blocks,
+            block_rows: numbers.block_rows,
+            fresh_rows: numbers.fresh_rows,
+            fresh_bytes: numbers.fresh_bytes,
+            fresh_span: Duration::from_millis(numbers.fresh_millis),
             commits: numbers.commits,
             fsyncs: numbers.fsyncs,
             commit_times: numbers.commit_times,
@@ -170,7 +205,11 @@ impl Shared {
             pending_bytes: count(waiting.bytes),
             pending_bytes_high: count(waiting.high),
             tail_bytes,
-            dropped: Dropped { disk_failing: waiting.dropped, ..numbers.dropped },
+            dropped: Dropped {
+                disk_failing: waiting.dropped,
+                store_full: numbers.dropped.store_full + waiting.refused,
+                ..numbers.dropped
+            },
             failing: numbers.failing,
             targets,
         }

@@ -21,6 +21,18 @@ pub struct StoreStatus {
     pub rows_committed: u64,
     /// Bytes of the records committed.
     pub bytes_committed: u64,
+    /// Stretches of the log whose rows are in blocks.
+    pub epochs: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Rows in blocks.
+    pub block_rows: u64,
+    /// Rows in fresh records, which wait to be moved into blocks.
+    pub fresh_rows: u64,
+    /// Bytes of these records.
+    pub fresh_bytes: u64,
+    /// The time between the oldest and the newest of them.
+    pub fresh_span: Duration,
     /// Transactions committed.
     pub commits: u64,
     /// Times that the database had the operating system flush a file to the disk.
@@ -50,8 +62,10 @@ pub struct Dropped {
     pub disk_failing: u64,
     /// They were older than `max_age`.
     pub too_old: u64,
-    /// The store had reached `max_size`.
+    /// The store had reached `max_size`; with `when_full = "block"` these are the newest ones.
     pub store_full: u64,
+    /// The store was nearly full, and they were neither alarms nor extremes of their minute.
+    pub thinned: u64,
     /// They could not be read back. Less than the truth where even their number could not be read.
     pub damaged: u64,
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Cursor, StoreError, StoreStatus, WireSchema,
     books::Books,
+    compaction::Compactor,
     damage,
     database::{Database, FILE, Unusable, readers},
     lock,
@@ -84,7 +85,9 @@ impl Store {
         let (commands, requests) = mpsc::channel(COMMANDS);
         let mut writer = Writer::new(Arc::clone(&shared), dir.to_owned(), directory, database, books, options.clone());
         writer.measure().await;
+        writer.count_epochs();
         tokio::spawn(writer.run(requests));
+        tokio::spawn(Compactor::new(Arc::clone(&shared), commands.downgrade()).run());
         Ok(Opened { store: Store { shared, commands }, set_aside })
     }
 

@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 use crate::{
     StoreError,
     database::{Unusable, failed},
+    missing::Missing,
     numbers::{signed, unsigned},
+    summary::Span,
     wire::{self, WireSchemas},
 };
 
@@ -252,6 +254,15 @@ impl Streams {
     /// Every group.
     pub(crate) fn series(&self) -> &[Series] {
         &self.series
+    }
+
+    /// Every row that has been written.
+    pub(crate) fn everything(&self) -> Missing {
+        let mut missing = Missing::default();
+        for series in self.series.iter().filter(|series| series.written > 0) {
+            missing.add(series.newest, Span { first: 1, last: series.written });
+        }
+        missing
     }
 
     /// The group that a stream is of.

@@ -13,12 +13,14 @@ use crate::{
     batch::Batch,
     books::{Books, bytes_in_use},
     commit::{self, Failure, Written},
+    compaction::Change,
     damage,
     database::{Database, FILE, PAGE, Trouble, readers},
     gaps,
     lock::Lock,
     numbers::count,
-    retention::Retention,
+    ranges::Range,
+    retention::{Full, Retention, journal},
     shared::{Command, Shared},
     target::Target,
 };
@@ -27,6 +29,8 @@ use crate::{
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The write-ahead log is moved into the database when it has about so many bytes.
 const CHECKPOINT: u64 = 8 << 20;
+/// Compaction is told to look for work once in so many commits, at least.
+const LOOK_EVERY: u64 = 64;
 /// A cursor that has not read for so many commits does not keep up: no rows are kept in memory for it.
 const KEEPS_UP: u64 = 8;
 
@@ -45,6 +49,10 @@ pub(crate) struct Writer {
     /// When to commit next.
     due: Option<Instant>,
     failing: Option<Failing>,
+    /// Numbers of the bodies that compaction has had written and no block refers to yet.
+    pub(crate) preparing: Option<Range>,
+    /// A change of which it is not known whether it is on the disk.
+    pub(crate) unsure: Option<Box<Change>>,
     /// Where the damaged database is while its successor could not be begun.
     aside: Option<SetAside>,
     /// Bytes in the write-ahead log, about.
@@ -71,7 +79,23 @@ impl Writer {
         let retention = Retention::new(&options);
         let (batch, due, failing, aside, journal) = (None, None, None, None, 0);
         let (database, directory) = (Some(database), Some(directory));
-        Writer { shared, dir, database, books, retention, options, batch, due, failing, aside, journal, directory }
+        let (preparing, unsure) = (None, None);
+        Writer {
+            shared,
+            dir,
+            database,
+            books,
+            retention,
+            options,
+            batch,
+            due,
+            failing,
+            preparing,
+            unsure,
+            aside,
+            journal,
+            directory,
+        }
     }
 
     /// Works until it is told to close, or until every handle and cursor is gone.
@@ -92,6 +116,7 @@ impl Writer {
                     None => return self.close().await,
                 },
                 () = self.shared.wake.notified() => self.arm(),
+                () = std::future::ready(()), if self.may_sweep() => self.sweep().await,
                 () = std::future::ready(()), if self.may_drop() => self.retain().await,
             }
         }
@@ -99,7 +124,37 @@ impl Writer {
 
     /// Whether something has to leave the log and can.
     fn may_drop(&self) -> bool {
-        self.retention.is_due() && self.failing.is_none()
+        // What has been dropped before has to be gone, or too much would be.
+        self.retention.is_due() && self.failing.is_none() && !(self.books.loose && self.preparing.is_none())
+    }
+
+    /// Whether nothing can be written at the moment.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// So many bytes have been written beside the commits.
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.retention.written(count(bytes));
+        self.journal += count(bytes) + 4 * PAGE;
+    }
+
+    /// Counts epochs and blocks anew.
+    pub(crate) fn count_epochs(&self) {
+        let mut numbers = self.shared.numbers();
+        numbers.epochs = count(self.books.epochs.len());
+        numbers.blocks = self.books.epochs.values().map(|epoch| epoch.blocks).sum();
+        numbers.block_rows = self.books.epochs.values().map(|epoch| epoch.rows).sum();
+        numbers.missing_rows =
+            self.books.epochs.values().map(|epoch| epoch.range.len().saturating_sub(epoch.rows)).sum();
+        numbers.fresh_bytes = self.books.fresh_bytes;
+        numbers.fresh_rows = self.books.end.saturating_sub(self.books.frontier);
+        numbers.fresh_millis = u64::try_from(self.books.fresh_span()).unwrap_or(0);
+    }
+
+    /// So many rows have been thinned that some target had not got.
+    pub(crate) fn count_thinned(&self, rows: u64) {
+        self.shared.numbers().dropped.thinned += rows;
     }
 
     /// Sets the time of the next commit if there is anything to commit.
@@ -188,6 +243,7 @@ impl Writer {
         }
         let arrived = batch.is_some();
         self.database = Some(database);
+        self.make_sure().await?;
         Ok(arrived)
     }
 
@@ -215,12 +271,19 @@ impl Writer {
             numbers.oldest = self.books.oldest;
             numbers.commit_times.add(started.elapsed());
         }
-        if self.journal > CHECKPOINT {
+        if self.journal > CHECKPOINT.min(journal(self.options.max_size.0)) {
             self.checkpoint().await;
         }
         self.retention.look(&self.books);
         if self.retention.wants_measure() {
             self.measure().await;
+        }
+        self.count_epochs();
+        let commits = self.shared.numbers().commits;
+        if self.retention.largest().is_ripe(self.books.fresh_bytes, self.books.fresh_span())
+            || commits.is_multiple_of(LOOK_EVERY)
+        {
+            self.shared.compact.notify_one();
         }
     }
 
@@ -271,6 +334,10 @@ impl Writer {
         let file_bytes = size("") + size("-wal");
         if let Ok(bytes) = bytes {
             self.retention.measured(bytes);
+            self.shared.pending.refuse(self.retention.full() == Full::Refuse);
+            if self.retention.full() == Full::Thin {
+                self.shared.compact.notify_one();
+            }
             let mut numbers = self.shared.numbers();
             (numbers.bytes, numbers.file_bytes) = (bytes, file_bytes);
             (numbers.first_position, numbers.oldest) = (self.books.first, self.books.oldest);
@@ -326,6 +393,7 @@ impl Writer {
     /// Sets the damaged database aside and begins a new one with what is known by heart.
     async fn replace(&mut self, why: String) {
         self.disconnect().await;
+        (self.preparing, self.unsure) = (None, None);
         self.shared.readers().close().await;
         let aside = match self.aside.take().map_or_else(|| damage::set_aside(&self.dir, &why), Ok) {
             Ok(aside) => aside,
@@ -359,6 +427,7 @@ impl Writer {
         }
         self.shared.closed.store(true, Ordering::Release);
         self.shared.tell_all();
+        self.shared.compact.notify_one();
         self.shared.readers().close().await;
         if let Some(database) = self.database.take()
             && let Err(error) = database.close().await

@@ -8,6 +8,7 @@
 )]
 
 mod closing;
+mod compaction;
 mod crash;
 mod cursors;
 mod damage;
