@@ -23,9 +23,30 @@ const SITE: &str = "[gateway]\nid = \"line3\"\nprofiles = [\"profiles\"]\n\n[bro
 
 /// What may be written in the place of a word.
 const WORDS: [&str; 24] = [
-    "0", "-1", "1e308", "nan", "inf", "9223372036854775807", "\"\"", "\"x\"", "[]", "{}", "true", "1979-05-27", "[[tag]]",
-    "\"expr\"", "expr = \"a + b\"", "texts", "\"bytes\"", "length = 65535", "count = 65535", "scale = 1e-22",
-    "rounding = { error = 1e15 }", "swinging_door = { error = 1e-15 }", "deadband = { percent = 100 }", "report = \"on_change\"",
+    "0",
+    "-1",
+    "1e308",
+    "nan",
+    "inf",
+    "9223372036854775807",
+    "\"\"",
+    "\"x\"",
+    "[]",
+    "{}",
+    "true",
+    "1979-05-27",
+    "[[tag]]",
+    "\"expr\"",
+    "expr = \"a + b\"",
+    "texts",
+    "\"bytes\"",
+    "length = 65535",
+    "count = 65535",
+    "scale = 1e-22",
+    "rounding = { error = 1e15 }",
+    "swinging_door = { error = 1e-15 }",
+    "deadband = { percent = 100 }",
+    "report = \"on_change\"",
 ];
 
 fn dice() -> StdRng {

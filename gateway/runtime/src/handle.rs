@@ -157,6 +157,7 @@ impl Handle {
             let Some(queue) = store.targets.iter().find(|queue| queue.target.as_str() == target.name) else { continue };
             target.cursor = queue.last_acknowledged.map(|time| time.as_millis());
             target.waiting_rows = queue.waiting_rows;
+            target.backlog_rows = queue.waiting_rows.saturating_sub(target.live_rows);
             target.waiting_bytes = share(store.bytes, queue.waiting_rows, store.rows);
             target.oldest_waiting = queue.waiting_since.map(|time| time.as_millis());
             target.gaps = queue.gaps;

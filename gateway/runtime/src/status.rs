@@ -173,6 +173,20 @@ pub struct TargetStatus {
     pub connect_failures: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
+    /// Bytes of their payloads.
+    pub in_flight_bytes: u64,
+    /// Rows committed since the connection was made that have been read for it and are not acknowledged.
+    pub live_rows: u64,
+    /// Rows that wait and are not live.
+    pub backlog_rows: u64,
+    /// Bytes of live rows sent a second.
+    pub live_rate: u64,
+    /// Bytes of backlog sent a second.
+    pub backlog_rate: u64,
+    /// Connections given up because the oldest message got no acknowledgement.
+    pub watchdog_resets: u64,
+    /// Connections that the other side closed while a message with rows was on its way.
+    pub refused: u64,
     /// Rows that the other side does not take, announced to it as gaps.
     pub left_out: u64,
     /// The cursor: time of the row that was acknowledged last, Unix milliseconds.

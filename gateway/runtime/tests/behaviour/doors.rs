@@ -66,7 +66,7 @@ async fn a_sample_on_a_line_is_published_and_not_stored_and_no_row_is_missing() 
     assert!(seen.iter().all(|row| row["values"] == json!({ "level": 1.0, "setpoint": 1.0 })), "{seen:?}");
 
     rows.extend(read(&mut cursor, seen.len() - rows.len()).await);
-    assert_eq!(numbers(&rows), (1..=rows.len() as u64).collect::<Vec<_>>());
+    assert_eq!(numbers(&rows), (1..).take(rows.len()).collect::<Vec<_>>());
     assert_eq!(drawing(&rows), format!("x{}x", ".".repeat(rows.len() - 2)), "the first row and the one of the stop");
     let with_payload =
         || rows.iter().zip(&seen).filter_map(|((row, payload), seen)| Some((row, payload.as_ref()?, seen)));
@@ -105,7 +105,7 @@ async fn a_line_does_not_cross_a_restart() {
     rig.seen.wait_for("more rows", |seen| (seen.rows("a", "fast").len() > 3).then_some(())).await;
     let rows = stored(&rig.store, before + 2).await;
     assert_eq!(&drawing(&rows)[before - 1..before + 2], "xx.");
-    assert_eq!(numbers(&rows), (1..=rows.len() as u64).collect::<Vec<_>>());
+    assert_eq!(numbers(&rows), (1..).take(rows.len()).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -115,10 +115,10 @@ async fn another_error_is_another_stream_that_goes_on_counting() {
     rig.write_profile(&METER.replace("unit = \"m\"", "unit = \"m\"\nrounding = { error = 0.5 }"));
     rig.reload(&link("press", QUICK, &["a"])).await.unwrap();
     let count = rig.seen.rows("a", "fast").len() + 3;
-    rig.seen.row("a", "fast", |row| row["seq"].as_u64() == Some(count as u64)).await;
+    rig.seen.row("a", "fast", |row| row["seq"] == count).await;
     rig.gateway.stop().await;
     let rows = stored(&rig.store, rig.seen.rows("a", "fast").len()).await;
-    assert_eq!(numbers(&rows), (1..=rows.len() as u64).collect::<Vec<_>>());
+    assert_eq!(numbers(&rows), (1..).take(rows.len()).collect::<Vec<_>>());
     let split = rows.iter().position(|(row, _)| row.stream != rows[0].0.stream).unwrap();
     assert_eq!(drawing(&rows[..split]), format!("x{}x", ".".repeat(split - 2)));
     assert_eq!(drawing(&rows[split..]), "x".repeat(rows.len() - split));
