@@ -20,8 +20,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tidegate_codec::block::{
-    Batch, BlockSchema, Codec, Encoder, Frame, GapRecord, Origin, SchemaId, StoreId,
+    Batch, BlockSchema, Codec, Decoder, Encoder, Frame, GapRecord, Origin, SchemaId, StoreId,
     file::{Part, parts, put_schema},
+    split,
 };
 use tidegate_model::{Column, Quality, Reason, Scaling, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
 use tidegate_store::GapReason;
@@ -305,6 +306,57 @@ fn damaged_foreign_and_unknown_frames_have_the_same_names_as_in_rust() -> anyhow
         .collect();
     assert_eq!(theirs, ours);
     assert!(ours.len() >= 8, "{ours:?}");
+    Ok(())
+}
+
+/// Blocks whose checksum is right although their contents are damaged.
+#[test]
+fn what_no_encoder_has_written_is_refused_by_name_or_read_as_in_rust() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let python = Python::install(&peers)?;
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut file, mut ours) = (Vec::new(), Vec::new());
+    for number in 0..600 {
+        let columns = columns(4, &mut random);
+        let courses = [0; 4].map(|_| COURSES[random.random_range(0..8)]);
+        let batch = batch(&columns, &courses, 12, &mut random);
+        let (device, group) = ("meter".parse()?, "fast".parse()?);
+        let schema = BlockSchema { store: StoreId(7), device, group, columns: columns.into(), salt: number };
+        let mut block = Vec::new();
+        let codec = if number.is_multiple_of(2) { Codec::Range } else { Codec::Planes };
+        Encoder::new(codec).encode(
+            &Origin { stream: StreamId(3), schema: schema.id()?, boot: 1 },
+            &batch,
+            &mut block,
+        )?;
+        let length = block.len() - 4;
+        let at = random.random_range(14..length);
+        block[at] ^= 1 << random.random_range(0..8_u8);
+        let checksum = crc32c::crc32c(&block[..length]);
+        block[length..].copy_from_slice(&checksum.to_le_bytes());
+        put_schema(&schema.encode()?, &mut file);
+        file.extend_from_slice(&block);
+        for frame in split(&block) {
+            let decoded = frame.and_then(|frame| match frame {
+                Frame::Data(head) => Decoder::new().decode(&head, schema.id()?, &schema.columns),
+                Frame::Gap(_) => Ok(Batch::new(&schema.columns)),
+            });
+            match decoded {
+                Ok(batch) => ours.extend(rows(&batch)),
+                Err(_) => ours.push(json!("error")),
+            }
+        }
+    }
+    let theirs: Vec<Json> = python
+        .read(&file)?
+        .into_iter()
+        .map(|said| if said.get("error").is_some() { json!("error") } else { said })
+        .collect();
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        assert!(theirs == ours, "{theirs}\ninstead of\n{ours}");
+    }
+    assert_eq!(theirs.len(), ours.len());
+    assert!(ours.iter().filter(|row| **row == "error").count() > 50);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Sequence
+from typing import Callable, Iterator, Sequence, TypeVar
 
 from .coder import Coder, Flag, Number, Set, i64
 from .errors import Malformed, UnknownSchema
@@ -15,6 +15,7 @@ from .rows import F32, REASONS, Quality, Row, Slot, Value
 from .schema import KINDS, Column, Schema
 from .series import read_series
 
+T = TypeVar("T")
 MOST = 128 << 20
 """Bytes that texts and arrays of a block may take; whoever promises more means harm."""
 ARRAY, DEPTH = 8, 8
@@ -106,11 +107,8 @@ class _Columns:
         """Values of another type than their column's."""
         if count == 0:
             return []
-        values = []
-        for string in self._strings(count):
-            content = Input(string)
-            values.append(_value(content, DEPTH))
-        return values
+        strings = self._at_places(self._bytes(self._count(count)), count)
+        return [_value(Input(string), DEPTH) for string in strings]
 
     def _own(self, column: Column, count: int) -> list[Value]:
         """The values of a column's own type."""
@@ -131,18 +129,14 @@ class _Columns:
         numbers = read_series(self.coder, Set.VALUES, count)
         return [number & (1 << 64) - 1 for number in numbers] if kind == "uint" else list(numbers)
 
-    def _objects(self, count, read) -> list[Value]:
+    def _objects(self, count: int, read: Callable[[int], list[Value]]) -> list[Value]:
         """Texts, bytes or arrays: those that occur, and which is where."""
         if count == 0:
             return []
         known = read(self._count(count))
         return self._at_places(known, count)
 
-    def _strings(self, count: int) -> list[bytes]:
-        """Strings that may repeat."""
-        return self._at_places(self._bytes(self._count(count)), count)
-
-    def _at_places(self, known, count: int):
+    def _at_places(self, known: list[T], count: int) -> list[T]:
         places = read_series(self.coder, Set.CODES, count)
         if not all(0 <= place < len(known) for place in places):
             raise Malformed("a place in a table")
@@ -170,7 +164,7 @@ class _Columns:
         lengths = self._lengths(count, 24)
         total = sum(lengths)
         if kind in ("text", "bytes"):
-            items = [_content(kind, raw) for raw in self._strings(total)] if total else []
+            items = self._objects(total, lambda known: [_content(kind, raw) for raw in self._bytes(known)])
         else:
             items = self._plain(kind, total)
         left = iter(items)
@@ -189,7 +183,7 @@ def _has_own_value(mark: int) -> bool:
     return mark & STATE <= UNCERTAIN and not mark & FOREIGN
 
 
-def _slot(mark: int, own, foreign) -> Slot:
+def _slot(mark: int, own: Iterator[Value], foreign: Iterator[Value]) -> Slot:
     state = mark & STATE
     if state == UNCHANGED:
         return Slot(Quality.UNCHANGED)

@@ -21,8 +21,12 @@ def _unpack(body: bytes) -> bytes:
         import zstandard
     except ImportError as error:
         raise BlockError("blocks of codec 0 need the package zstandard: pip install tidegate-block[zstd]") from error
+    packed = head.rest()
     try:
-        whole = zstandard.ZstdDecompressor().decompress(head.rest(), max_output_size=length)
+        # What the frame promises itself would be believed by the library.
+        if zstandard.frame_content_size(packed) not in (-1, length):
+            raise Malformed("the length of the body")
+        whole = zstandard.ZstdDecompressor().decompress(packed, max_output_size=length)
     except zstandard.ZstdError as error:
         raise Malformed(f"zstd: {error}") from error
     if len(whole) != length:
