@@ -100,6 +100,12 @@ impl Probe {
             reconnects: now.reconnects,
             connect_failures: now.connect_failures,
             in_flight: now.in_flight,
+            in_flight_bytes: now.in_flight_bytes,
+            live_rows: now.live_rows,
+            live_rate: now.live_rate,
+            backlog_rate: now.backlog_rate,
+            watchdog_resets: now.watchdog_resets,
+            refused: now.refused,
             left_out: now.left_out,
             ..TargetStatus::default()
         }

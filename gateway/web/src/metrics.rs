@@ -93,7 +93,7 @@ const LINK_COUNTERS: [LinkCounter; 11] = [
 /// A number of each target: name, help, whether it only grows, how it is read.
 type TargetNumber = (&'static str, &'static str, MetricType, fn(&TargetStatus) -> u64);
 
-const TARGET_NUMBERS: [TargetNumber; 11] = [
+const TARGET_NUMBERS: [TargetNumber; 17] = [
     ("target_sent_rows", "Rows sent, those sent again counted again", MetricType::Counter, |target| target.sent),
     ("target_acknowledged_rows", "Rows acknowledged", MetricType::Counter, |target| target.acknowledged),
     ("target_left_out_rows", "Rows that the other side does not take", MetricType::Counter, |target| target.left_out),
@@ -101,6 +101,14 @@ const TARGET_NUMBERS: [TargetNumber; 11] = [
     ("target_reconnects", "Connections made after the first", MetricType::Counter, |target| target.reconnects),
     ("target_connect_failures", "Tries to connect that failed", MetricType::Counter, |target| target.connect_failures),
     ("target_in_flight", "Messages sent and not yet acknowledged", MetricType::Gauge, |target| target.in_flight),
+    ("target_in_flight_bytes", "Bytes of their payloads", MetricType::Gauge, |target| target.in_flight_bytes),
+    ("target_live_rows", "Live rows read and not acknowledged", MetricType::Gauge, |target| target.live_rows),
+    ("target_backlog_rows", "Rows that wait and are not live", MetricType::Gauge, |target| target.backlog_rows),
+    ("target_backlog_rate", "Bytes of backlog sent a second", MetricType::Gauge, |target| target.backlog_rate),
+    ("target_watchdog_resets", "Connections without acknowledgements", MetricType::Counter, |target| {
+        target.watchdog_resets
+    }),
+    ("target_refused", "Connections closed over a message", MetricType::Counter, |target| target.refused),
     ("target_waiting_rows", "Rows that wait in the store", MetricType::Gauge, |target| target.waiting_rows),
     ("target_waiting_bytes", "Bytes that they take there, about", MetricType::Gauge, |target| target.waiting_bytes),
     ("target_waiting_gaps", "Gap records not yet acknowledged", MetricType::Gauge, |target| target.gaps),

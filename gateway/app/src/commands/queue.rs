@@ -21,6 +21,7 @@ pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
     say(line(["target", "state", "cursor", "waiting", "about", "oldest", "gaps"].map(str::to_owned)));
     for target in targets {
         say(line(columns(target, now)));
+        say(format_args!("    {}", lanes(target)));
         if let Some(error) = target.get("last_error").and_then(Json::as_str) {
             let when = target.get("last_error_at").and_then(Json::as_i64).map(|time| age(now.saturating_sub(time)));
             say(format_args!("    last error, {}: {error}", when.unwrap_or("before".to_owned())));
@@ -46,6 +47,30 @@ fn columns(target: &Json, now: i64) -> [String; 7] {
         since("oldest_waiting"),
         number("gaps").to_string(),
     ]
+}
+
+/// The two lanes of a target, and what went wrong with its messages.
+fn lanes(target: &Json) -> String {
+    let number = |key: &str| target.get(key).and_then(Json::as_u64).unwrap_or_default();
+    let mut text = format!(
+        "live {} rows, {}/s; backlog {} rows, {}/s; {} messages ({}) in flight",
+        number("live_rows"),
+        size(number("live_rate")),
+        number("backlog_rows"),
+        size(number("backlog_rate")),
+        number("in_flight"),
+        size(number("in_flight_bytes")),
+    );
+    for (key, what) in [
+        ("watchdog_resets", "connections without acknowledgements"),
+        ("refused", "connections closed over a message"),
+        ("left_out", "rows left out"),
+    ] {
+        if number(key) > 0 {
+            text.push_str(&format!("; {} {what}", number(key)));
+        }
+    }
+    text
 }
 
 fn line([name, state, cursor, waiting, about, oldest, gaps]: [String; 7]) -> String {
@@ -84,6 +109,17 @@ mod tests {
         let text = line(columns(&target, 605_000));
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(words.join(" "), "cloud backing_off 10 min ago 42 rows 12 kB 10 min ago 1");
+    }
+
+    #[test]
+    fn both_lanes_are_told_and_only_the_troubles_there_were() {
+        let target = serde_json::json!({
+            "live_rows": 3, "live_rate": 1_200, "backlog_rows": 40_000, "backlog_rate": 200_000, "in_flight": 7,
+            "in_flight_bytes": 64_000, "watchdog_resets": 1,
+        });
+        let text = "live 3 rows, 1200 B/s; backlog 40000 rows, 200 kB/s; 7 messages (64 kB) in flight; \
+                    1 connections without acknowledgements";
+        assert_eq!(lanes(&target), text);
     }
 
     #[test]
