@@ -233,6 +233,8 @@ fn reason(code: u8) -> String {
         3 => "store_full".to_owned(),
         4 => "damaged".to_owned(),
         5 => "thinned".to_owned(),
+        128 => "too_large".to_owned(),
+        129 => "refused".to_owned(),
         other => format!("reason_{other}"),
     }
 }
