@@ -1,0 +1,442 @@
+//! The history as files: what the store has been given comes out to the last bit, read by programs that others wrote.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without may end it"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
+use tidegate_codec::block::{Batch, BlockSchema, Codec, Encoder, GapRecord, Origin, StoreId, file::put_schema};
+use tidegate_config::Profiles;
+use tidegate_model::{Column, Reason, Row, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
+use tidegate_store::{GapReason, Store};
+use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Table, program, tidegate, wait_until};
+
+/// Longer than the store joins rows for.
+const ROWS: u64 = 5_000;
+
+fn column(name: &str, kind: ValueKind) -> Column {
+    Column::new(name.parse().unwrap(), ValueType::single(kind))
+}
+
+/// A column of each type, one of them with a name that every table has already.
+fn columns() -> Vec<Column> {
+    let curve = Column::new("curve".parse().unwrap(), ValueType { kind: ValueKind::Int, items: Some(2) });
+    vec![
+        column("running", ValueKind::Bool),
+        column("count", ValueKind::Int),
+        column("energy", ValueKind::Uint),
+        column("voltage", ValueKind::F32),
+        column("time", ValueKind::F64),
+        column("mode", ValueKind::Text),
+        column("raw", ValueKind::Bytes),
+        curve,
+    ]
+}
+
+/// Numbers that look random (splitmix64).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// A value of a kind, with every bit pattern that a text can say: all NaN are spelled alike.
+fn value(kind: ValueKind, items: Option<u32>, random: u64) -> Value {
+    if items.is_some() {
+        let length = random % 4;
+        return Value::Array((0..length).map(|item| value(kind, None, mixed(random + item))).collect());
+    }
+    let float = f64::from_bits(mixed(random));
+    match kind {
+        ValueKind::Bool => Value::Bool(random.is_multiple_of(2)),
+        ValueKind::Int => Value::Int(random.cast_signed()),
+        ValueKind::Uint => Value::Uint(random),
+        ValueKind::F32 => {
+            let float = f32::from_bits(u32::try_from(mixed(random) >> 32).unwrap());
+            Value::F32(if float.is_nan() { f32::NAN } else { float })
+        }
+        ValueKind::F64 => Value::F64(match random % 8 {
+            0 => f64::INFINITY,
+            1 => f64::NEG_INFINITY,
+            2 => -0.0,
+            _ if float.is_nan() => f64::NAN,
+            _ => float,
+        }),
+        ValueKind::Text => Value::Text(
+            ["auto", "", "say \"a, b\"\r\n", "\u{e4}\u{1F30A}"][usize::try_from(random % 4).unwrap()].into(),
+        ),
+        ValueKind::Bytes => Value::Bytes(random.to_le_bytes()[..usize::try_from(random % 8).unwrap()].into()),
+    }
+}
+
+fn slot(column: &Column, random: u64) -> Slot {
+    let content = value(column.value_type.kind, column.value_type.items, random);
+    let reason = Reason::ALL[usize::try_from(random % 9).unwrap()];
+    match random % 23 {
+        0 => Slot::Unchanged,
+        1 => Slot::Bad(reason),
+        2 => Slot::Uncertain(content, reason),
+        _ => Slot::Good(content),
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// A site whose store has been filled as a gateway fills it.
+struct Plant {
+    site: Site,
+    rows: Vec<Row>,
+}
+
+impl Plant {
+    /// `meter` with all types in `fast` and one tag in `slow`.
+    async fn filled() -> anyhow::Result<Plant> {
+        let site = Site::new()?;
+        site.write("line3", "")?;
+        let mut plant = Plant { site, rows: Vec::new() };
+        let rows = plant.fill("fast", &columns(), ROWS, now() - 3_600_000).await?;
+        plant.fill("slow", &[column("level", ValueKind::Int)], 10, now() - 3_600_000).await?;
+        plant.rows = rows;
+        Ok(plant)
+    }
+
+    async fn fill(&self, group: &str, columns: &[Column], count: u64, start: i64) -> anyhow::Result<Vec<Row>> {
+        let (site, report) = tidegate_config::load(&self.site.file(), [], Profiles::Used);
+        let site = site.with_context(|| report.render())?;
+        let store = Store::open(&site.gateway.data_dir, &site.store).await?.store;
+        let (stream, last) = store.stream(&"meter".parse()?, &group.parse()?, columns.to_vec()).await?;
+        let mut rows = Vec::new();
+        for number in 1..=count {
+            let seq = last + number;
+            let random = |column: usize| mixed(seq * 64 + u64::try_from(column).unwrap());
+            let row = Row {
+                stream: Arc::clone(&stream),
+                seq,
+                time: Timestamp::from_millis(start + 500 * i64::try_from(number).unwrap()),
+                device_time: random(63).is_multiple_of(3).then(|| Timestamp::from_millis(start)),
+                slots: columns.iter().enumerate().map(|(index, column)| slot(column, random(index))).collect(),
+            };
+            store.append(Arc::new(row.clone()), Bytes::from_static(b"{}"));
+            rows.push(row);
+        }
+        store.close().await;
+        Ok(rows)
+    }
+
+    /// `tidegate export` of the meter.
+    fn export(&self, arguments: &str) -> anyhow::Result<(Option<i32>, String)> {
+        let file = self.site.file().display().to_string();
+        tidegate(["export", "-c", &file, "--device", "meter"].into_iter().chain(arguments.split_whitespace()), &[])
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.site.path().join(name).display().to_string()
+    }
+}
+
+/// A cell as `tests/peers/read_exports.py` shows it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bool(on) => format!("b:{on}"),
+        Value::Int(number) => format!("i:{number}"),
+        Value::Uint(number) => format!("i:{number}"),
+        Value::F32(number) => format!("f32:{:08x}", number.to_bits()),
+        Value::F64(number) => format!("f64:{:016x}", number.to_bits()),
+        Value::Text(text) => format!("t:{text}"),
+        Value::Bytes(bytes) => format!("x:{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// What every reader has to find of a row.
+fn expected(row: &Row) -> Json {
+    let mut cells = BTreeMap::from([
+        ("time".to_owned(), json!(format!("i:{}", row.time))),
+        ("device_time".to_owned(), row.device_time.map_or(Json::Null, |time| json!(format!("i:{time}")))),
+        ("seq".to_owned(), json!(format!("i:{}", row.seq))),
+    ]);
+    for (column, slot) in row.stream.columns().iter().zip(&row.slots) {
+        let name = column.name.as_str();
+        let value_name = if name == "time" { "tag:time" } else { name };
+        cells.insert(value_name.to_owned(), slot.value().map_or(Json::Null, |value| json!(shown(value))));
+        let quality = match slot {
+            Slot::Good(_) => Json::Null,
+            Slot::Unchanged => json!("t:unchanged"),
+            Slot::Uncertain(_, reason) => json!(format!("t:uncertain:{reason}")),
+            Slot::Bad(reason) => json!(format!("t:bad:{reason}")),
+        };
+        cells.insert(format!("{name}:quality"), quality);
+    }
+    json!(cells)
+}
+
+/// What foreign programs find in `<base>.parquet`, `.csv` and `.jsonl`, by reader.
+fn read(peers: &Peers, base: &str) -> anyhow::Result<BTreeMap<String, Json>> {
+    let output = Command::new(peers.python()).arg(peers.script("read_exports.py")).arg(base).output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let mut found = BTreeMap::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let said: Json = serde_json::from_str(line)?;
+        found.insert(said["reader"].as_str().unwrap_or_default().to_owned(), said);
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn every_value_comes_out_to_the_last_bit_for_pandas_and_duckdb_and_in_the_text_files() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let plant = Plant::filled().await?;
+    for format in ["csv", "jsonl", "parquet"] {
+        let file = plant.path(&format!("out.{format}"));
+        let (code, said) = plant.export(&format!("--group fast --format {format} -o {file}"))?;
+        assert_eq!((code, said), (Some(0), format!("{ROWS} rows in {file}\n")));
+    }
+    let found = read(&peers, &plant.path("out"))?;
+    for reader in ["pandas", "duckdb", "csv", "jsonl"] {
+        let rows = found[reader]["rows"].as_array().context("no rows")?;
+        assert_eq!(rows.len(), plant.rows.len(), "{reader}");
+        for (row, found) in plant.rows.iter().zip(rows) {
+            let expected = expected(row);
+            assert!(*found == expected, "{reader}, row {}:\n{found}\ninstead of\n{expected}", row.seq);
+        }
+    }
+    for reader in ["read_csv_auto", "read_json_auto"] {
+        assert_eq!(found[reader]["count"], ROWS, "{reader}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_range_and_tags_cut_out_a_part_and_each_group_has_a_file() -> anyhow::Result<()> {
+    let plant = Plant::filled().await?;
+    let (from, to) = (plant.rows[1000].time, plant.rows[1010].time);
+    let (code, text) =
+        plant.export(&format!("--tag voltage --tag count --from {from} --to {} --format csv", to.rfc3339()))?;
+    assert_eq!(code, Some(0), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "time,device_time,seq,voltage,count,voltage:quality,count:quality");
+    let seqs: Vec<&str> = lines[1..].iter().filter_map(|line| line.split(',').nth(2)).collect();
+    assert_eq!(seqs, (1001..1011).map(|seq: u64| seq.to_string()).collect::<Vec<_>>());
+
+    let (code, text) = plant.export("--format csv")?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("here are fast, slow; choose one with --group"), "{text}");
+    let (code, text) = plant.export("--format jsonl")?;
+    assert_eq!((code, text.lines().count()), (Some(0), 5010));
+    let folder = plant.path("out/");
+    let (code, text) = plant.export(&format!("--format csv --output {folder}"))?;
+    assert_eq!(code, Some(0), "{text}");
+    let mut files: Vec<String> =
+        fs::read_dir(&folder)?.map(|file| file.unwrap().file_name().display().to_string()).collect();
+    files.sort();
+    assert_eq!(files, ["meter.fast.csv", "meter.slow.csv"]);
+    assert_eq!(fs::read_to_string(Path::new(&folder).join("meter.slow.csv"))?.lines().count(), 11);
+    Ok(())
+}
+
+#[tokio::test]
+async fn columns_that_change_stay_one_table_until_a_type_changes() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let site = Site::new()?;
+    site.write("line3", "")?;
+    let plant = Plant { site, rows: Vec::new() };
+    let start = now() - 3_600_000;
+    let (level, speed) = (column("level", ValueKind::Int), column("speed", ValueKind::F64));
+    plant.fill("fast", std::slice::from_ref(&level), 10, start).await?;
+    plant.fill("fast", &[speed, level], 10, start + 600_000).await?;
+    plant.fill("fast", &[column("level", ValueKind::Bool)], 10, start + 1_200_000).await?;
+    for format in ["csv", "jsonl", "parquet"] {
+        let (code, text) = plant.export(&format!("--format {format} -o {}", plant.path(&format!("out.{format}"))))?;
+        assert_eq!(code, Some(0), "{text}");
+    }
+    let text = fs::read_to_string(plant.path("out.csv"))?;
+    assert_eq!(text.lines().next(), Some("time,device_time,seq,level,speed,level:quality,speed:quality"));
+    assert_eq!((text.lines().count(), text.lines().filter(|line| line.ends_with(",absent")).count()), (31, 20));
+    // The first twenty rows are in one file; the rest is in a second one.
+    fs::copy(plant.path("out.2.parquet"), plant.path("second.parquet"))?;
+    for name in ["out", "second"] {
+        let lines = text.lines().take(if name == "out" { 21 } else { 1 }).map(|line| format!("{line}\r\n"));
+        fs::write(plant.path(&format!("{name}.csv")), lines.collect::<String>())?;
+        fs::write(plant.path(&format!("{name}.jsonl")), "")?;
+    }
+    fs::write(plant.path("second.csv"), "time,device_time,seq,level,level:quality\r\n")?;
+    let (first, second) = (read(&peers, &plant.path("out"))?, read(&peers, &plant.path("second"))?);
+    assert_eq!(first["duckdb"]["rows"], first["csv"]["rows"]);
+    let rows = |found: &BTreeMap<String, Json>| found["pandas"]["rows"].as_array().map_or(0, Vec::len);
+    assert_eq!((rows(&first), rows(&second)), (20, 10));
+    let (code, said) = plant.export("--format parquet")?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the type of a tag has changed"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_with_what_may_have_been_meant() -> anyhow::Result<()> {
+    let plant = Plant::filled().await?;
+    let file = plant.site.file().display().to_string();
+    let output = plant.path("none.csv");
+    let export =
+        |arguments: &str| tidegate(["export", "-c", &file].into_iter().chain(arguments.split_whitespace()), &[]);
+    for (arguments, code, said) in [
+        ("--device metre --format csv", 1, "nothing has been recorded of a device \"metre\"; did you mean \"meter\"?"),
+        ("--device meter --group fats --format csv", 1, "did you mean \"fast\"?"),
+        ("--device meter --tag voltag --format csv", 1, "did you mean \"voltage\"?"),
+        (
+            "--device meter --from 2001-01-01 --to 2001-01-02 --format csv",
+            1,
+            "nothing of meter was recorded in this range",
+        ),
+        ("--device meter --from -1h --to -2h --format csv", 1, "is not before --to"),
+        ("--device meter --from yesterday --format csv", 2, "write a date or a time"),
+        ("--device meter --format xlsx", 2, "csv, jsonl, parquet"),
+    ] {
+        let (found, text) = export(&format!("{arguments} -o {output}"))?;
+        assert_eq!(found, Some(code), "{arguments}: {text}");
+        assert!(text.contains(said), "{arguments}: {text}");
+        assert!(!Path::new(&output).exists(), "{arguments} left a file");
+    }
+    let empty = Site::new()?;
+    empty.write("line3", "")?;
+    let (code, text) =
+        tidegate(["export", "-c", &empty.file().display().to_string(), "--device", "x", "--format", "csv"], &[])?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("the gateway has run once"), "{text}");
+    Ok(())
+}
+
+const PROFILE: &str = "[profile]\nmanufacturer = \"Acme\"\nmodel = \"Meter\"\ndriver = \"modbus\"\nversion = 1\n\n\
+                       [[group]]\nname = \"all\"\ninterval = \"50ms\"\n\n\
+                       [[tag]]\nname = \"level\"\ngroup = \"all\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\n";
+
+#[test]
+fn a_running_gateway_does_not_mind_and_a_later_export_has_more() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let mut modbus = ModbusServer::start(&peers, &[1])?;
+    modbus.set(1, Table::Holding, 0, &[7])?;
+    let site = Site::new()?;
+    site.write_file("profiles/acme/meter.toml", PROFILE)?;
+    let rest = format!(
+        "[[link]]\nname = \"bus\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\n\n\
+         [[device]]\nname = \"meter\"\nlink = \"bus\"\nprofile = \"acme/meter\"\nunit = 1\n",
+        modbus.address()
+    );
+    site.write("line3", &rest)?;
+    let _gateway = Gateway::start(&site)?;
+    let file = site.file().display().to_string();
+    let rows = |more_than: usize| {
+        wait_until(PATIENCE, "rows in the store", || {
+            let export = ["export", "-c", &file, "--device", "meter", "--format", "jsonl"];
+            let (code, text) = tidegate(export, &[]).ok()?;
+            let of_meter = text.lines().all(|line| line.contains("\"device\":\"meter\",\"group\":\"all\""));
+            let count = text.lines().filter(|line| line.ends_with("\"values\":{\"level\":7}}")).count();
+            (code == Some(0) && of_meter && count > more_than).then_some(count)
+        })
+    };
+    rows(rows(0)?)?;
+    Ok(())
+}
+
+/// A schema, and the blocks of some rows of a meter with it.
+fn blocks(rows: u64) -> anyhow::Result<(Vec<u8>, Vec<Vec<u8>>)> {
+    let columns: Arc<[Column]> = columns().into();
+    let (device, group) = ("meter".parse()?, "fast".parse()?);
+    let schema = BlockSchema { store: StoreId(7), device, group, columns: Arc::clone(&columns), salt: 0 };
+    let mut blocks = Vec::new();
+    for (number, codec) in [(0, Codec::Range), (1, Codec::Planes)] {
+        let mut batch = Batch::new(&columns);
+        for seq in number * rows..(number + 1) * rows {
+            let slots: Vec<Slot> =
+                (0..).zip(columns.iter()).map(|(index, column)| slot(column, mixed(seq * 64 + index))).collect();
+            batch.push(seq, Timestamp::from_millis(1_700_000_000_000), None, &slots)?;
+        }
+        let mut block = Vec::new();
+        let origin = Origin { stream: StreamId(3), schema: schema.id()?, boot: 1 };
+        Encoder::new(codec).encode(&origin, &batch, &mut block)?;
+        blocks.push(block);
+    }
+    Ok((schema.encode()?, blocks))
+}
+
+fn seqs(text: &str) -> Vec<u64> {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    lines.filter_map(|line| line["seq"].as_u64()).collect()
+}
+
+#[test]
+fn blocks_are_printed_with_schemas_from_the_file_or_from_elsewhere() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (schema, blocks) = blocks(20)?;
+    let gap = GapRecord {
+        stream: StreamId(3),
+        schema: BlockSchema::id_of(&schema),
+        boot: 1,
+        first_seq: 40,
+        last_seq: 49,
+        reason: GapReason::TooOld.code(),
+    };
+    let mut message = blocks.concat();
+    gap.encode(&mut message);
+    let mut whole = Vec::new();
+    put_schema(&schema, &mut whole);
+    whole.extend_from_slice(&message);
+    fs::write(path("whole.tgb"), &whole)?;
+    fs::write(path("message.tgb"), &message)?;
+    fs::create_dir(path("schemas"))?;
+    fs::write(path("schemas/readme.txt"), "not a schema")?;
+    // As `mosquitto_sub` writes it: with a line end that does not belong to it.
+    fs::write(path("schemas/meter.json"), [&schema, b"\n".as_slice()].concat())?;
+    let (whole, message, schemas) = (path("whole.tgb"), path("message.tgb"), path("schemas"));
+    let file = path("schemas/meter.json");
+    let (code, first) = tidegate(["block", "decode", &whole], &[])?;
+    assert_eq!(code, Some(0), "{first}");
+    assert_eq!(seqs(&first), (0..40).collect::<Vec<_>>());
+    let gap = r#"{"device":"meter","group":"fast","gap":{"from":40,"to":49,"reason":"too_old"}}"#;
+    assert_eq!(first.lines().last(), Some(gap));
+    for place in [&schemas, &file] {
+        assert_eq!(tidegate(["block", "decode", &message, "--schema", place], &[])?, (Some(0), first.clone()));
+    }
+    let (code, text) = tidegate(["block", "decode", &message], &[])?;
+    let id = BlockSchema::id_of(&schema);
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(text.matches(&format!("schema {id}, which is not known")).count(), 3, "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_damaged_block_is_said_with_its_place_and_the_next_one_is_printed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (schema, blocks) = blocks(20)?;
+    let mut file = Vec::new();
+    put_schema(&schema, &mut file);
+    let offset = file.len();
+    file.extend_from_slice(&blocks.concat());
+    file[offset + blocks[0].len() / 2] ^= 4;
+    let path = folder.path().join("damaged.tgb").display().to_string();
+    fs::write(&path, file)?;
+    let output = Command::new(program("tidegate")?).args(["block", "decode", &path]).output()?;
+    let (said, printed) = (String::from_utf8(output.stderr)?, String::from_utf8(output.stdout)?);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with(&format!("error: {path}, byte {offset}: the block is damaged")), "{said}");
+    assert_eq!(seqs(&printed), (20..40).collect::<Vec<_>>());
+    Ok(())
+}
