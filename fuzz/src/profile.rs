@@ -70,13 +70,13 @@ fn reading(kind: Option<ValueType>, turn: u32) -> Reading {
 fn value(kind: ValueKind, turn: u32) -> Value {
     let one_of = |numbers: [f64; 4]| numbers.into_iter().cycle().nth(turn.try_into().unwrap_or(0)).unwrap_or(0.0);
     match kind {
-        ValueKind::Bool => Value::Bool(turn % 2 == 0),
+        ValueKind::Bool => Value::Bool(turn.is_multiple_of(2)),
         ValueKind::Int => {
             Value::Int([i64::MIN, i64::MAX, 0, -1].into_iter().cycle().nth(turn.try_into().unwrap_or(0)).unwrap_or(0))
         }
-        ValueKind::Uint => Value::Uint(if turn % 2 == 0 { u64::MAX } else { turn.into() }),
-        ValueKind::F32 if turn % 4 == 0 => Value::F32(f32::MAX),
-        ValueKind::F32 => Value::F32(if turn % 3 == 0 { f32::NAN } else { -0.0 }),
+        ValueKind::Uint => Value::Uint(if turn.is_multiple_of(2) { u64::MAX } else { turn.into() }),
+        ValueKind::F32 if turn.is_multiple_of(4) => Value::F32(f32::MAX),
+        ValueKind::F32 => Value::F32(if turn.is_multiple_of(3) { f32::NAN } else { -0.0 }),
         ValueKind::F64 => Value::F64(one_of([f64::MAX, f64::NAN, -1e-300, f64::NEG_INFINITY])),
         ValueKind::Text => Value::Text("\u{0}ü".into()),
         ValueKind::Bytes => Value::Bytes([0, 255].into()),
