@@ -23,7 +23,9 @@ use tidegate_config::{ByteSize, MqttTarget as Options, Secret, StartAt, Tls, Whe
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
 use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
 use tidegate_store::Store;
-use tidegate_tests::{Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until};
+use tidegate_tests::{
+    Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until,
+};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -180,6 +182,41 @@ fn a_broker_that_was_away_gets_everything_at_once_and_in_order() {
         .wait_for(PATIENCE, "5050 rows", |messages| Some(first(messages)).filter(|rows| rows.len() >= 5050))
         .unwrap();
     assert!(received.into_iter().eq(1..=5050), "they came in another order");
+    line.stop();
+}
+
+#[test]
+fn live_rows_are_less_than_a_second_old_while_a_backlog_fills_a_thin_link() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let broker = Mosquitto::start(&peers).unwrap();
+    let subscriber = Subscriber::start(&peers, broker.address(), "plant/+/+/data/#").unwrap();
+    let proxy = FaultProxy::start(broker.address(), 1).unwrap();
+    proxy.fault(Fault::Slow(100_000)).unwrap();
+    let mut line = Line::new();
+    let text = "x".repeat(900);
+    (0..3000).for_each(|_| line.row(&text));
+    // What is committed before the connection is backlog.
+    wait_until(PATIENCE, "the commit", || (line.store.status().rows_committed == 3000).then_some(())).unwrap();
+    line.start(&options(proxy.address()));
+    line.until("a part of the backlog", |status| status.acknowledged > 300);
+    let mut oldest = Duration::ZERO;
+    for _ in 0..20 {
+        line.row("live");
+        let (seq, begin) = (line.last, Instant::now());
+        let arrived = |messages: &[Message]| numbers(messages).contains(&seq).then_some(());
+        subscriber.wait_for(PATIENCE, "a live row", arrived).unwrap();
+        oldest = oldest.max(begin.elapsed());
+    }
+    let status = line.status();
+    println!(
+        "the oldest live row was {oldest:?} old; {} of 3000 rows of backlog had arrived",
+        status.acknowledged - 20
+    );
+    assert!(status.acknowledged < 2900, "the backlog was through too early: {status:?}");
+    assert!(oldest < Duration::from_secs(1), "{oldest:?}");
+    proxy.heal().unwrap();
+    line.until_all_acknowledged();
+    assert_eq!(line.status().sent, line.last, "nothing was sent twice");
     line.stop();
 }
 
