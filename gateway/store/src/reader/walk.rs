@@ -31,6 +31,9 @@ const RECORDS: i64 = 256;
 /// Bytes of packed rows read in one step, unless a single block or record has more.
 const BYTES: u64 = 1 << 20;
 
+/// In the place of a body: what it held was lost before.
+const LOST: i64 = 0;
+
 /// From when until when; both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -303,6 +306,8 @@ impl Walk {
             Place::Damage(_) => None,
         };
         let of_blocks = heads.iter().any(|head| matches!(head.place, Place::Block { .. }));
+        let is_lost = |place| of_blocks && place == LOST;
+        let vanished = |place| Err(if is_lost(place) { "it was damaged" } else { "it has vanished" }.to_owned());
         let table = if of_blocks { damaged::BODIES } else { damaged::RECORDS };
         let places: Vec<i64> = heads.iter().filter_map(place).collect();
         let mut bytes = damaged::bytes(connection, &table, &places).await?;
@@ -310,8 +315,7 @@ impl Walk {
         for head in heads {
             let after_jump = !self.window.is_everything() && self.given.is_some_and(|given| given < head.stretch.start);
             self.given = Some(head.stretch.end.max(self.given.unwrap_or(0)));
-            let read =
-                place(&head).map(|place| bytes.remove(&place).unwrap_or_else(|| Err("it has vanished".to_owned())));
+            let read = place(&head).map(|place| bytes.remove(&place).unwrap_or_else(|| vanished(place)));
             let found = match (head.place, read) {
                 (Place::Record { .. }, Some(Ok(bytes))) => Found::Record(bytes),
                 (Place::Block { rows, first, stream, seqs, .. }, Some(Ok(bytes))) => {

@@ -1,7 +1,7 @@
 //! The rows of a device, for an export.
 
 use tidegate_model::Slot;
-use tidegate_store::{Part, Query, Why};
+use tidegate_store::{HistoryQuery, Part, Query, Reader, Why};
 
 use crate::{archive::*, plant::*};
 
@@ -210,4 +210,49 @@ async fn targets_are_served_while_a_scan_goes_on() {
     for scan in scans {
         assert_eq!(scan.await.unwrap(), 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_row_is_given_once_while_rows_become_blocks_and_blocks_longer_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = std::time::Duration::from_secs(100 * 365 * 86_400);
+    let store = open_with(dir.path(), &tidegate_config::Store { max_age: kept, ..options() }).await;
+    let mut machines = [group(&store, "press", "g", 100).await, group(&store, "oven", "g", 1).await];
+    for machine in &mut machines {
+        // So that some rows are enough for a block.
+        machine.interval = 30_000;
+    }
+    let plant = store.clone();
+    let making = tokio::spawn(async move {
+        let [press, oven] = &mut machines;
+        for _ in 0..100 {
+            produce(&plant, &mut [&mut *press, &mut *oven], 2).await;
+        }
+    });
+    settle(&store, 20).await;
+    let reader = Reader::open(dir.path()).await.unwrap();
+    let (mut scans, mut last) = (0, 0);
+    while !making.is_finished() || last < 2_000 {
+        let reader = if scans % 2 == 0 { &reader } else { &store.reader() };
+        for device in ["press", "oven"] {
+            let mut scan = reader.scan(&Query::of(name(device))).await.unwrap();
+            let mut next = 1;
+            while let Some(part) = scan.next().await.unwrap() {
+                let Part::Rows { batch, .. } = part else { panic!("nothing is missing: {part:?}") };
+                assert_eq!(batch.first_seq(), Some(next), "of {device}");
+                next = batch.last_seq().unwrap() + 1;
+            }
+            last = next - 1;
+        }
+        let (device, tag) = (name("oven"), "tag0".parse().unwrap());
+        let history =
+            reader.history(&HistoryQuery { device, tag, from: None, to: None, max_points: 5_000 }).await.unwrap();
+        let history = history.unwrap();
+        assert_eq!((u64::try_from(history.samples.len()).unwrap(), history.missing.len()), (history.total, 0));
+        assert!(history.total >= last && history.samples.is_sorted_by(|a, b| a.time < b.time), "each once");
+        scans += 1;
+    }
+    making.await.unwrap();
+    until(|| store.status().epochs > 0, "rows have become blocks").await;
+    assert!(scans > 1);
 }
