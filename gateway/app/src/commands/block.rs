@@ -156,8 +156,12 @@ impl Decoding {
 
     fn gap(&self, gap: &GapRecord, out: &mut impl Write) -> anyhow::Result<()> {
         let table = &self.known(gap.schema)?.table;
-        let reason =
-            GapReason::from_code(gap.reason).map_or_else(|| format!("reason {}", gap.reason), |r| r.to_string());
+        let reason = match gap.reason {
+            // What a target leaves out, of rows that are in the store.
+            128 => "too_large".to_owned(),
+            129 => "refused".to_owned(),
+            code => GapReason::from_code(code).map_or_else(|| format!("reason {code}"), |reason| reason.to_string()),
+        };
         let mut line = format!("{{\"device\":\"{}\",\"group\":\"{}\",", table.device(), table.group()).into_bytes();
         let mut record = Vec::new();
         json::gap(gap.first_seq, gap.last_seq, &reason, &mut record);
