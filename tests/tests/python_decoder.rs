@@ -1,4 +1,4 @@
-//! The decoder in Python, written from the description of the format alone, reads what Rust has written.
+//! The decoder in Python reads what Rust has written, to the last bit.
 
 #![allow(
     clippy::unwrap_used,

@@ -8,7 +8,7 @@
             for row in tb.decode(frame, schema):
                 print(row.seq, row.time, row.slots)
 
-`FORMAT.md` beside the Rust crate describes every byte. Pure Python; blocks of codec 0 need the package `zstandard`.
+Pure Python; blocks of codec 0 need the package `zstandard`.
 """
 
 from .body import decode
