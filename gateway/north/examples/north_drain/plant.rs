@@ -63,9 +63,8 @@ impl Motion {
 impl Plant {
     /// Its streams in a store, where they left off.
     pub(crate) async fn build(store: &Store) -> Done<Plant> {
-        let columns = (0..usize::try_from(TAGS)?).map(|tag| {
-            Ok(Column::new(format!("tag-{tag:02}").parse()?, ValueType::single(Motion::of(tag).kind())))
-        });
+        let columns = (0..usize::try_from(TAGS)?)
+            .map(|tag| Ok(Column::new(format!("tag-{tag:02}").parse()?, ValueType::single(Motion::of(tag).kind()))));
         let columns: Arc<[Column]> = columns.collect::<Done<Vec<Column>>>()?.into();
         let mut devices = Vec::new();
         for device in 0..DEVICES {
