@@ -16,8 +16,6 @@ const DEPTH: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Cells {
     pub(super) value_type: ValueType,
-    /// Decimal places of the column's values, where its scaling says so.
-    pub(super) places: Option<u8>,
     pub(super) words: Words,
     /// Empty while all slots are good and of the column's own type.
     pub(super) marks: Vec<Mark>,
@@ -95,7 +93,6 @@ impl Cells {
     pub(super) fn new(column: &Column) -> Cells {
         Cells {
             value_type: column.value_type,
-            places: column.scaling.as_ref().and_then(|scaling| places(&scaling.scale, &scaling.offset)),
             words: Words::of(column.value_type),
             marks: Vec::new(),
             objects: Vec::new(),
@@ -273,7 +270,6 @@ impl Cells {
         let foreign: Vec<(usize, Value)> = within.map(|(row, value)| (row - from, value.clone())).collect();
         Cells {
             value_type: self.value_type,
-            places: self.places,
             words: self.words.slice(from, to),
             marks: if plain { Vec::new() } else { marks.to_vec() },
             objects: self.objects.clone(),
@@ -351,32 +347,5 @@ fn depth_within(value: &Value, depth: usize) -> bool {
     match value {
         Value::Array(items) => depth > 0 && items.iter().all(|item| depth_within(item, depth - 1)),
         _ => true,
-    }
-}
-
-/// Decimal places of a sum of multiples of both.
-fn places(scale: &str, offset: &str) -> Option<u8> {
-    places_of(scale)?.max(places_of(offset)?).try_into().ok().filter(|places| *places <= 22)
-}
-
-/// Decimal places of a decimal text as `0.05` or `1.5e-3`.
-fn places_of(text: &str) -> Option<i64> {
-    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction).trim_end_matches('0');
-    let exponent: i64 = exponent.parse().ok()?;
-    Some(i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?.max(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimal_places_are_those_of_scale_and_offset_together() {
-        assert_eq!(places("0.1", "-40"), Some(1));
-        assert_eq!(places("2", "0.250"), Some(2));
-        assert_eq!(places("1.5e-3", "0"), Some(4));
-        assert_eq!(places("1e3", "0"), Some(0));
-        assert_eq!(places("one", "0"), None);
     }
 }

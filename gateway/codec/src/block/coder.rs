@@ -15,16 +15,12 @@ pub(super) enum Flag {
     Marks,
     /// The marks are those of the last column that had some.
     SameMarks,
-    /// Values of another type than the column's.
-    Foreign,
     /// 64-bit floats that are all 32-bit floats.
     Single,
     /// Floats are rounded to 32 bits before the correction.
     Rounded,
     /// Floats have corrections.
     Corrections,
-    /// All arrays have the same number of items.
-    SameLength,
 }
 
 /// One of a few.

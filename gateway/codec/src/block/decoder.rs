@@ -5,7 +5,7 @@ use tidegate_model::Column;
 use super::{
     Batch, BlockError, Codec, Head, MAX_BYTES, SchemaId,
     coder::Coder,
-    column::ReadWork,
+    column_read::ReadWork,
     convert::index,
     error::malformed,
     planes::{self, PlaneReader},
@@ -17,6 +17,12 @@ use super::{
 /// Turns blocks into batches. It keeps its working memory.
 pub struct Decoder {
     work: ReadWork,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder::new()
+    }
 }
 
 impl Decoder {

@@ -1,8 +1,15 @@
 //! From a batch to a block.
 
 use super::{
-    Batch, BlockError, Codec, MAX_BYTES, Origin, coder::Coder, column::Work, frame, planes::PlaneWriter, range::Writer,
-    range_coder::RangeCoder, times,
+    Batch, BlockError, Codec, MAX_BYTES, Origin,
+    coder::Coder,
+    column::Work,
+    frame,
+    memory::{Memories, Memory},
+    planes::PlaneWriter,
+    range::Writer,
+    range_coder::RangeCoder,
+    times,
 };
 
 /// Turns batches into blocks. It remembers what it has found out about the columns of the streams, which makes it faster; each
@@ -11,8 +18,9 @@ pub struct Encoder {
     codec: Codec,
     contents: Vec<u8>,
     planes: PlaneWriter,
-    pub range: RangeCoder<Writer>,
+    range: RangeCoder<Writer>,
     work: Work,
+    memories: Memories,
 }
 
 impl Encoder {
@@ -24,6 +32,7 @@ impl Encoder {
             planes: PlaneWriter::default(),
             range: RangeCoder::new(Writer::default()),
             work: Work::new(),
+            memories: Memories::default(),
         }
     }
 
@@ -43,16 +52,17 @@ impl Encoder {
         self.contents.clear();
         frame::put_head(origin, first_seq, batch.len(), first_time, &mut self.contents);
         self.work.begin();
+        let memories = self.memories.of(origin.schema, batch.columns());
         match self.codec {
             Codec::Planes => {
                 self.planes.reset();
-                write(&mut self.planes, &mut self.work, batch)?;
+                write(&mut self.planes, &mut self.work, batch, memories)?;
                 self.planes.finish(&mut self.contents)?;
             }
             Codec::Range => {
                 self.range.reset();
                 self.range.bits.begin();
-                write(&mut self.range, &mut self.work, batch)?;
+                write(&mut self.range, &mut self.work, batch, memories)?;
                 self.range.bits.finish(&mut self.contents);
             }
         }
@@ -61,11 +71,11 @@ impl Encoder {
     }
 }
 
-fn write<C: Coder>(coder: &mut C, work: &mut Work, batch: &Batch) -> Result<(), BlockError> {
+fn write<C: Coder>(coder: &mut C, work: &mut Work, batch: &Batch, memories: &mut [Memory]) -> Result<(), BlockError> {
     coder.rows(batch.len());
     times::write(coder, batch, &mut work.search)?;
-    for cells in batch.cells() {
-        work.write_column(coder, cells, batch.len())?;
+    for (cells, memory) in batch.cells().iter().zip(memories) {
+        work.write_column(coder, cells, batch.len(), memory)?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Which integers floats came from.
 
 use super::{
-    convert::integer,
+    convert::{count, integer},
     float::{Corrections, Floats, Form, MOST_PLACES, place_of, place_of_single, power},
+    memory::Memory,
     predict::cost,
 };
 
@@ -150,16 +151,29 @@ impl FloatSearch {
     }
 
     /// The form of floats.
-    pub(super) fn find(&mut self, source: &Source, hint: Option<u8>) -> Floats {
+    pub(super) fn find(&mut self, source: &Source, memory: &mut Memory) -> Floats {
         let floats = Floats { single: source.is_single(), ..Floats::ORDER };
         let found = places(source, floats, false, 0);
-        let _ = hint;
         let few = if floats.single { 3 } else { 8 };
         if let Some((places, 0)) = found
             && places <= few
         {
             return Floats { form: Form::Quotient(places), ..floats };
         }
+        let sampled = count(source.numbers.len().min(SAMPLE));
+        if let Some(known) = memory.floats(floats.single) {
+            let cost = self.cost(known, source);
+            if memory.is_as_cheap(cost, sampled) {
+                return known;
+            }
+        }
+        let (found, cost) = self.search(source, floats, found);
+        memory.remember(found, cost, sampled);
+        found
+    }
+
+    /// The cheapest of all forms that may do, and its cost for the sample; `found` are the decimal places that most have.
+    fn search(&mut self, source: &Source, floats: Floats, found: Option<(u8, usize)>) -> (Floats, u64) {
         let mut candidates: Vec<Floats> = Vec::new();
         if let Some((places, _)) = found {
             candidates.push(Floats { form: Form::Quotient(places), ..floats });
@@ -167,7 +181,10 @@ impl FloatSearch {
         let exact = matches!(found, Some((_, 0)));
         if !floats.single && !exact {
             match places(source, floats, true, 0) {
-                Some((places, 0)) if places <= 8 => return Floats { form: Form::Product(places), ..floats },
+                Some((places, 0)) if places <= 8 => {
+                    let exact = Floats { form: Form::Product(places), ..floats };
+                    return (exact, self.cost(exact, source));
+                }
                 Some((places, _)) => candidates.push(Floats { form: Form::Product(places), ..floats }),
                 None => {}
             }
@@ -200,7 +217,7 @@ impl FloatSearch {
                 best = (candidate, cost);
             }
         }
-        best.0
+        best
     }
 
     fn cost(&mut self, mut floats: Floats, source: &Source) -> u64 {

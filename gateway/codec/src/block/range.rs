@@ -41,11 +41,6 @@ impl Bit {
     /// Nothing is known.
     pub(super) const NEW: Bit = Bit { one: 1 << 15, count: 0 };
 
-    /// A guess, in 65,536ths, that counts as much as so many bits.
-    pub(super) const fn guess(one: u16, count: u16) -> Bit {
-        Bit { one, count }
-    }
-
     #[inline(always)]
     fn share(self) -> u64 {
         u64::from(self.one.clamp(LEAST, u16::MAX - LEAST))
@@ -60,11 +55,6 @@ impl Bit {
         let next = if bit { one + more } else { one - less };
         self.one = u16::try_from(next).unwrap_or(u16::MAX);
         self.count += u16::from(self.count < MEMORY);
-    }
-
-    /// For tuning: the probability.
-    pub(super) fn parts(self) -> (u16, u16) {
-        (self.one, self.count)
     }
 }
 

@@ -51,10 +51,6 @@ impl<B: Bits> RangeCoder<B> {
             set.clone_from(&models);
         }
     }
-
-    pub(super) fn debug(&self) -> &Models {
-        &self.models[1]
-    }
 }
 
 /// What the neighbours of a value did, 0 to 3.
@@ -79,6 +75,9 @@ fn context(around: u8) -> u8 {
     }
 }
 
+/// Every index is the number of a variant, of which there are fewer than models, or what has been seen of so many bits behind
+/// a leading 1, for which there are models; the compiler sees neither.
+#[expect(clippy::as_conversions, clippy::indexing_slicing, reason = "see above; this is the innermost loop")]
 impl<B: Bits> Coder for RangeCoder<B> {
     fn flag(&mut self, which: Flag, on: bool) -> Result<bool, BlockError> {
         Ok(self.bits.bit(&mut self.flags[which as usize], on))
@@ -104,7 +103,7 @@ impl<B: Bits> Coder for RangeCoder<B> {
         let models = &mut self.models[set as usize];
         let mut state = State::new(models);
         if set == Set::Values && count + 1 == self.around.len() {
-            for (residual, around) in residuals.iter_mut().zip(&mut self.around[1..]) {
+            for (residual, around) in residuals.iter_mut().zip(self.around.iter_mut().skip(1)) {
                 *residual = state.code(&mut self.bits, models, context(*around), *residual);
                 *around = *around << 1 | u8::from(*residual != 0);
             }

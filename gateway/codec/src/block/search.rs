@@ -2,10 +2,9 @@
 
 use super::{
     convert::count,
-    lattice::Lattice,
     lattice_search,
     predict::{Predictor, cost},
-    series::{Series, Transform, place_by_digits},
+    series::{Series, Transform, place_by_digits, ten},
 };
 
 /// Numbers of a series that predictors are compared on.
@@ -18,6 +17,21 @@ pub(super) struct Search {
     candidate: Vec<i64>,
     sorted: Vec<i64>,
     pub(super) residuals: Vec<i64>,
+    pub(super) cycles: Cycles,
+    /// The cycle that the last series was found to have.
+    pub(super) used: Option<u32>,
+}
+
+/// Which cycles are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Cycles {
+    /// None.
+    #[default]
+    No,
+    /// This one, if any.
+    Only(Option<u32>),
+    /// All of them, which takes long.
+    All,
 }
 
 struct Best {
@@ -40,7 +54,7 @@ impl Search {
         } else {
             self.mapped.extend(numbers.iter().map(|number| number.wrapping_sub(base) / step));
         }
-        let (predictor, cost) = best_predictor(&self.mapped);
+        let (predictor, cost) = best_predictor(&self.mapped, self.cycles);
         let mut best = Best { series: Series { transform: Transform::Step(step), base, predictor }, cost };
         self.try_digits(numbers, &mut best);
         if numbers.len() >= 12 {
@@ -51,12 +65,16 @@ impl Search {
             self.try_lattice(numbers, &mut best);
             self.try_table(numbers, &mut best);
         }
+        self.used = match best.series.predictor {
+            Predictor::Back(lag) | Predictor::Cycle(lag) => Some(lag),
+            _ => None,
+        };
         best.series.predictor.residuals(&self.mapped, &mut self.residuals);
         best.series
     }
 
     fn take_if_better(&mut self, transform: Transform, base: i64, extra: u64, best: &mut Best) {
-        let (predictor, cost) = best_predictor(&self.candidate);
+        let (predictor, cost) = best_predictor(&self.candidate, self.cycles);
         let cost = cost + extra;
         if cost * 100 < best.cost * 99 {
             *best = Best { series: Series { transform, base, predictor }, cost };
@@ -79,7 +97,7 @@ impl Search {
             }
         }
         // Between two powers of ten the places are but the numbers divided by one.
-        if most.checked_ilog10() == least.checked_ilog10() || most < super::series::TENS[digits as usize] {
+        if most.checked_ilog10() == least.checked_ilog10() || most < ten(digits) {
             return;
         }
         self.candidate.clear();
@@ -144,7 +162,7 @@ fn common_step(numbers: &[i64]) -> i64 {
 }
 
 /// The best predictor of numbers that begin with 0 or a place, and about what it costs, in eighths of a bit.
-fn best_predictor(numbers: &[i64]) -> (Predictor, u64) {
+fn best_predictor(numbers: &[i64], cycles: Cycles) -> (Predictor, u64) {
     let sample = numbers.get(..SAMPLE.min(numbers.len())).unwrap_or_default();
     let sum: i128 = numbers.iter().map(|number| i128::from(*number)).sum();
     let mean = sum / i128::from(count(numbers.len().max(1)));
@@ -158,9 +176,14 @@ fn best_predictor(numbers: &[i64]) -> (Predictor, u64) {
         }
     }
     if sample.len() >= 24 && best.1 > count(sample.len()) * 8 {
-        let most = (sample.len() / 2).min(128);
-        for lag in 2..=most {
-            for predictor in [Predictor::Back(lag as u32), Predictor::Cycle(lag as u32)] {
+        let most = place_of_lag(sample.len() / 2).min(128);
+        let tried = |lag: &u32| match cycles {
+            Cycles::No => false,
+            Cycles::Only(known) => known == Some(*lag),
+            Cycles::All => true,
+        };
+        for lag in (2..=most).filter(tried) {
+            for predictor in [Predictor::Back(lag), Predictor::Cycle(lag)] {
                 let cost = predictor.cost(sample, best.1).saturating_add(10 * 8);
                 if cost < best.1 {
                     best = (predictor, cost);
@@ -172,6 +195,10 @@ fn best_predictor(numbers: &[i64]) -> (Predictor, u64) {
     (best.0, best.1.saturating_mul(all) / sampled)
 }
 
+fn place_of_lag(rows: usize) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
 /// About what a series costs that is only predicted, in eighths of a bit.
 pub(super) fn quick_cost(numbers: &[i64]) -> u64 {
     let step = common_step(numbers);
@@ -180,5 +207,5 @@ pub(super) fn quick_cost(numbers: &[i64]) -> u64 {
     }
     let base = numbers.first().copied().unwrap_or(0);
     let mapped: Vec<i64> = numbers.iter().map(|number| number.wrapping_sub(base) / step).collect();
-    best_predictor(&mapped).1
+    best_predictor(&mapped, Cycles::No).1
 }

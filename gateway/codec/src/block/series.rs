@@ -169,6 +169,7 @@ fn code_table<C: Coder>(coder: &mut C, mut table: Vec<i64>, numbers: usize) -> R
 }
 
 /// Ten to the power of 0 to 18.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 pub(super) const TENS: [i64; 19] = {
     let mut tens = [1; 19];
     let mut place = 1;
@@ -181,7 +182,7 @@ pub(super) const TENS: [i64; 19] = {
 
 /// Ten to that power, at most the 18th.
 #[inline]
-fn ten(power: u8) -> i64 {
+pub(super) fn ten(power: u8) -> i64 {
     TENS.get(usize::from(power)).copied().unwrap_or(1)
 }
 

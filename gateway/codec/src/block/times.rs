@@ -7,7 +7,7 @@ use super::{
     coder::{Coder, Flag, Number, Set},
     convert::count,
     search::{Search, quick_cost},
-    series::{Series, read_series, write_series},
+    series::{read_series, write_series},
 };
 
 /// Writes all times but the first, which is in the head.
