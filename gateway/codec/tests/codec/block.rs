@@ -16,7 +16,7 @@ fn head(message: &[u8]) -> Head<'_> {
     head
 }
 
-fn assert_same(found: &Batch, expected: &Batch) {
+pub(crate) fn assert_same(found: &Batch, expected: &Batch) {
     assert_eq!(found.len(), expected.len());
     assert_eq!((found.first_seq(), found.last_seq()), (expected.first_seq(), expected.last_seq()));
     assert_eq!(found.times(), expected.times());

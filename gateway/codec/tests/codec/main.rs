@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod block;
 #[cfg(test)]
+mod block_golden;
+#[cfg(test)]
+mod block_hostile;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod json;
