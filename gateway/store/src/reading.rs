@@ -15,7 +15,8 @@ use crate::{
     decode,
     disk::{self, Form, Stored},
     gaps::Gap,
-    numbers::{count, length},
+    numbers::length,
+    parcel::Parcel,
     place::Place,
     ranges::Range,
     shared::{Command, GapsAnswer, Shared, Unreadable},
@@ -423,31 +424,4 @@ fn give_tail(tail: &Tail, place: &mut Place, until: u64, mut parcel: Parcel) -> 
 fn numbered(range: Range, rows: Vec<Arc<Row>>, position: u64) -> VecDeque<Piece> {
     let numbered = (range.first..).zip(rows).skip(length(position.saturating_sub(range.first)));
     numbered.map(|(position, row)| Piece::Row { position, row }).collect()
-}
-
-/// Deliveries within the bounds of one call.
-struct Parcel {
-    deliveries: Vec<Delivery>,
-    rows: u64,
-    bytes: usize,
-    max_rows: usize,
-    max_bytes: usize,
-}
-
-impl Parcel {
-    /// Whether so many rows and bytes fit in, and if so counts them.
-    fn has_room(&mut self, rows: u64, bytes: usize) -> bool {
-        let (rows, bytes) = (self.rows.saturating_add(rows), self.bytes.saturating_add(bytes));
-        let fits = self.deliveries.is_empty() || (rows <= count(self.max_rows) && bytes <= self.max_bytes);
-        if fits {
-            (self.rows, self.bytes) = (rows, bytes);
-        }
-        fits
-    }
-
-    fn add_row(&mut self, place: &mut Place, position: u64, row: &Arc<Row>, payload: &Bytes) {
-        let ticket = place.give(Range::new(position, position + 1), row.time);
-        let item = Item::Row { row: Arc::clone(row), payload: Some(payload.clone()) };
-        self.deliveries.push(Delivery { ticket, item });
-    }
 }
