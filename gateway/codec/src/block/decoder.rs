@@ -52,11 +52,34 @@ impl Decoder {
     /// - [`BlockError::TooLarge`] when the rows take more than [`MAX_BYTES`] of memory.
     /// - [`BlockError::Malformed`], [`BlockError::Compression`]: the checksum is right, but no encoder has written this.
     pub fn decode_into(&mut self, head: &Head, schema: SchemaId, batch: &mut Batch) -> Result<(), BlockError> {
+        self.read_into(head, schema, batch, true)
+    }
+
+    /// As [`Decoder::decode_into`], but only the first columns of the schema: those that `batch` was made with. What comes
+    /// after them is not unpacked, which is faster; only its checksum has been looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::decode_into`].
+    pub fn decode_first_into(&mut self, head: &Head, schema: SchemaId, batch: &mut Batch) -> Result<(), BlockError> {
+        self.read_into(head, schema, batch, false)
+    }
+
+    fn read_into(
+        &mut self,
+        head: &Head,
+        schema: SchemaId,
+        batch: &mut Batch,
+        to_the_end: bool,
+    ) -> Result<(), BlockError> {
         batch.clear();
         if head.schema != schema {
             return Err(BlockError::UnknownSchema { found: head.schema, given: schema });
         }
-        let read = read(head, batch, &mut self.work);
+        let read = match read(head, batch, &mut self.work) {
+            Ok(false) if to_the_end => Err(malformed("the end of the body")),
+            read => read.map(drop),
+        };
         if read.is_err() {
             batch.clear();
         }
@@ -64,7 +87,8 @@ impl Decoder {
     }
 }
 
-fn read(head: &Head, batch: &mut Batch, work: &mut ReadWork) -> Result<(), BlockError> {
+/// Whether the body ends with the columns of the batch.
+fn read(head: &Head, batch: &mut Batch, work: &mut ReadWork) -> Result<bool, BlockError> {
     let too_large = BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES };
     let rows = index(head.rows);
     let row_bytes = 16 + batch.cells().iter().map(|cells| cells.words.size() + 1).sum::<usize>();
@@ -72,20 +96,19 @@ fn read(head: &Head, batch: &mut Batch, work: &mut ReadWork) -> Result<(), Block
     work.begin(MAX_BYTES.checked_sub(fixed).ok_or(too_large)? * 2);
     batch.begin(head.first_seq);
     let first = head.first_time.as_millis();
-    let at_end = match head.codec {
+    match head.codec {
         Codec::Planes => {
             let body = planes::unpack(head.body())?;
             let mut coder = PlaneReader::new(&body)?;
             read_body(&mut coder, first, rows, batch, work)?;
-            coder.is_at_end()
+            Ok(coder.is_at_end())
         }
         Codec::Range => {
             let mut coder = RangeCoder::new(Reader::new(head.body()));
             read_body(&mut coder, first, rows, batch, work)?;
-            coder.bits.is_at_end()
+            Ok(coder.bits.is_at_end())
         }
-    };
-    if at_end { Ok(()) } else { Err(malformed("the end of the body")) }
+    }
 }
 
 fn read_body<C: Coder>(
