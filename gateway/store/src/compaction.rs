@@ -16,7 +16,11 @@ pub(crate) mod limits;
 pub(crate) mod sweep;
 mod thin;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sqlx::{Sqlite, pool::PoolConnection};
 use tidegate_codec::block::{Codec, Decoder, Encoder};
@@ -50,7 +54,7 @@ pub(crate) enum Plan {
     /// Nothing for now.
     Rest,
     /// The first records in a range become blocks: so many as lie so many milliseconds apart and have so many bytes.
-    Fresh { range: Range, limits: (u64, u64), first_body: u64, hurry: bool },
+    Fresh { range: Range, limits: (u64, u64), first_body: u64 },
     /// Blocks of these epochs become longer ones.
     Join { epochs: Vec<Epoch>, first_body: u64 },
     /// Some rows of this epoch go.
@@ -92,8 +96,6 @@ pub(crate) struct Compactor {
     commands: mpsc::WeakSender<Command>,
     streams: HashMap<StreamId, Arc<Stream>>,
     tools: Option<Tools>,
-    /// Whether there is so much to do that pauses are left out.
-    hurry: bool,
 }
 
 /// What encodes and decodes, with its working memory.
@@ -104,7 +106,7 @@ struct Tools {
 
 impl Compactor {
     pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::WeakSender<Command>) -> Compactor {
-        Compactor { shared, commands, streams: HashMap::new(), tools: None, hurry: false }
+        Compactor { shared, commands, streams: HashMap::new(), tools: None }
     }
 
     /// Works until the store is closed.
@@ -150,10 +152,7 @@ impl Compactor {
     async fn step(&mut self) -> Result<bool, Stopped> {
         let change = match self.ask(|reply| Command::Plan { reply }).await? {
             Plan::Rest => return Ok(false),
-            Plan::Fresh { range, limits, first_body, hurry } => {
-                self.hurry = hurry;
-                self.fresh(range, limits, first_body).await?
-            }
+            Plan::Fresh { range, limits, first_body } => self.fresh(range, limits, first_body).await?,
             Plan::Join { epochs, first_body } => self.join(&epochs, first_body).await?,
             Plan::Thin { epoch, first_body } => self.thin(epoch, first_body).await?,
         };
@@ -206,7 +205,7 @@ impl Compactor {
         });
         let (tools, result, took) = done.await.map_err(|_| Stopped::Closed)?;
         self.tools = Some(tools);
-        if !self.hurry {
+        if !self.shared.hurry.load(Ordering::Relaxed) {
             sleep(took * PAUSE).await;
         }
         if self.shared.is_closed() { Err(Stopped::Closed) } else { Ok(result) }

@@ -1,11 +1,14 @@
 //! The durable log: what waits for the targets and what is kept as history, in one SQLite file.
 //!
 //! Rows go in through [`Store::append`], which never blocks; a writer task commits them at the interval of the
-//! configuration, one transaction and one fsync for all streams. What is committed is read back through [`Cursor`]s,
-//! one per target, which move when the other side has acknowledged. `FORMAT.md` beside this crate's `Cargo.toml`
-//! describes the file.
+//! configuration, one transaction and one fsync for all streams. Beside it, compaction moves old rows into blocks, one
+//! stream each, and joins short blocks to longer ones. What is committed is read back through [`Cursor`]s, one per
+//! target, in one lane or in two (live and backlog); what the other side has acknowledged is kept as a set of ranges.
+//! `FORMAT.md` beside this crate's `Cargo.toml` describes the file.
 //!
 //! **Invariant:** a cursor delivers committed rows only, and what is dropped on purpose is delivered as a gap.
+//! **Invariant:** a row is acknowledged, in flight, or waiting, for each target; compaction changes none of it.
+//! **Invariant:** a body is referred to by a block or named as loose; both change in one transaction.
 //! **Invariant:** order is by position in the log, never by time; a clock that jumps reorders nothing.
 
 mod age;
@@ -29,6 +32,7 @@ mod migrations;
 mod missing;
 mod numbering;
 mod numbers;
+mod parcel;
 mod pending;
 mod place;
 mod ranges;

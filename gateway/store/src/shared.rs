@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) armed: AtomicBool,
     /// Tells compaction that there may be something to do.
     pub(crate) compact: Notify,
+    /// Whether compaction falls behind.
+    pub(crate) hurry: AtomicBool,
     /// Set once the store is closed.
     pub(crate) closed: AtomicBool,
     tail: Mutex<Tail>,
@@ -127,6 +129,7 @@ impl Shared {
             wake: Notify::new(),
             armed: AtomicBool::new(false),
             compact: Notify::new(),
+            hurry: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             tail: Mutex::new(tail),
             targets: Mutex::default(),

@@ -279,6 +279,7 @@ impl Writer {
             self.measure().await;
         }
         self.count_epochs();
+        self.look_whether_behind();
         let commits = self.shared.numbers().commits;
         if self.retention.largest().is_ripe(self.books.fresh_bytes, self.books.fresh_span())
             || commits.is_multiple_of(LOOK_EVERY)

@@ -1,6 +1,6 @@
 //! What the writer does for compaction, between two commits.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use tidegate_model::StreamId;
@@ -34,33 +34,34 @@ impl Writer {
         if self.is_failing() {
             return Plan::Rest;
         }
-        let first_body = self.books.next_body;
-        if self.retention.full() == Full::Thin
-            && !self.retention.largest().is_much(self.books.fresh_bytes)
-            && let Some(epoch) = self.books.epochs.values().find(|epoch| epoch.level < limits::THINNED).copied()
-        {
-            return Plan::Thin { epoch, first_body };
+        let (first_body, fresh_bytes) = (self.books.next_body, self.books.fresh_bytes);
+        let largest = self.retention.largest();
+        if !largest.is_much(fresh_bytes) {
+            let thin = self.retention.full() == Full::Thin;
+            let epoch = self.books.epochs.values().find(|epoch| thin && epoch.level < limits::THINNED);
+            if let Some(epoch) = epoch.copied() {
+                return Plan::Thin { epoch, first_body };
+            }
+            let epochs = largest.choose(self.books.epochs.values());
+            if let Some((first, last)) = epochs.first().zip(epochs.last())
+                && !self.flies_in(Range::new(first.range.first, last.range.end))
+            {
+                return Plan::Join { epochs, first_body };
+            }
         }
-        // Before anything else: what is thinned in time need not be dropped, and each epoch is thinned once.
-        if self.retention.full() == Full::Thin
-            && !self.retention.largest().is_much(self.books.fresh_bytes)
-            && let Some(epoch) = self.books.epochs.values().find(|epoch| epoch.level < limits::THINNED).copied()
-        {
-            return Plan::Thin { epoch, first_body };
+        match self.fresh_end() {
+            Some(end) => {
+                let range = Range::new(self.books.frontier, end);
+                Plan::Fresh { range, limits: largest.fresh(), first_body }
+            }
+            None => Plan::Rest,
         }
-        if let Some(end) = self.fresh_end() {
-            let range = Range::new(self.books.frontier, end);
-            let hurry = self.retention.largest().is_much(self.books.fresh_bytes);
-            return Plan::Fresh { range, limits: self.retention.largest().fresh(), first_body, hurry };
-        }
-        let epochs = self.retention.largest().choose(self.books.epochs.values());
-        let range = |epochs: &[epochs::Epoch]| {
-            epochs.first().zip(epochs.last()).map(|(first, last)| Range::new(first.range.first, last.range.end))
-        };
-        match range(&epochs) {
-            Some(range) if !self.flies_in(range) => Plan::Join { epochs, first_body },
-            _ => Plan::Rest,
-        }
+    }
+
+    /// Has compaction leave out its pauses while it falls behind.
+    pub(crate) fn look_whether_behind(&self) {
+        let is_behind = self.retention.largest().is_behind(self.books.fresh_bytes, self.books.fresh_span());
+        self.shared.hurry.store(is_behind, Ordering::Relaxed);
     }
 
     /// Up to where fresh records are to become blocks, if they are worth it.
@@ -235,7 +236,9 @@ impl Writer {
             tracing::debug!(%error, "the fresh records could not be counted");
         }
         self.wrote(change.bodies.iter().map(|body| body.bytes.len()).sum());
+        self.measure().await;
         self.count_epochs();
+        self.look_whether_behind();
         self.arm();
     }
 

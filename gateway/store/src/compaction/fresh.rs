@@ -135,7 +135,6 @@ impl Compactor {
     }
 
     /// The streams of these rows; `None` when the columns of one cannot be read.
-    #[expect(clippy::type_complexity, reason = "the rows are handed back as they came")]
     async fn with_streams(
         &mut self,
         rows: Vec<RawRow>,

@@ -71,9 +71,14 @@ impl Largest {
         (u64::try_from(self.fresh.saturating_mul(2)).unwrap_or(0).max(1), 2 * MUCH.min(self.bytes))
     }
 
-    /// Whether there is so much to do that it is done without pauses.
+    /// Whether there are so many bytes of fresh records that these go first.
     pub(crate) fn is_much(&self, bytes: u64) -> bool {
         bytes > 4 * MUCH.min(self.bytes)
+    }
+
+    /// Whether compaction falls behind, and is to work without pauses.
+    pub(crate) fn is_behind(&self, bytes: u64, span: i64) -> bool {
+        self.is_much(bytes) || (bytes >= 2 * ENOUGH.1 && span >= 2 * ENOUGH.0)
     }
 
     /// Epochs to be joined, from the oldest on; none when nothing is to be done.

@@ -160,14 +160,21 @@ fn telling(batch: &Batch) -> BTreeSet<usize> {
     rows
 }
 
+/// The smallest and the largest value of a minute, and their rows.
+struct Extremes {
+    minute: i64,
+    least: (usize, f64),
+    most: (usize, f64),
+}
+
 /// The rows with the smallest and the largest value of a column in each minute.
 fn extremes(batch: &Batch, column: usize, minute: impl Fn(usize) -> i64, rows: &mut BTreeSet<usize>) {
-    let mut found: Option<(i64, (usize, f64), (usize, f64))> = None;
+    let mut found: Option<Extremes> = None;
     for (row, number) in batch.numbers(column).enumerate() {
         let Some(number) = number.filter(|number| !number.is_nan()) else { continue };
         let this = minute(row);
         match &mut found {
-            Some((of, least, most)) if *of == this => {
+            Some(Extremes { minute, least, most }) if *minute == this => {
                 if number < least.1 {
                     *least = (row, number);
                 }
@@ -176,12 +183,12 @@ fn extremes(batch: &Batch, column: usize, minute: impl Fn(usize) -> i64, rows: &
                 }
             }
             _ => {
-                rows.extend(found.into_iter().flat_map(|(_, least, most)| [least.0, most.0]));
-                found = Some((this, (row, number), (row, number)));
+                rows.extend(found.into_iter().flat_map(|found| [found.least.0, found.most.0]));
+                found = Some(Extremes { minute: this, least: (row, number), most: (row, number) });
             }
         }
     }
-    rows.extend(found.into_iter().flat_map(|(_, least, most)| [least.0, most.0]));
+    rows.extend(found.into_iter().flat_map(|found| [found.least.0, found.most.0]));
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) struct Samples {
 /// Where the tag is in the rows of a stream.
 struct Column {
     index: usize,
-    /// Memory for its rows.
+    /// Memory for its rows, with the columns up to this one: those behind it are not unpacked.
     batch: Batch,
 }
 
@@ -48,7 +48,7 @@ impl Samples {
     pub(super) fn begin_group(&mut self, streams: &[Arc<Stream>], tag: &TagName) {
         let column = |stream: &Arc<Stream>| {
             let index = stream.columns().iter().position(|column| column.name == *tag)?;
-            let batch = Batch::new(stream.columns());
+            let batch = Batch::new(stream.columns().get(..=index)?);
             Some((stream.id(), Column { index, batch }))
         };
         self.columns = streams.iter().filter_map(column).collect();
@@ -106,7 +106,7 @@ impl Samples {
         if head.stream != stream || head.first_seq != first || u64::from(head.rows) != rows {
             return Err("its block is another one".to_owned());
         }
-        let read = self.decoder.decode_into(&head, head.schema, &mut column.batch);
+        let read = self.decoder.decode_first_into(&head, head.schema, &mut column.batch);
         read.map_err(|error| error.to_string())?;
         let batch = &column.batch;
         let (last, skip) = match seqs {

@@ -108,7 +108,7 @@ fn odd_row(stream: &Arc<tidegate_model::Stream>, seq: u64) -> Row {
             Slot::Good(Value::F64(1e-320)),
         ],
     };
-    let device_time = (seq % 3 == 0).then(|| Timestamp::from_millis(-at));
+    let device_time = seq.is_multiple_of(3).then(|| Timestamp::from_millis(-at));
     let time = Timestamp::from_millis(1_700_000_000_000 + 1_000 * at);
     Row { stream: Arc::clone(stream), seq, time, device_time, slots: slots.into() }
 }
@@ -334,6 +334,8 @@ async fn a_damaged_record_is_announced_when_its_neighbours_have_become_blocks() 
 }
 
 const LIMIT: u64 = 2 << 20;
+/// What of it is not kept for the write-ahead log.
+const ROOM: u64 = LIMIT - LIMIT / 32;
 
 fn small(when_full: WhenFull) -> tidegate_config::Store {
     tidegate_config::Store { max_size: ByteSize(LIMIT), when_full, ..options() }
@@ -348,7 +350,7 @@ async fn old_epochs_leave_by_size_and_what_waited_in_them_is_announced() {
     for _ in 0..140 {
         produce(&store, &mut machines, 50).await;
     }
-    until(|| store.status().bytes <= LIMIT, "enough is dropped").await;
+    until(|| store.status().bytes <= ROOM, "enough is dropped").await;
     let file = std::fs::metadata(dir.path().join("store.db")).unwrap().len();
     let journal = std::fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
     assert!(file <= LIMIT && journal <= LIMIT / 2, "{file} + {journal}");
@@ -390,8 +392,11 @@ async fn a_store_that_thins_keeps_the_end_of_each_minute_and_announces_the_rest(
     let rows = received.rows.values().map(Vec::len).sum::<usize>();
     assert_eq!(u64::try_from(rows).unwrap() + announced, 2 * last);
     // Its values only rise: of each minute the first and the last row are the extremes.
-    let first = thinned.iter().find(|gap| gap.0 == "oven").unwrap();
-    assert!(first.2 - first.1 < 60 && received.of("oven").contains(&(first.1 - 1)), "{first:?}");
+    let oven = received.of("oven");
+    let within_a_minute = |gap: &&&(String, u64, u64, GapReason)| {
+        gap.0 == "oven" && gap.2 - gap.1 < 60 && oven.contains(&(gap.1 - 1)) && oven.contains(&(gap.2 + 1))
+    };
+    assert!(thinned.iter().filter(within_a_minute).count() > 3, "{thinned:?}");
     store.close().await;
     let store = open_with(dir.path(), &small(WhenFull::Thin)).await;
     let rows = store.status().rows;

@@ -14,6 +14,7 @@ mod cursors;
 mod damage;
 mod failing;
 mod lanes;
+mod migration;
 mod plant;
 mod retention;
 mod status;
