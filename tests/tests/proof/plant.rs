@@ -77,7 +77,9 @@ impl Plant {
 
     /// Kills the gateway (SIGKILL).
     pub(crate) fn kill(&self) {
-        self.take().map(Gateway::kill);
+        if let Some(gateway) = self.take() {
+            gateway.kill();
+        }
     }
 
     /// Stops the gateway in an orderly way.
