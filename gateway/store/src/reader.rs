@@ -81,7 +81,8 @@ impl Reader {
         catalog::recorded(&self.access).await
     }
 
-    /// Begins to read rows. What is committed later is left out.
+    /// Begins to read rows. What is committed later is not waited for; some of it may come at the end all the same, when it has
+    /// got into the same block as earlier rows, and then without a hole.
     ///
     /// # Errors
     ///

@@ -190,7 +190,10 @@ async fn a_scan_that_takes_its_time_keeps_neither_the_writer_nor_its_log_waiting
     while let Some(part) = scan.next().await.unwrap() {
         given.take(part);
     }
-    assert_eq!((given.of("g"), given.missing), ((1..=1_000).collect(), vec![]));
+    // Some of what came later stands in the same blocks.
+    let rows = given.of("g");
+    assert!(rows.len() >= 1_000 && rows.iter().zip(1..).all(|(seq, expected)| *seq == expected), "{}", rows.len());
+    assert_eq!(given.missing, []);
 }
 
 #[tokio::test]
