@@ -73,7 +73,14 @@ async fn run_ingest(options: &Options) -> Result<Arc<Counters>, Anything> {
 }
 
 /// Publishes the schemas and blocks; returns the bytes of the blocks.
-async fn publish(address: &Address, run: u32, streams: u32, tags: usize, rows: u64, blocks: u64) -> Result<usize, Anything> {
+async fn publish(
+    address: &Address,
+    run: u32,
+    streams: u32,
+    tags: usize,
+    rows: u64,
+    blocks: u64,
+) -> Result<usize, Anything> {
     let mut options = MqttOptions::new(format!("plant-{run}"), &address.host, address.port);
     options.set_outgoing_inflight_upper_limit(100);
     let (client, mut event_loop) = AsyncClient::new(options, 100);
@@ -87,7 +94,9 @@ async fn publish(address: &Address, run: u32, streams: u32, tags: usize, rows: u
         }
         Ok::<(), Anything>(())
     });
-    let column = |at| Column::new(format!("tag{at}").parse().unwrap_or_else(|_| unreachable!()), ValueType::single(ValueKind::F64));
+    let column = |at| {
+        Column::new(format!("tag{at}").parse().unwrap_or_else(|_| unreachable!()), ValueType::single(ValueKind::F64))
+    };
     let columns: Vec<Column> = (0..tags).map(column).collect();
     let mut encoder = Encoder::new(Codec::Range);
     let mut bytes = 0;

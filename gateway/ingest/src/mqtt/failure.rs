@@ -71,10 +71,10 @@ fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        let packet = error.downcast_ref::<StateError>().and_then(|error| match error {
-            StateError::Deserialization(error) => Some(error as &(dyn Error + 'static)),
+        let packet: Option<&(dyn Error + 'static)> = match error.downcast_ref::<StateError>() {
+            Some(StateError::Deserialization(error)) => Some(error),
             _ => None,
-        });
+        };
         next = packet.or_else(|| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),

@@ -76,7 +76,7 @@ async fn run(dir: &Path, port: u16, format: Format, hours: u64) -> Done<()> {
         let (store, stop) = (store.clone(), stop.clone());
         async move { plant.live(&store, &stop).await }
     });
-    let (drained, mut receiver) = tokio::task::spawn_blocking(move || {
+    let (drained, receiver) = tokio::task::spawn_blocking(move || {
         receiver.line("drained")?;
         Done::Ok((Instant::now(), receiver))
     })

@@ -43,7 +43,7 @@ impl Journal {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut journal = Journal { file, length: 0 };
         let size = journal.file.metadata()?.len();
-        let length = records(&journal.file, size, |record| found(record))?;
+        let length = records(&journal.file, size, &mut found)?;
         journal.length = length;
         if length < size {
             journal.truncate(length)?;
