@@ -174,6 +174,57 @@ fn values_are_read_and_written_in_the_form_of_the_interface() -> anyhow::Result<
 }
 
 #[test]
+fn the_history_of_a_tag_is_asked_for_by_device_tag_and_time() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let mut modbus = ModbusServer::start(&peers, &[1])?;
+    modbus.set(1, Table::Holding, 100, &[215])?;
+    let site = Site::new()?;
+    site.write_file("profiles/acme/oven.toml", PROFILE)?;
+    let rest = format!(
+        "[[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\n\n\
+         [[device]]\nname = \"oven-1\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n",
+        modbus.address()
+    );
+    site.write("line3", &rest)?;
+    let _gateway = Gateway::start(&site)?;
+    let token = token(&site)?;
+    let history =
+        |query: &str| -> anyhow::Result<Answer> { get_as(&site, &token, &format!("/api/v1/history?{query}")) };
+    let begun = now_ms() - 60_000;
+    let oven = format!("device=oven-1&tag=setpoint&from={begun}");
+    let samples = wait_until(PATIENCE, "a few samples", || {
+        let answer = history(&oven).ok()?.json().ok()?;
+        answer["samples"].as_array().filter(|samples| samples.len() >= 15).cloned()
+    })?;
+    let times: Vec<u64> = samples.iter().filter_map(|sample| sample[0].as_u64()).collect();
+    assert!(times.is_sorted() && times.iter().all(|time| (begun..=now_ms()).contains(time)), "{times:?}");
+    assert!(samples.iter().all(|sample| sample[1] == 21.5 || sample[2] == "bad"), "{samples:?}");
+
+    let answer = history(&format!("{oven}&to={}&max_points=10", times[times.len() - 1]))?;
+    let thinned = answer.json()?;
+    assert_eq!((answer.status, &thinned["thinned"], &thinned["unit"]), (200, &true.into(), &"°C".into()), "{thinned}");
+    assert_eq!((&thinned["device"], &thinned["tag"]), (&"oven-1".into(), &"setpoint".into()));
+    assert!(thinned["samples"].as_array().is_some_and(|samples| samples.len() <= 10), "{thinned}");
+    assert_eq!(thinned["total"].as_u64(), Some(u64::try_from(times.len() - 1)?), "before `to`, not at it");
+    let none = history("device=oven-1&tag=setpoint&to=2001-01-01T00:00:00%2B01:00")?.json()?;
+    assert_eq!((&none["total"], &none["samples"]), (&0.into(), &serde_json::json!([])), "{none}");
+
+    for (query, status) in [
+        ("device=oven-1", 400),
+        ("device=oven-1&tag=setpoint&from=yesterday", 400),
+        ("device=oven-1&tag=setpoint&points=5", 400),
+        ("device=oven-2&tag=setpoint", 404),
+        ("device=oven-1&tag=nothing", 404),
+    ] {
+        let answer = history(query)?;
+        assert_eq!(answer.status, status, "{query}: {answer:?}");
+        assert!(answer.json()?["error"].as_str().is_some_and(|text| text.len() > 10), "{query}");
+    }
+    assert_eq!(get(site.web_address(), "/api/v1/history?device=oven-1&tag=setpoint")?.status, 401);
+    Ok(())
+}
+
+#[test]
 fn metrics_are_read_by_the_reference_library_in_both_forms() -> anyhow::Result<()> {
     let Some(peers) = Peers::find()? else { return Ok(()) };
     let site = Site::new()?;
