@@ -7,6 +7,8 @@ mod block_golden;
 #[cfg(test)]
 mod block_hostile;
 #[cfg(test)]
+mod block_parts;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod json;

@@ -13,6 +13,7 @@ mod crash;
 mod cursors;
 mod damage;
 mod failing;
+mod fullness;
 mod lanes;
 mod migration;
 mod plant;
