@@ -103,6 +103,8 @@ struct Session<'a> {
     flight: Flight,
     /// What has been acknowledged and does not count yet.
     settling: Settling<Settled>,
+    /// When the last ping was sent.
+    pinged: Option<Instant>,
     share: Share,
     live: Queue,
     backlog: Queue,
@@ -131,6 +133,7 @@ impl<'a> Session<'a> {
             around,
             flight,
             settling,
+            pinged: None,
             share,
             live,
             backlog,
@@ -324,34 +327,42 @@ impl<'a> Session<'a> {
             Event::Outgoing(Outgoing::AwaitAck(id)) => {
                 Err(self.against_the_rules(&format!("message {id} is on its way and was to be sent again")))
             }
-            Event::Incoming(packet) => {
-                if let Packet::PubAck(ack) = packet {
-                    self.acknowledged(ack.pkid);
+            Event::Outgoing(Outgoing::PingReq) => {
+                self.pinged = Some(Instant::now());
+                Ok(())
+            }
+            Event::Incoming(Packet::PubAck(ack)) => {
+                self.acknowledged(ack.pkid);
+                self.settle();
+                Ok(())
+            }
+            Event::Incoming(Packet::PingResp) => {
+                if let Some(pinged) = self.pinged {
+                    self.settling.answered(pinged);
                 }
                 self.settle();
                 Ok(())
             }
-            Event::Outgoing(_) => Ok(()),
+            Event::Incoming(_) | Event::Outgoing(_) => Ok(()),
         }
     }
 
     /// The broker has exactly this message.
     fn acknowledged(&mut self, packet_id: u16) {
         let full = !self.around.pace.has_room(self.flight.backlog_bytes());
-        let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(packet_id, Instant::now()) else {
-            return;
-        };
+        let now = Instant::now();
+        let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(packet_id, now) else { return };
+        self.settling.answered(now.checked_sub(after).unwrap_or(now));
         self.around.window.acknowledged(after);
         let Freight::Deliveries { carried, lane, left_out, .. } = freight else { return };
         self.around.pace.acknowledged(bytes, after, full && lane == LaneKind::Backlog);
         self.progress = true;
-        self.settling.acknowledged(Settled { carried, lane, left_out }, Instant::now());
+        self.settling.acknowledged(Settled { carried, lane, left_out }, now);
     }
 
-    /// The only place where the cursor is moved: something has come from the broker, so that acknowledgements from before count.
+    /// The only place where the cursor is moved: the broker has answered something, so that acknowledgements from before count.
     fn settle(&mut self) {
-        let now = Instant::now();
-        while let Some(Settled { carried, lane, left_out }) = self.settling.settled(now) {
+        while let Some(Settled { carried, lane, left_out }) = self.settling.settled() {
             for carried in &carried {
                 self.acknowledger.acknowledge(carried.ticket);
             }

@@ -1,8 +1,9 @@
 //! Acknowledgements that do not count yet.
 //!
 //! A broker may acknowledge a message before it has written it down, and forget it when it is killed. So an acknowledgement
-//! counts only when the broker has lived on for a while: when something has come from it later than that. What has not settled
-//! when a connection ends is sent again by the next one. Time is an argument.
+//! counts only when the broker has lived on for a while: when it has answered something that was sent later than that. What it sent
+//! itself may have been on its way for long, on a link that was silent for a while, and says nothing about when it lived. What has
+//! not settled when a connection ends is sent again by the next one. Time is an argument.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,13 +13,15 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Settling<T> {
     after: Duration,
+    /// The broker has lived until here at least.
+    lived: Option<Instant>,
     line: VecDeque<(Instant, T)>,
 }
 
 impl<T> Settling<T> {
     /// An acknowledgement counts so long after it has come.
     pub(crate) fn new(after: Duration) -> Settling<T> {
-        Settling { after, line: VecDeque::new() }
+        Settling { after, lived: None, line: VecDeque::new() }
     }
 
     /// Notes what was acknowledged at `now`.
@@ -26,10 +29,15 @@ impl<T> Settling<T> {
         self.line.push_back((now, what));
     }
 
-    /// Gives the next one that counts, as something has come from the broker at `now`.
-    pub(crate) fn settled(&mut self, now: Instant) -> Option<T> {
-        let after = self.after;
-        let settled = self.line.pop_front_if(|(at, _)| now.saturating_duration_since(*at) >= after);
+    /// The broker has answered something that was sent at this moment.
+    pub(crate) fn answered(&mut self, sent: Instant) {
+        self.lived = self.lived.max(Some(sent));
+    }
+
+    /// Gives the next one that counts.
+    pub(crate) fn settled(&mut self) -> Option<T> {
+        let (after, lived) = (self.after, self.lived?);
+        let settled = self.line.pop_front_if(|(at, _)| lived.saturating_duration_since(*at) >= after);
         settled.map(|(_, what)| what)
     }
 }
@@ -46,11 +54,17 @@ mod tests {
         let mut settling = Settling::new(3 * SECOND);
         settling.acknowledged('a', start);
         settling.acknowledged('b', start + SECOND);
-        assert_eq!(settling.settled(start + 2 * SECOND), None);
-        assert_eq!(settling.settled(start + 3 * SECOND), Some('a'));
-        assert_eq!(settling.settled(start + 3 * SECOND), None);
-        assert_eq!(settling.settled(start + 9 * SECOND), Some('b'));
-        assert_eq!(settling.settled(start + 9 * SECOND), None);
+        assert_eq!(settling.settled(), None);
+        settling.answered(start + 2 * SECOND);
+        assert_eq!(settling.settled(), None);
+        settling.answered(start + 3 * SECOND);
+        assert_eq!(settling.settled(), Some('a'));
+        // An answer to something older does not take back what is known.
+        settling.answered(start);
+        assert_eq!(settling.settled(), None);
+        settling.answered(start + 9 * SECOND);
+        assert_eq!(settling.settled(), Some('b'));
+        assert_eq!(settling.settled(), None);
     }
 
     #[test]
@@ -58,6 +72,7 @@ mod tests {
         let now = Instant::now();
         let mut settling = Settling::new(Duration::ZERO);
         settling.acknowledged('a', now);
-        assert_eq!(settling.settled(now), Some('a'));
+        settling.answered(now - SECOND);
+        assert_eq!(settling.settled(), Some('a'));
     }
 }
