@@ -206,7 +206,7 @@ impl FloatSearch {
         }
         if let Some(step) = scale(&source.numbers) {
             candidates.push(Floats { form: Form::Scale { step, offset: 0.0 }, ..floats });
-            if let Some(first) = source.numbers.first() {
+            if let Some(first) = source.numbers.first().filter(|first| first.is_finite()) {
                 candidates.push(Floats { form: Form::Scale { step, offset: *first }, ..floats });
             }
         }
