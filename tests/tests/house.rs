@@ -18,7 +18,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
@@ -26,12 +26,14 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("gateway/store", &["gateway/codec", "gateway/config", "gateway/model"]),
     ("gateway/export", &["gateway/codec", "gateway/model"]),
     ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model"]),
+    ("gateway/trust", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
     ("gateway/north", &["gateway/codec", "gateway/config", "gateway/model", "gateway/store"]),
     ("drivers/api", &["gateway/config", "gateway/model"]),
     ("drivers/modbus", &["drivers/api"]),
+    ("drivers/opcua", &["drivers/api", "gateway/trust"]),
     ("drivers/template", &["drivers/api"]),
-    ("drivers/all", &["drivers/api", "drivers/modbus", "drivers/template"]),
+    ("drivers/all", &["drivers/api", "drivers/modbus", "drivers/opcua", "drivers/template"]),
     (
         "gateway/runtime",
         &[
@@ -45,7 +47,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("gateway/web", &["gateway/config", "gateway/model", "gateway/runtime"]),
-    ("simulators", &["drivers/modbus", "gateway/config", "gateway/model"]),
+    ("gateway/opcua", &["gateway/config", "gateway/model", "gateway/runtime", "gateway/trust"]),
+    ("simulators", &["drivers/modbus", "drivers/opcua", "gateway/config", "gateway/model"]),
     ("xtask", &[]),
 ];
 
