@@ -60,7 +60,7 @@ pub struct CompiledDevice {
 }
 
 /// What a driver found out about one group.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct GroupPlan {
     /// By column: what the driver delivers before scale and offset; `None` where it reads nothing (constants, expressions).
     pub kinds: Box<[Option<ValueType>]>,
@@ -68,4 +68,33 @@ pub struct GroupPlan {
     pub requests: u32,
     /// Bytes on the wire of one poll, both directions, without the transport's own.
     pub bytes: u32,
+    /// Whether the group is to be subscribed to, so that its rows hold what has changed. Whether a session does, only
+    /// [`Session::delivers`](crate::Session::delivers) can say; where it does not, the group is polled as planned above.
+    pub subscribed: bool,
+    /// Columns that are only written and take a list of arguments: a JSON array of values of any kinds goes to the driver as
+    /// [`Value::Array`](tidegate_model::Value), one value as an array of one, unchecked. Their kind is text.
+    pub arguments: Box<[usize]>,
+    /// Where the fields of an alarm are, in a group whose rows are events.
+    pub alarm: Option<AlarmColumns>,
+}
+
+/// The columns of a group of events that say what an alarm is, and what state it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AlarmColumns {
+    /// Text: what tells this alarm from the device's others, as long as the device lives.
+    pub name: usize,
+    /// Bool: whether what it warns of is so.
+    pub active: Option<usize>,
+    /// Bool: whether somebody has acknowledged it.
+    pub acked: Option<usize>,
+    /// Number: how bad it is.
+    pub severity: Option<usize>,
+    /// Text: for a person.
+    pub message: Option<usize>,
+    /// Text: what it is about.
+    pub source: Option<usize>,
+    /// Text: the kind of condition.
+    pub condition: Option<usize>,
+    /// Bool: whether it is still of interest. Without it, an alarm is as long as it is active or not acknowledged.
+    pub retain: Option<usize>,
 }

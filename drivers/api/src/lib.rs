@@ -6,19 +6,23 @@
 //!
 //! **Invariant:** a driver knows no other driver, no store and no broker, and never decides when something is read.
 
+mod browser;
 mod cx;
 mod driver;
 mod fault;
 mod readings;
 mod session;
+mod subscriber;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use browser::{Browser, Listing, Node, NodeKind};
 pub use cx::{Cx, Expired};
-pub use driver::{Capabilities, Compiled, CompiledDevice, Driver, GroupPlan};
+pub use driver::{AlarmColumns, Capabilities, Compiled, CompiledDevice, Driver, GroupPlan};
 pub use fault::{Cause, ConnectFault, Lost};
 pub use readings::Readings;
 pub use session::{Link, Next, Poll, Session, Step, Writer, Written};
+pub use subscriber::{Arrival, Subscriber};
 
 pub use async_trait::async_trait;
 pub use tidegate_config as config;

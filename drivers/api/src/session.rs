@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tidegate_model::Value;
 
-use crate::{ConnectFault, Cx, Lost, Readings};
+use crate::{Browser, ConnectFault, Cx, Lost, Readings, Subscriber};
 
 /// Which group of which device is polled. Indices are those of the configuration: `link.devices[device]`,
 /// `device.profile.groups[group]`.
@@ -60,6 +60,22 @@ pub trait Session: Send {
 
     /// The ability to write, if the driver has it.
     fn writer(&mut self) -> Option<&mut dyn Writer> {
+        None
+    }
+
+    /// The ability to get values without asking, if the session has it.
+    fn subscriber(&mut self) -> Option<&mut dyn Subscriber> {
+        None
+    }
+
+    /// Whether this session brings the values of the group by itself. The runtime does not poll it then, and misses no slot. May
+    /// change while the session lives: a group that the device does not let subscribe is polled.
+    fn delivers(&self, _poll: Poll) -> bool {
+        false
+    }
+
+    /// The ability to list what the device offers, if the driver has it.
+    fn browser(&mut self) -> Option<&mut dyn Browser> {
         None
     }
 }

@@ -210,6 +210,7 @@ impl Requests {
             kinds: points.iter().map(|point| point.map(|point| point.value_type())).collect(),
             requests: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
             bytes: self.blocks.iter().map(|block| READ_REQUEST + READ_ANSWER + data(block)).sum(),
+            ..GroupPlan::default()
         }
     }
 }

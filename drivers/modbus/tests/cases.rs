@@ -171,7 +171,7 @@ async fn poll(
         .iter()
         .zip(readings.items())
         .map(|(tag, reading)| match reading {
-            Reading::Value(value) => format!("  {} = {value:?}\n", tag.name),
+            Reading::Value(value) | Reading::Doubtful(value, _) => format!("  {} = {value:?}\n", tag.name),
             Reading::Failed(reason) => format!("  {} is bad: {reason}\n", tag.name),
             Reading::Missing => format!("  {} is missing\n", tag.name),
         })

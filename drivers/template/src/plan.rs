@@ -44,6 +44,7 @@ impl Group {
             kinds: (0..self.columns).map(kind).collect(),
             requests: u32::try_from(self.polled().count()).unwrap_or(u32::MAX),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            ..GroupPlan::default()
         }
     }
 }

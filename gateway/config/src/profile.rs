@@ -35,9 +35,13 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reports the keys of `[defaults]` that no tag of the profile has a use for. To be called after the drivers of all links
-    /// have compiled, and only for a profile that one of them has: to any other, the keys of its driver look unknown.
+    /// Reports the keys of `[defaults]` that no tag of the profile has a use for, and those of groups that nobody took. To be
+    /// called after the drivers of all links have compiled, and only for a profile that one of them has: to any other, the keys
+    /// of its driver look unknown.
     pub fn finish(&self, report: &mut Report) {
+        for group in &self.groups {
+            group.table.finish(report);
+        }
         self.defaults.finish_defaults(report);
     }
 }
@@ -49,6 +53,8 @@ pub struct Group {
     pub name: Name,
     /// Where the group stands.
     pub origin: Origin,
+    /// All keys of the group; the driver takes its own (`events`). What nobody took is reported by [`Profile::finish`].
+    pub table: Table,
     /// Time between two polls.
     pub interval: Duration,
     /// When a row is made.

@@ -10,6 +10,8 @@ pub enum Reading {
     Missing,
     /// The device's number, before scale and offset.
     Value(Value),
+    /// The same, and the device itself calls it doubtful for this reason.
+    Doubtful(Value, Reason),
     /// The device has no value for it, for this reason.
     Failed(Reason),
 }

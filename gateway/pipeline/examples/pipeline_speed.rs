@@ -55,9 +55,15 @@ fn measure(
     for index in 0..TAGS {
         tags.push(make(tag(format!("t{index}"))?));
     }
-    let origin = Origin::Default;
-    let group =
-        Group { name: "fast".parse()?, origin, interval: Duration::from_secs(1), report, device_time: None, tags };
+    let group = Group {
+        name: "fast".parse()?,
+        origin: Origin::Default,
+        table: Table::empty("group", Origin::Default),
+        interval: Duration::from_secs(1),
+        report,
+        device_time: None,
+        tags,
+    };
     let of_tag = |tag: &Tag| matches!(tag.source, TagSource::Device(_)).then_some(ValueType::single(kind));
     let raw: Vec<Option<ValueType>> = group.tags.iter().map(of_tag).collect();
     let mut mistakes = Report::new();

@@ -207,6 +207,11 @@ impl Stages {
 fn slot_of(reading: Option<&mut Reading>, good: impl FnOnce(Value) -> Slot) -> Slot {
     match reading.map(mem::take) {
         Some(Reading::Value(value)) => good(value),
+        // What the device doubts stays doubtful, for its reason.
+        Some(Reading::Doubtful(value, reason)) => match good(value) {
+            Slot::Good(value) | Slot::Uncertain(value, _) => Slot::Uncertain(value, reason),
+            other => other,
+        },
         Some(Reading::Failed(reason)) => Slot::Bad(reason),
         Some(Reading::Missing) | None => Slot::Bad(Reason::NotYetRead),
     }

@@ -189,9 +189,9 @@ impl GroupTask {
     fn note(&mut self, readings: &[Reading]) {
         self.trouble = readings.iter().find_map(|reading| match reading {
             Reading::Failed(reason) => Some(*reason),
-            Reading::Missing | Reading::Value(_) => None,
+            Reading::Missing | Reading::Value(_) | Reading::Doubtful(..) => None,
         });
-        let has_value = readings.iter().any(|reading| matches!(reading, Reading::Value(_)));
+        let has_value = readings.iter().any(|reading| matches!(reading, Reading::Value(_) | Reading::Doubtful(..)));
         self.dark = if has_value { None } else { self.trouble };
     }
 }

@@ -148,7 +148,7 @@ fn verdict(lost: Option<&Lost>, readings: &Readings) -> Verdict {
             Reading::Missing | Reading::Failed(Reason::BadAddress) => {}
             // As behind a gateway that answers for devices which it cannot reach.
             Reading::Failed(Reason::Timeout) => timeouts = true,
-            Reading::Value(_) | Reading::Failed(_) => return Verdict::Answered,
+            Reading::Value(_) | Reading::Doubtful(..) | Reading::Failed(_) => return Verdict::Answered,
         }
     }
     if timeouts { Verdict::Failed(Reason::Timeout) } else { Verdict::Nothing }

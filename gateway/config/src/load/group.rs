@@ -32,16 +32,17 @@ pub(super) fn draft(table: Table, names: &mut Names, report: &mut Report) -> Dra
         table.require("interval", "\"1s\"", report).map_or(default, |at: At<Duration>| at.value)
     };
     let when = [("always", ReportWhen::Always), ("on_change", ReportWhen::OnChange)];
+    let when = table.choice("report", &when, report).map_or(ReportWhen::Always, |at| at.value);
+    let device_time = device_time(&table, report);
     let group = Group {
         name: name.map_or_else(Name::placeholder, |name| name.value),
         origin: table.origin().clone(),
+        table,
         interval,
-        report: table.choice("report", &when, report).map_or(ReportWhen::Always, |at| at.value),
+        report: when,
         device_time: None,
         tags: Vec::new(),
     };
-    let device_time = device_time(&table, report);
-    table.finish(report);
     Draft { group, device_time, expects_tags: is_new }
 }
 

@@ -75,7 +75,7 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     let broker = broker::broker(root, report);
     let store = store::store(root, report);
     let web = web::web(root, &broker, report);
-    let mut links = link::links(root, report);
+    let mut links = link::links(root, &gateway.data_dir, report);
     device::devices(root, &mut links, &mut library, files, report);
     let targets = target::targets(root, report);
     if profiles == Profiles::All {

@@ -98,6 +98,7 @@ pub(super) fn stand_in() -> Group {
     Group {
         name: Name::placeholder(),
         origin: Origin::Default,
+        table: Table::empty("group", Origin::Default),
         interval: Duration::from_secs(1),
         report: ReportWhen::Always,
         device_time: None,

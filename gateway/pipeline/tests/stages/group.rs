@@ -79,6 +79,7 @@ pub(crate) fn group(report: ReportWhen, tags: Vec<Tag>) -> Group {
     Group {
         name: "fast".parse().unwrap(),
         origin: Origin::Default,
+        table: Table::empty("group", Origin::Default),
         interval: Duration::from_secs(1),
         report,
         device_time: None,

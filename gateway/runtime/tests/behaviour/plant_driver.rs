@@ -56,7 +56,7 @@ impl Driver for PlantDriver {
                 TagSource::Device(_) => Some(ValueType::single(ValueKind::F64)),
                 TagSource::Constant(_) | TagSource::Expression(_) => None,
             };
-            GroupPlan { kinds: group.tags.iter().map(kind).collect(), requests: 1, bytes: 1 }
+            GroupPlan { kinds: group.tags.iter().map(kind).collect(), requests: 1, bytes: 1, ..GroupPlan::default() }
         };
         Some(profile.groups.iter().map(plan).collect())
     }
