@@ -20,8 +20,8 @@ impl Peers {
     pub fn find() -> anyhow::Result<Option<Peers>> {
         let folder = std::env::var_os("TIDEGATE_PEERS").map_or_else(|| workspace().join("target/peers"), PathBuf::from);
         let peers = Peers { folder };
-        let needed = ["mosquitto", "mosquitto_sub", "mbpoll", "postgres"].map(|name| peers.program(name));
-        let needed = [peers.python()].into_iter().chain(needed).collect::<Vec<PathBuf>>();
+        let needed = ["mosquitto", "mosquitto_sub", "mbpoll", "postgres", "node"].map(|name| peers.program(name));
+        let needed = [peers.python(), peers.node_modules().join("node-opcua-server")].into_iter().chain(needed).collect::<Vec<PathBuf>>();
         let Some(missing) = needed.iter().find(|file| !file.exists()) else { return Ok(Some(peers)) };
         let reason =
             format!("the foreign peers are not installed ({} is missing): run `cargo xtask peers`", missing.display());
@@ -37,12 +37,17 @@ impl Peers {
         self.folder.join("bin").join(name)
     }
 
-    /// The Python with pymodbus.
+    /// The Python with pymodbus and asyncua.
     pub fn python(&self) -> PathBuf {
         self.folder.join("venv/bin/python")
     }
 
-    /// One of our own scripts in `tests/peers/`, to be run by [`Peers::python`].
+    /// The packages from npm, for the variable `NODE_PATH`.
+    pub fn node_modules(&self) -> PathBuf {
+        self.folder.join("node/node_modules")
+    }
+
+    /// One of our own scripts in `tests/peers/`, to be run by [`Peers::python`] or `node`.
     pub fn script(&self, name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
     }

@@ -1,7 +1,7 @@
 //! Installs the foreign peers of the tests: programs that others wrote, and that our own code has to agree with.
 //!
 //! Everything a test starts is reachable through `target/peers`: `bin/` holds links to the Debian programs, `venv/` the
-//! Python packages of `tests/peers/requirements.txt`.
+//! Python packages of `tests/peers/requirements.txt`, `node/` the packages of `tests/peers/node`.
 
 use std::{fs, path::Path};
 
@@ -15,13 +15,15 @@ use crate::{
 };
 
 /// The programs that tests start, from Debian 12.
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 9] = [
     Program { name: "mosquitto", package: "mosquitto", version: "2.0.11", folder: None },
     Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mbpoll", package: "mbpoll", version: "1.4.11", folder: None },
     Program { name: "postgres", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
     Program { name: "initdb", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
+    Program { name: "node", package: "nodejs", version: "20.20.2", folder: None },
+    Program { name: "npm", package: "npm", version: "11.19.1", folder: None },
     Program { name: "psql", package: "postgresql-client-15", version: "15.18", folder: Some(POSTGRESQL) },
 ];
 
@@ -57,7 +59,8 @@ pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
         shell::point(&bin.join(program.name), &file)?;
     }
     packages::describe(&PROGRAMS);
-    python(workspace)
+    python(workspace)?;
+    node(workspace)
 }
 
 /// Makes the virtual environment with exactly the packages of the requirements file, unless it is there already.
@@ -70,7 +73,7 @@ fn python(workspace: &Workspace) -> anyhow::Result<()> {
     let python = venv.join("bin/python");
     // The stamp is written last: a virtual environment that was interrupted half-way has none. One whose Python has
     // gone (an upgrade of the system) does not start any more.
-    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus"])).is_ok();
+    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus, asyncua"])).is_ok();
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && works() {
         print_packages(&wanted);
         return Ok(());
@@ -85,6 +88,28 @@ fn python(workspace: &Workspace) -> anyhow::Result<()> {
     fs::write(&stamp, &wanted).with_context(|| format!("failed to write {}", stamp.display()))?;
     print_packages(&wanted);
     Ok(())
+}
+
+/// Installs exactly the packages of the lock file, unless they are there already. No package's own scripts are run.
+fn node(workspace: &Workspace) -> anyhow::Result<()> {
+    let given = workspace.root.join("tests/peers/node");
+    let folder = workspace.peers().join("node");
+    let lock = given.join("package-lock.json");
+    let wanted = fs::read_to_string(&lock).with_context(|| format!("failed to read {}", lock.display()))?;
+    // Written last, as the stamp of the virtual environment is.
+    let stamp = folder.join("installed.json");
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        let (from, to) = (given.join(name), folder.join(name));
+        fs::copy(&from, &to).with_context(|| format!("failed to copy {} to {}", from.display(), to.display()))?;
+    }
+    let quietly = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    let npm = workspace.peers().join("bin/npm");
+    shell::must(shell::command(npm, ["ci"]).args(quietly).current_dir(&folder))?;
+    fs::write(&stamp, &wanted).with_context(|| format!("failed to write {}", stamp.display()))
 }
 
 /// `python3 -m venv`; Debian keeps what it needs in a package of its own.
