@@ -11,7 +11,10 @@ use tidegate_driver_api::{Compiled, Driver, GroupPlan, Link};
 use tidegate_model::{Name, TagName};
 use tidegate_pipeline::Stages;
 
-use crate::link::Times;
+use crate::{
+    catalog::{GroupInfo, ProfileInfo},
+    link::Times,
+};
 
 /// All links of a site, compiled.
 pub struct Assembly {
@@ -32,7 +35,7 @@ pub(crate) struct AssembledLink {
 /// One device, compiled.
 pub(crate) struct AssembledDevice {
     pub(crate) name: Name,
-    pub(crate) profile: String,
+    pub(crate) profile: Arc<ProfileInfo>,
     pub(crate) groups: Vec<AssembledGroup>,
     pub(crate) tags: Arc<HashMap<TagName, (usize, usize)>>,
     plans: Arc<[GroupPlan]>,
@@ -43,6 +46,7 @@ pub(crate) struct AssembledGroup {
     pub(crate) name: Name,
     pub(crate) interval: Duration,
     pub(crate) stages: Arc<Stages>,
+    pub(crate) info: Arc<GroupInfo>,
 }
 
 /// What a link will have to do.
@@ -69,7 +73,8 @@ impl Forecast {
 
 /// What the devices of one profile share.
 struct Shared {
-    stages: Vec<Arc<Stages>>,
+    profile: Arc<ProfileInfo>,
+    groups: Vec<(Arc<Stages>, Arc<GroupInfo>)>,
     tags: Arc<HashMap<TagName, (usize, usize)>>,
 }
 
@@ -144,15 +149,16 @@ fn assemble_link(link: &config::Link, compiled: Compiled, report: &mut Report) -
             entry.insert(share(&device.profile, &plan.groups, report)?);
         }
         let shared = profiles.get(&key)?;
-        let groups = device.profile.groups.iter().zip(&device.intervals).zip(&shared.stages);
+        let groups = device.intervals.iter().zip(&shared.groups);
         devices.push(AssembledDevice {
             name: device.name.clone(),
-            profile: device.profile.path.clone(),
+            profile: Arc::clone(&shared.profile),
             groups: groups
-                .map(|((group, interval), stages)| AssembledGroup {
-                    name: group.name.clone(),
+                .map(|(interval, (stages, info))| AssembledGroup {
+                    name: info.name.clone(),
                     interval: *interval,
                     stages: Arc::clone(stages),
+                    info: Arc::clone(info),
                 })
                 .collect(),
             tags: Arc::clone(&shared.tags),
@@ -171,16 +177,20 @@ fn assemble_link(link: &config::Link, compiled: Compiled, report: &mut Report) -
 
 /// Compiles what the devices of one profile share.
 fn share(profile: &config::Profile, plans: &[GroupPlan], report: &mut Report) -> Option<Shared> {
-    let mut stages = Vec::with_capacity(profile.groups.len());
+    let mut groups = Vec::with_capacity(profile.groups.len());
     let mut tags = HashMap::new();
     for (index, (group, plan)) in profile.groups.iter().zip(plans).enumerate() {
-        stages.push(Stages::compile(group, &plan.kinds, report).map(Arc::new));
+        groups.push(Stages::compile(group, &plan.kinds, report).map(|stages| {
+            let info = GroupInfo::new(group, &stages, &plan.arguments);
+            (Arc::new(stages), Arc::new(info))
+        }));
         for (column, tag) in group.tags.iter().enumerate() {
             tags.insert(tag.name.clone(), (index, column));
         }
     }
     // Every group is compiled before giving up, so that all mistakes come out at once.
-    Some(Shared { stages: stages.into_iter().collect::<Option<_>>()?, tags: Arc::new(tags) })
+    let groups = groups.into_iter().collect::<Option<_>>()?;
+    Some(Shared { profile: Arc::new(ProfileInfo::new(profile)), groups, tags: Arc::new(tags) })
 }
 
 /// The text that a link is made of: its own table, those of its devices, and their profiles' files.

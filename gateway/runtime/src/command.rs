@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::Clock,
-    group::{GroupView, Latest},
+    view::{GroupView, Latest},
     write::{TOO_LATE, not_sent},
 };
 

@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     assembly::{AssembledLink, Assembly},
+    catalog::Catalog,
     clock::Clock,
     command::{Directory, INBOX},
     handle::{Handle, Inner},
@@ -84,6 +85,7 @@ impl Gateway {
             archive: Archive::new(&options.store),
             store: options.store,
             broker: options.broker,
+            catalog: Catalog::default(),
             directory: RwLock::new(Directory::default()),
             links: RwLock::new(Vec::new()),
             targets: RwLock::new(Vec::new()),
@@ -208,6 +210,7 @@ impl Gateway {
             link.enter(&mut directory);
         }
         self.handle.replace(directory, self.links.iter().map(|link| link.view.clone()).collect());
+        self.handle.shelf().replace(self.links.iter().flat_map(RunningLink::infos).collect());
     }
 }
 

@@ -7,15 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_driver_api::Readings;
-use tidegate_model::{Reading, Reason, Row, Slot, Stream, TagName, Timestamp};
+use tidegate_model::{Reading, Reason, Row, Stream};
 use tidegate_pipeline::{Stages, State, plausible_device_time};
 
 use crate::{
     clock::Clock,
     counters::{DeviceCounters, LinkCounters},
-    health::Shared,
     hold::Hold,
     outputs::{Outputs, PayloadSize},
+    view::{GroupView, Moment},
 };
 
 /// What a link task needs to turn readings into rows.
@@ -41,48 +41,6 @@ pub(crate) struct GroupTask {
     dark: Option<Reason>,
 }
 
-/// A group where its latest samples can be read.
-#[derive(Debug, Clone)]
-pub(crate) struct GroupView {
-    stream: Arc<Stream>,
-    seen: Arc<Shared<Seen>>,
-}
-
-/// What a group said last.
-#[derive(Debug)]
-struct Seen {
-    state: State,
-    /// When the group was last polled.
-    polled: Option<Timestamp>,
-}
-
-/// The latest sample of one tag.
-#[derive(Debug, Clone)]
-pub struct Latest {
-    /// The tag.
-    pub tag: TagName,
-    /// Its value and quality; never [`Slot::Unchanged`], except for tags that are only written.
-    pub slot: Slot,
-    /// When its group was last polled; `None` before the first time.
-    pub time: Option<Timestamp>,
-    /// Its unit.
-    pub unit: Option<String>,
-}
-
-impl GroupView {
-    /// The latest sample of every tag of the group.
-    pub(crate) fn latest(&self, out: &mut Vec<Latest>) {
-        self.seen.with(|seen| {
-            out.extend(self.stream.columns().iter().zip(seen.state.latest()).map(|(column, slot)| Latest {
-                tag: column.name.clone(),
-                slot: slot.clone(),
-                time: seen.polled,
-                unit: column.unit.clone(),
-            }));
-        });
-    }
-}
-
 impl GroupTask {
     /// A group whose stream ends with row `last_seq` so far.
     pub(crate) fn new(
@@ -92,8 +50,7 @@ impl GroupTask {
         last_seq: u64,
         topic: String,
     ) -> GroupTask {
-        let seen = Seen { state: State::new(&stages), polled: None };
-        let view = GroupView { stream, seen: Arc::new(Shared::new(seen)) };
+        let view = GroupView::new(stream, State::new(&stages), false);
         let size = PayloadSize::default();
         let hold = Hold::new(&stages, interval).map(Box::new);
         let dark = Some(Reason::NotYetRead);
@@ -107,7 +64,7 @@ impl GroupTask {
 
     /// How many columns the group has.
     pub(crate) fn columns(&self) -> usize {
-        self.view.stream.columns().len()
+        self.view.stream().columns().len()
     }
 
     /// Why some tag had no value in the last poll.
@@ -127,15 +84,17 @@ impl GroupTask {
         let time = emitter.clock.timestamp(now);
         let own_time = readings.device_time().and_then(|own| plausible_device_time(own, time));
         let since_start = emitter.clock.since_start(now);
-        let outcome = self.view.seen.with(|seen| {
-            seen.polled = Some(time);
-            self.stages.run(&mut seen.state, readings.items_mut(), since_start, time)
+        let outcome = self.view.change(|seen| {
+            let outcome = self.stages.run(&mut seen.state, readings.items_mut(), since_start, time);
+            let own_time = own_time.or(outcome.as_ref().and_then(|outcome| outcome.device_time));
+            seen.touch(None::<std::iter::Empty<usize>>, Moment { time: Some(time), device_time: own_time });
+            outcome
         });
         let Some(outcome) = outcome else { return };
         let seq = self.last_seq + 1;
         let values = outcome.slots.iter().filter(|slot| slot.value().is_some()).count();
         let row = Row {
-            stream: Arc::clone(&self.view.stream),
+            stream: Arc::clone(self.view.stream()),
             seq,
             time,
             device_time: own_time.or(outcome.device_time),

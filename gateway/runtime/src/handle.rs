@@ -10,13 +10,14 @@ use tidegate_model::Name;
 use tidegate_store::Store;
 
 use crate::{
+    catalog::Catalog,
     clock::Clock,
     command::{self, Begun, CommandError, Directory, WriteError},
     counters::{DeviceCounters, LinkCounters},
-    group::Latest,
     health::{DeviceHealth, LinkHealth, Shared},
     history::Archive,
     status::{BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
+    view::Latest,
 };
 
 /// Tells the status of a target when asked.
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) archive: Archive,
     pub(crate) broker: Broker,
+    pub(crate) catalog: Catalog,
     pub(crate) directory: RwLock<Directory>,
     pub(crate) links: RwLock<Vec<LinkView>>,
     pub(crate) targets: RwLock<Vec<TargetProbe>>,
@@ -72,6 +74,10 @@ impl Handle {
     /// The gateway's clock.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    pub(crate) fn shelf(&self) -> &Catalog {
+        &self.inner.catalog
     }
 
     pub(crate) fn archive(&self) -> &Archive {

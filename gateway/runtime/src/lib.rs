@@ -10,6 +10,7 @@
 mod assembly;
 mod backoff;
 mod breaker;
+mod catalog;
 mod clock;
 mod command;
 mod counters;
@@ -30,19 +31,22 @@ mod set;
 mod status;
 mod supervise;
 mod sys;
+mod view;
 mod write;
 
 pub use assembly::{Assembly, Forecast, assemble};
+pub use catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo, TagInfo};
 pub use clock::Clock;
 pub use command::{CommandError, DEFAULT_TTL, WriteError};
 pub use counters::{LATENCY_BOUNDS_MICROS, LatencySnapshot};
 pub use gateway::{Gateway, Options, Reloaded};
-pub use group::Latest;
 pub use handle::{Handle, TargetProbe};
 pub use history::HistoryError;
 pub use status::{
     BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
 };
+
+pub use view::{Latest, TagSample};
 
 /// What [`Handle::history`] takes and gives: whoever shows it need not know the store.
 pub use tidegate_store::{History, HistoryQuery, Missing, Sample, Why};

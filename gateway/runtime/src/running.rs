@@ -12,16 +12,18 @@ use crate::{
     assembly::{AssembledDevice, AssembledLink},
     backoff::Backoff,
     breaker::Breaker,
+    catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo},
     clock::{Alarm, Clock},
     command::{Directory, Entry, QUEUE, WriteOrder},
     counters::LinkCounters,
     device::{DeviceTask, SOON},
-    group::{Emitter, GroupTask, GroupView},
+    group::{Emitter, GroupTask},
     handle::{DeviceView, LinkView},
     health::{DeviceHealth, LinkHealth, Shared},
     link::{LinkTask, Memory, Times, part},
     outputs::Outputs,
     schedule::Schedule,
+    view::GroupView,
 };
 
 /// What a driver that holds its thread may take until it is left behind.
@@ -43,8 +45,11 @@ pub(crate) struct RunningLink {
 pub(crate) struct RunningDevice {
     pub(crate) name: Name,
     pub(crate) tags: Arc<HashMap<TagName, (usize, usize)>>,
+    profile: Arc<ProfileInfo>,
+    infos: Vec<Arc<GroupInfo>>,
     stages: Vec<Arc<Stages>>,
     views: Vec<GroupView>,
+    health: Arc<Shared<DeviceHealth>>,
 }
 
 /// The place of a link among those that start together.
@@ -146,6 +151,16 @@ impl RunningLink {
             directory.add(device.name.clone(), entry);
         }
     }
+
+    /// What is to be known of the link's devices.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = DeviceInfo> {
+        self.devices.iter().map(|device| {
+            let groups = device.infos.iter().zip(&device.views);
+            let groups = groups.map(|(info, view)| GroupHandle::new(Arc::clone(info), view.clone())).collect();
+            let (profile, health) = (Arc::clone(&device.profile), Arc::clone(&device.health));
+            DeviceInfo::new(device.name.clone(), self.name.clone(), profile, groups, health)
+        })
+    }
 }
 
 async fn groups(device: &AssembledDevice, outputs: &Outputs) -> Result<Vec<GroupTask>, StoreError> {
@@ -162,7 +177,7 @@ async fn groups(device: &AssembledDevice, outputs: &Outputs) -> Result<Vec<Group
 fn device_view((device, task): (&AssembledDevice, &DeviceTask)) -> DeviceView {
     DeviceView {
         name: device.name.clone(),
-        profile: device.profile.clone(),
+        profile: device.profile.path.clone(),
         health: Arc::clone(&task.health),
         counters: Arc::clone(&task.counters),
     }
@@ -172,8 +187,11 @@ fn running_device((device, task): (&AssembledDevice, &DeviceTask)) -> RunningDev
     RunningDevice {
         name: device.name.clone(),
         tags: Arc::clone(&device.tags),
+        profile: Arc::clone(&device.profile),
+        infos: device.groups.iter().map(|group| Arc::clone(&group.info)).collect(),
         stages: device.groups.iter().map(|group| Arc::clone(&group.stages)).collect(),
         views: task.groups.iter().map(GroupTask::view).collect(),
+        health: Arc::clone(&task.health),
     }
 }
 

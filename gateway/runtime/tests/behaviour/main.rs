@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod catalog;
 mod connecting;
 mod doors;
 mod mistakes;
