@@ -1,0 +1,311 @@
+//! The three lists of other applications' certificates, and how one goes from list to list.
+
+use std::path::{Path, PathBuf};
+
+use tidegate_model::Timestamp;
+
+use crate::{
+    Certificate, TrustError, files,
+    files::Readers,
+    fingerprint::digits,
+    own::{self, EXPIRY_WARNING_DAYS},
+    seen,
+};
+
+/// Certificates that wait to be judged, at most.
+const WAITING: usize = 100;
+/// Files that one round takes out of the library's folder, so that a flood holds nobody up for long.
+const ROUND: usize = 1000;
+
+/// The folder of certificates. It keeps nothing in memory: every call reads the files. Calls block for the time of some
+/// small files; those that make a key (`own` the first time, `renew`) for up to some seconds on a small machine.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    root: PathBuf,
+    gateway: String,
+}
+
+/// Where a certificate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The gateway's.
+    Own,
+    /// Shown to the gateway and not judged.
+    Waiting,
+    /// Connections may be made.
+    Trusted,
+    /// Connections may not be made.
+    Refused,
+}
+
+/// A certificate of the lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it says.
+    pub certificate: Certificate,
+    /// Which list it is in.
+    pub state: State,
+    /// When and where it was first seen; `None` when somebody put it into its folder.
+    pub seen: Option<(Timestamp, String)>,
+}
+
+/// Whether a connection may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes: somebody has accepted this very certificate.
+    Trusted,
+    /// No: somebody has refused it.
+    Refused,
+    /// Not yet: nobody has judged it. `new` when it has just come onto the list, which is worth a line in the log.
+    Waiting {
+        /// Whether it was not on the list before.
+        new: bool,
+    },
+}
+
+/// The answer about a certificate that was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whether a connection may be made.
+    pub verdict: Verdict,
+    /// What the certificate says.
+    pub certificate: Certificate,
+}
+
+impl State {
+    /// As it is written in lists: `own`, `waiting`, `trusted`, `refused`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Own => "own",
+            State::Waiting => "waiting",
+            State::Trusted => "trusted",
+            State::Refused => "refused",
+        }
+    }
+}
+
+impl Trust {
+    /// The folder of certificates of a gateway, `data_dir/opcua`, made when it is not there. Certificates that somebody has
+    /// put into `trusted` or `refused` under a name of their own, DER or PEM, get the name under which they are found.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`] when the folder cannot be made or read.
+    pub fn open(root: &Path, gateway: &str) -> Result<Trust, TrustError> {
+        let trust = Trust { root: root.to_owned(), gateway: gateway.to_owned() };
+        for name in ["trusted", "refused", "waiting", "rejected", "seen"] {
+            files::folder(&root.join(name), Readers::All)?;
+        }
+        trust.adopt(State::Trusted)?;
+        trust.adopt(State::Refused)?;
+        Ok(trust)
+    }
+
+    /// The folder, to be given to the OPC UA library.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The name of this gateway among OPC UA applications: `urn:<host>:tidegate:<gateway>`, or what its certificate says
+    /// where that was brought from elsewhere or made under another host name.
+    pub fn application_uri(&self) -> String {
+        let certificate = own::certificate(&self.root).ok().flatten();
+        let uri = certificate.and_then(|certificate| certificate.uri().map(str::to_owned));
+        uri.unwrap_or_else(|| own::application_uri(&self.gateway))
+    }
+
+    /// The certificate of the gateway, made when there is none: RSA 2048, valid for 10 years, self-signed, for this host's
+    /// names and addresses. It is never made anew by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::Mismatch`] when the key does not belong to the certificate or one of them is missing;
+    /// [`TrustError::File`], [`TrustError::Make`].
+    pub fn own(&self, now: Timestamp) -> Result<Certificate, TrustError> {
+        own::ensure(&self.root, &self.gateway, now)
+    }
+
+    /// Makes a new key and certificate for the gateway. Every application that trusted the old one must be told; a server or
+    /// link that runs uses it from its next start on.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`], [`TrustError::Make`].
+    pub fn renew(&self, now: Timestamp) -> Result<Certificate, TrustError> {
+        own::renew(&self.root, &self.gateway, now)
+    }
+
+    /// Says whether a connection to or from the holder of this certificate may be made, and puts it onto the waiting list
+    /// when nobody has judged it. `place` is where it was seen: `link press, opc.tcp://10.0.0.7:4840`. Whether the
+    /// certificate is valid now and for that host is another question: [`Certificate::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::NotACertificate`], [`TrustError::File`].
+    pub fn judge(&self, der: &[u8], place: &str, now: Timestamp) -> Result<Judgement, TrustError> {
+        let certificate = Certificate::from_der(der)?;
+        let file = certificate.file();
+        let verdict = if files::read(&self.folder(State::Refused).join(file))?.is_some() {
+            Verdict::Refused
+        } else if files::read(&self.folder(State::Trusted).join(file))?.is_some_and(|known| known == der) {
+            Verdict::Trusted
+        } else if files::read(&self.folder(State::Waiting).join(file))?.is_some_and(|known| known == der) {
+            Verdict::Waiting { new: false }
+        } else {
+            self.make_room()?;
+            seen::note(&self.root, certificate.fingerprint(), place, now)?;
+            files::write(&self.folder(State::Waiting).join(file), der, Readers::All)?;
+            Verdict::Waiting { new: true }
+        };
+        Ok(Judgement { verdict, certificate })
+    }
+
+    /// Judges what the OPC UA library has put into its folder `rejected`, and empties it. Returns those that are new on the
+    /// waiting list. To be called every second or so while a server runs: until then, the library takes each for refused.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`]. A file that is no certificate is no error; it is removed.
+    pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
+        let mut new = Vec::new();
+        for path in files::list(&self.root.join("rejected"))?.into_iter().take(ROUND) {
+            let judged = match files::read(&path)? {
+                Some(der) => self.judge(&der, place, now),
+                None => continue,
+            };
+            files::remove(&path)?;
+            match judged {
+                Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => new.push(certificate),
+                Ok(_) | Err(TrustError::NotACertificate(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(new)
+    }
+
+    /// All certificates: the gateway's, those that wait (the newest first), the trusted, the refused.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`]. A file that is no certificate is left out.
+    pub fn list(&self) -> Result<Vec<Entry>, TrustError> {
+        let mut entries = Vec::new();
+        if let Some(certificate) = own::certificate(&self.root)? {
+            entries.push(Entry { certificate, state: State::Own, seen: None });
+        }
+        for state in [State::Waiting, State::Trusted, State::Refused] {
+            let first = entries.len();
+            entries.extend(self.entries(state)?.into_iter().map(|(_, entry)| entry));
+            if let (State::Waiting, Some(waiting)) = (state, entries.get_mut(first..)) {
+                waiting.sort_by_key(|entry| std::cmp::Reverse(entry.seen.as_ref().map(|(time, _)| *time)));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Trusts the certificate whose fingerprint begins so, whichever list it is in.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::NoFingerprint`], [`TrustError::Unknown`], [`TrustError::Ambiguous`], [`TrustError::File`].
+    pub fn accept(&self, fingerprint: &str) -> Result<Entry, TrustError> {
+        self.put(fingerprint, State::Trusted)
+    }
+
+    /// Refuses the certificate whose fingerprint begins so, whichever list it is in. It stays refused until it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::accept`].
+    pub fn refuse(&self, fingerprint: &str) -> Result<Entry, TrustError> {
+        self.put(fingerprint, State::Refused)
+    }
+
+    /// The gateway's and the trusted certificates that expire within [`EXPIRY_WARNING_DAYS`] days, or have.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`].
+    pub fn expiring(&self, now: Timestamp) -> Result<Vec<Entry>, TrustError> {
+        let mut entries = self.list()?;
+        entries.retain(|entry| {
+            let used = matches!(entry.state, State::Own | State::Trusted);
+            used && entry.certificate.days_left(now) < EXPIRY_WARNING_DAYS
+        });
+        Ok(entries)
+    }
+
+    fn folder(&self, state: State) -> PathBuf {
+        self.root.join(state.as_str())
+    }
+
+    fn put(&self, fingerprint: &str, state: State) -> Result<Entry, TrustError> {
+        let digits = digits(fingerprint).ok_or_else(|| TrustError::NoFingerprint(fingerprint.to_owned()))?;
+        let mut found = Vec::new();
+        for list in [State::Waiting, State::Trusted, State::Refused] {
+            found.extend(self.entries(list)?.into_iter().filter(|(_, e)| e.certificate.fingerprint().begins(&digits)));
+        }
+        let count = found.len();
+        let (Some((path, entry)), None) = (found.pop(), found.pop()) else {
+            return Err(match count {
+                0 => TrustError::Unknown(fingerprint.to_owned()),
+                _ => TrustError::Ambiguous { prefix: fingerprint.to_owned(), count },
+            });
+        };
+        if entry.state != state {
+            files::rename(&path, &self.folder(state).join(entry.certificate.file()))?;
+        }
+        Ok(Entry { state, ..entry })
+    }
+
+    /// The certificates of a list with their files.
+    fn entries(&self, state: State) -> Result<Vec<(PathBuf, Entry)>, TrustError> {
+        let mut entries = Vec::new();
+        for path in files::list(&self.folder(state))? {
+            let Some(certificate) = files::read(&path)?.and_then(|der| Certificate::from_der(&der).ok()) else {
+                continue;
+            };
+            let seen = seen::read(&self.root, certificate.fingerprint());
+            entries.push((path, Entry { certificate, state, seen }));
+        }
+        Ok(entries)
+    }
+
+    /// Lets the oldest of a full waiting list go.
+    fn make_room(&self) -> Result<(), TrustError> {
+        if files::list(&self.folder(State::Waiting))?.len() < WAITING {
+            return Ok(());
+        }
+        let mut waiting = self.entries(State::Waiting)?;
+        waiting.sort_by_key(|(_, entry)| entry.seen.as_ref().map(|(time, _)| *time));
+        let surplus = waiting.len().saturating_sub(WAITING - 1);
+        for (path, entry) in waiting.into_iter().take(surplus) {
+            files::remove(&path)?;
+            seen::forget(&self.root, entry.certificate.fingerprint())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the certificates that somebody has put into a list the names under which the library looks for them.
+    fn adopt(&self, state: State) -> Result<(), TrustError> {
+        for path in files::list(&self.folder(state))? {
+            let Some(bytes) = files::read(&path)? else { continue };
+            let Ok(der) = binary(bytes) else { continue };
+            let Ok(certificate) = Certificate::from_der(&der) else { continue };
+            let named = self.folder(state).join(certificate.file());
+            if path != named {
+                files::write(&named, &der, Readers::All)?;
+                files::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The DER bytes of a file that somebody has put there, which may be PEM.
+fn binary(bytes: Vec<u8>) -> Result<Vec<u8>, opcua::crypto::X509Error> {
+    match bytes.starts_with(b"-----BEGIN") {
+        true => opcua::crypto::X509::from_pem(&bytes)?.to_der(),
+        false => Ok(bytes),
+    }
+}
