@@ -37,7 +37,7 @@ pub(crate) fn ensure(root: &Path, gateway: &str, now: Timestamp) -> Result<Certi
     let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     finish_renewal(root)?;
     match read(root)? {
-        Some((der, key)) => {
+        Some(Pair { der, key }) => {
             if !belongs(&der, &key) {
                 return Err(TrustError::Mismatch { path: root.join(OWN_CERTIFICATE) });
             }
@@ -98,11 +98,17 @@ fn finish_renewal(root: &Path) -> Result<(), TrustError> {
     }
 }
 
-/// The bytes of the certificate and of the key, when both are there.
-fn read(root: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, TrustError> {
+/// The bytes of a certificate and, as PEM, of its key.
+struct Pair {
+    der: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// The certificate and the key, when both are there.
+fn read(root: &Path) -> Result<Option<Pair>, TrustError> {
     let (certificate, key) = (root.join(OWN_CERTIFICATE), root.join(PRIVATE_KEY));
     match (files::read(&certificate)?, files::read(&key)?) {
-        (Some(der), Some(key)) => Ok(Some((der, key))),
+        (Some(der), Some(key)) => Ok(Some(Pair { der, key })),
         (None, None) => Ok(None),
         // One without the other was put there or taken away by hand: making a new pair would destroy what is left.
         _ => Err(TrustError::Mismatch { path: certificate }),
