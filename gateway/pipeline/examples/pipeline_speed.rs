@@ -95,6 +95,40 @@ fn measure(
     Ok(())
 }
 
+/// The best time of a row in which one tag of all has come, by row.
+fn measure_arrival(title: &str, make: impl Fn(Tag) -> Tag) -> Result<(), Box<dyn Error>> {
+    let mut tags = Vec::new();
+    for index in 0..TAGS {
+        tags.push(make(tag(format!("t{index}"))?));
+    }
+    let group = Group {
+        name: "fast".parse()?,
+        origin: Origin::Default,
+        table: Table::empty("group", Origin::Default),
+        interval: Duration::from_secs(1),
+        report: ReportWhen::Always,
+        device_time: None,
+        tags,
+    };
+    let raw = vec![Some(ValueType::single(ValueKind::F64)); group.tags.len()];
+    let mut mistakes = Report::new();
+    let stages = Stages::compile(&group, &raw, &mut mistakes).ok_or_else(|| mistakes.render())?;
+    let mut state = State::of_arrivals(&stages);
+    let mut best = Duration::MAX;
+    for (row, column) in (0..POLLS).zip((0..group.tags.len()).cycle()) {
+        let mut readings = vec![Reading::Missing; group.tags.len()];
+        if let Some(reading) = readings.get_mut(column) {
+            *reading = Reading::Value(Value::F64(f64::from(row)));
+        }
+        let time = Timestamp::from_millis(1_700_000_000_000 + i64::from(row));
+        let start = Instant::now();
+        black_box(stages.run_partial(&mut state, &mut readings, Duration::from_secs(u64::from(row)), time));
+        best = best.min(start.elapsed());
+    }
+    println!("{title:<44} {:6.1} ns", best.as_secs_f64() * 1e9);
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let always = ReportWhen::Always;
     let int = |poll: u32, tag: u32| Value::Int(i64::from(poll * 7 + tag));
@@ -136,5 +170,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tag { source, ..tag }
     };
     measure("expression t0 * 2 + t1", ValueKind::F32, always, sum, single)?;
+
+    println!("per row, one tag of {TAGS} has come:");
+    measure_arrival("no stage", |tag| tag)?;
+    measure_arrival("scale, range", |tag| Tag { scaling: scaling(), range: range(), ..tag })?;
+    let silent = Deadband { threshold: Threshold::Absolute(0.1), max_silence: Some(Duration::from_secs(1 << 20)) };
+    measure_arrival("deadband with a longest silence", |tag| Tag { deadband: Some(at(silent)), ..tag })?;
     Ok(())
 }

@@ -63,7 +63,13 @@ impl Stages {
             deadbands: deadbands.into(),
             device_time: group.device_time,
             report: group.report,
+            arguments: Box::default(),
         })
+    }
+
+    /// The same, when these columns are written with a list of arguments that the driver checks itself.
+    pub fn with_arguments(self, columns: &[usize]) -> Stages {
+        Stages { arguments: columns.into(), ..self }
     }
 }
 

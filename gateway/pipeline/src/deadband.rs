@@ -62,6 +62,22 @@ impl Deadband {
         worth
     }
 
+    /// Whether a tag that says nothing new has been silent for too long: what is known of it, `latest`, is then worth a report,
+    /// which is noted as the last one.
+    pub(crate) fn is_overdue(&self, latest: &Slot, now: Duration, reported: &mut Reported) -> bool {
+        let Some(longest) = self.max_silence else { return false };
+        let overdue = now.saturating_sub(reported.at) >= longest && *latest != Slot::Unchanged;
+        if overdue {
+            *reported = Reported { slot: latest.clone(), at: now };
+        }
+        overdue
+    }
+
+    /// Whether a tag may not be silent for ever.
+    pub(crate) fn has_longest_silence(&self) -> bool {
+        self.max_silence.is_some()
+    }
+
     fn has_moved(&self, now: Option<&Value>, reported: Option<&Value>) -> bool {
         match (now, reported) {
             (Some(now), Some(reported)) => self.is_far(now, reported),

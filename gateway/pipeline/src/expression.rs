@@ -71,14 +71,14 @@ impl Expression {
         &self.inputs
     }
 
-    /// The result over the slots of a row: bad when an input is bad, else uncertain when one is, with the first one's reason.
+    /// The result over the slots of a row, by column: bad when an input is bad, else uncertain when one is, with the first one's reason.
     ///
     /// `numbers` is memory to work in, kept by the caller from call to call.
-    pub(crate) fn calculate(&self, slots: &[Slot], numbers: &mut Vec<f64>) -> Slot {
+    pub(crate) fn calculate<'a>(&self, slots: impl Fn(usize) -> Option<&'a Slot>, numbers: &mut Vec<f64>) -> Slot {
         numbers.clear();
         let mut doubt = None;
         for column in &self.inputs {
-            let value = match slots.get(*column) {
+            let value = match slots(*column) {
                 Some(Slot::Good(value)) => value,
                 Some(Slot::Uncertain(value, reason)) => {
                     doubt = doubt.or(Some(*reason));

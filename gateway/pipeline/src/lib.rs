@@ -20,6 +20,9 @@
 //! `ceil`, `cos`, `exp`, `floor`, `ln`, `log10`, `log2`, `max`, `min`, `round`, `sign`, `sin`, `sqrt`, `tan` and `trunc`; `-a^2` is `-(a^2)` and
 //! `a^b^c` is `a^(b^c)`. A tag with `-` in its name, or one that begins with a digit, stands in braces: `{flow-1} * 2`.
 //!
+//! What a device sends by itself is not all there is of its group: `partial` takes what has changed through the same stages, with
+//! what is known of the rest.
+//!
 //! `write` goes the other way: it checks a value that somebody wants to write and undoes `texts` and `scale`;
 //! what comes out may not be an `invalid` number.
 //!
@@ -34,6 +37,7 @@ mod expression;
 mod invalid;
 mod number;
 mod on_change;
+mod partial;
 mod range;
 mod rounding;
 mod scale;

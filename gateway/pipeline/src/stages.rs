@@ -28,6 +28,17 @@ pub struct Stages {
     pub(crate) deadbands: Box<[(usize, Deadband)]>,
     pub(crate) device_time: Option<(usize, DeviceTimeUnit)>,
     pub(crate) report: ReportWhen,
+    /// Columns that are written with a list of arguments.
+    pub(crate) arguments: Box<[usize]>,
+}
+
+/// What the readings that go through the stages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// Everything that there is to read.
+    Complete,
+    /// What has changed; the rest is as it was.
+    Partial,
 }
 
 /// Where the slot of a column comes from.
@@ -121,27 +132,39 @@ impl Stages {
         since_start: Duration,
         time: Timestamp,
     ) -> Option<Outcome> {
-        let mut slots = self.read(readings);
+        let mut slots = self.read(readings, Coverage::Complete);
         self.calculate(&mut slots, &mut state.numbers);
-        let device_time =
-            self.device_time.and_then(|(column, unit)| device_time::of_slot(slots.get(column)?, unit, time));
-        self.round(&mut slots);
-        let worth_a_row = self.report(state, &mut slots, since_start);
+        let device_time = self.own_time(&slots, time);
+        self.round(&mut slots, &mut state.exact);
+        let worth_a_row = self.report(state, &mut slots, since_start, Coverage::Complete);
         state.polled = true;
         worth_a_row.then(|| Outcome { slots: slots.into(), device_time })
     }
 
+    /// The device's own time, where a tag has it.
+    pub(crate) fn own_time(&self, slots: &[Slot], now: Timestamp) -> Option<Timestamp> {
+        let (column, unit) = self.device_time?;
+        device_time::of_slot(slots.get(column)?, unit, now)
+    }
+
     /// The slots of what the device says, of constants, and unchanged for the rest.
-    fn read(&self, readings: &mut [Reading]) -> Vec<Slot> {
+    pub(crate) fn read(&self, readings: &mut [Reading], coverage: Coverage) -> Vec<Slot> {
+        let missing = || match coverage {
+            Coverage::Complete => Slot::Bad(Reason::NotYetRead),
+            Coverage::Partial => Slot::Unchanged,
+        };
         let mut readings = readings.iter_mut();
         let mut slots = Vec::with_capacity(self.sources.len());
         slots.extend(self.sources.iter().map(|source| match source {
-            Source::Device => slot_of(readings.next(), Slot::Good),
-            Source::Staged(staged) => slot_of(readings.next(), |value| staged.apply(value)),
-            Source::Guarded(guarded) => guarded.read(readings.next()),
+            Source::Device => slot_of(readings.next(), missing, Slot::Good),
+            Source::Staged(staged) => slot_of(readings.next(), missing, |value| staged.apply(value)),
+            Source::Guarded(guarded) => guarded.read(readings.next(), missing),
             Source::Constant(value) => {
                 readings.next();
-                Slot::Good(value.clone())
+                match coverage {
+                    Coverage::Complete => Slot::Good(value.clone()),
+                    Coverage::Partial => Slot::Unchanged,
+                }
             }
             Source::Expression | Source::Nothing => {
                 readings.next();
@@ -152,31 +175,31 @@ impl Stages {
     }
 
     fn calculate(&self, slots: &mut [Slot], numbers: &mut Vec<f64>) {
-        for Calculated { column, expression, range } in &self.expressions {
-            let mut result = expression.calculate(slots, numbers);
-            if let (Slot::Good(value), Some(range)) = (&result, range)
-                && !range.contains(value)
-            {
-                result = Slot::Uncertain(value.clone(), Reason::OutOfRange);
-            }
-            if let Some(slot) = slots.get_mut(*column) {
+        for calculated in &self.expressions {
+            let result = calculated.result(|column| slots.get(column), numbers);
+            if let Some(slot) = slots.get_mut(calculated.column) {
                 *slot = result;
             }
         }
     }
 
-    /// Rounds what is delivered. Expressions and the device's time have seen the exact values.
-    fn round(&self, slots: &mut [Slot]) {
+    /// Rounds what is delivered. Expressions and the device's time have seen the exact values; where later rows need them, `exact`
+    /// keeps them.
+    pub(crate) fn round(&self, slots: &mut [Slot], exact: &mut [Slot]) {
+        let mut exact = exact.iter_mut();
         for (column, rounding) in &self.roundings {
-            if let Some(slot) = slots.get_mut(*column) {
-                rounding.apply(slot);
+            let exact = exact.next();
+            let Some(slot) = slots.get_mut(*column).filter(|slot| !matches!(slot, Slot::Unchanged)) else { continue };
+            if let Some(exact) = exact {
+                exact.clone_from(slot);
             }
+            rounding.apply(slot);
         }
     }
 
     /// Makes unchanged what is not worth a report, and notes all slots as the latest. Whether anything is left to report.
-    fn report(&self, state: &mut State, slots: &mut [Slot], now: Duration) -> bool {
-        if self.deadbands.is_empty() && self.report == ReportWhen::Always {
+    pub(crate) fn report(&self, state: &mut State, slots: &mut [Slot], now: Duration, coverage: Coverage) -> bool {
+        if self.deadbands.is_empty() && self.report == ReportWhen::Always && coverage == Coverage::Complete {
             state.latest.clone_from_slice(slots);
             return self.is_read().any(|is_read| is_read);
         }
@@ -185,8 +208,17 @@ impl Stages {
         let mut worth_a_row = false;
         for (column, (slot, latest)) in slots.iter_mut().zip(&mut state.latest).enumerate() {
             let banded = deadbands.next_if(|((banded, _), _)| *banded == column);
+            if matches!(slot, Slot::Unchanged) {
+                // A tag that says nothing new may have been silent for too long.
+                let overdue =
+                    banded.is_some_and(|((_, deadband), reported)| deadband.is_overdue(latest, now, reported));
+                if overdue {
+                    slot.clone_from(latest);
+                    worth_a_row = true;
+                }
+                continue;
+            }
             let worth = match (banded, self.report) {
-                _ if matches!(slot, Slot::Unchanged) => continue,
                 (Some(((_, deadband), reported)), _) => deadband.report(slot, now, reported),
                 (None, ReportWhen::Always) => true,
                 (None, ReportWhen::OnChange) => !state.polled || has_changed(slot, latest),
@@ -204,7 +236,7 @@ impl Stages {
 
 /// The slot of what the device said, with `good` for a value.
 #[inline]
-fn slot_of(reading: Option<&mut Reading>, good: impl FnOnce(Value) -> Slot) -> Slot {
+fn slot_of(reading: Option<&mut Reading>, missing: impl Fn() -> Slot, good: impl FnOnce(Value) -> Slot) -> Slot {
     match reading.map(mem::take) {
         Some(Reading::Value(value)) => good(value),
         // What the device doubts stays doubtful, for its reason.
@@ -213,15 +245,25 @@ fn slot_of(reading: Option<&mut Reading>, good: impl FnOnce(Value) -> Slot) -> S
             other => other,
         },
         Some(Reading::Failed(reason)) => Slot::Bad(reason),
-        Some(Reading::Missing) | None => Slot::Bad(Reason::NotYetRead),
+        Some(Reading::Missing) | None => missing(),
+    }
+}
+
+impl Calculated {
+    /// The result over these slots.
+    pub(crate) fn result<'a>(&self, slots: impl Fn(usize) -> Option<&'a Slot>, numbers: &mut Vec<f64>) -> Slot {
+        match (self.expression.calculate(slots, numbers), &self.range) {
+            (Slot::Good(value), Some(range)) if !range.contains(&value) => Slot::Uncertain(value, Reason::OutOfRange),
+            (result, _) => result,
+        }
     }
 }
 
 impl Guarded {
     /// Never inlined: the loop over the columns stays as short as it is for tags without such numbers.
     #[inline(never)]
-    fn read(&self, reading: Option<&mut Reading>) -> Slot {
-        slot_of(reading, |value| match self.invalid.contains(&value) {
+    fn read(&self, reading: Option<&mut Reading>, missing: impl Fn() -> Slot) -> Slot {
+        slot_of(reading, missing, |value| match self.invalid.contains(&value) {
             true => Slot::Bad(Reason::InvalidValue),
             false => self.staged.apply(value),
         })

@@ -12,6 +12,8 @@ pub struct State {
     pub(crate) reported: Box<[Reported]>,
     /// Whether there was a poll before: the first one is reported whatever it says.
     pub(crate) polled: bool,
+    /// What rounded columns were before, by rounding; empty where nobody needs it.
+    pub(crate) exact: Box<[Slot]>,
     /// Numbers of an expression while it is calculated.
     pub(crate) numbers: Vec<f64>,
 }
@@ -24,8 +26,16 @@ impl State {
             latest: stages.is_read().map(slot).collect(),
             reported: (0..stages.deadbands()).map(|_| Reported::never()).collect(),
             polled: false,
+            exact: Box::default(),
             numbers: Vec::new(),
         }
+    }
+
+    /// The same, for a group whose tags come when they have changed: expressions are calculated from what came last.
+    pub fn of_arrivals(stages: &Stages) -> State {
+        let needed = !stages.expressions.is_empty();
+        let rounded = if needed { stages.roundings.len() } else { 0 };
+        State { exact: vec![Slot::Bad(Reason::NotYetRead); rounded].into(), ..State::new(stages) }
     }
 
     /// What the last poll said about each tag, by column, whether it was reported or not; unchanged where a tag is only written.

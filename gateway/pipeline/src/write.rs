@@ -130,14 +130,22 @@ impl Stages {
     /// `invalid` may not come out.
     ///
     /// `value` is as it comes out of JSON: any number for any tag that is a number, 0 or 1 for a bool too, and base64 for bytes. Reading the answer back
-    /// delivers `value` again; where the device holds floats, the nearest it can hold.
+    /// delivers `value` again; where the device holds floats, the nearest it can hold. A list of arguments is let pass as it is, and one
+    /// value as a list of one.
     ///
     /// # Errors
     ///
     /// [`WriteRefusal`], each kind of which says what is wrong with the value or the tag.
     pub fn to_raw(&self, column: usize, value: &Value) -> Result<Value, WriteRefusal> {
         let target = self.targets.get(column).ok_or(WriteRefusal::UnknownColumn)?;
-        target.as_ref().ok_or(WriteRefusal::NotWritable)?.to_raw(value)
+        let target = target.as_ref().ok_or(WriteRefusal::NotWritable)?;
+        if self.arguments.contains(&column) {
+            return Ok(match value {
+                Value::Array(_) => value.clone(),
+                single => Value::Array([single.clone()].into()),
+            });
+        }
+        target.to_raw(value)
     }
 }
 

@@ -1,6 +1,8 @@
 //! One poll after the other through the stages of a group, as the runtime does it.
 
 #[cfg(test)]
+mod arrivals;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod expressions;

@@ -190,3 +190,13 @@ fn arrays_are_written_item_by_item() {
     assert_eq!(refused(array(&[1.0, 11.0])), "item 2: above maximum 10");
     assert_eq!(refused(Value::Int(1)), "array expected, got number");
 }
+
+#[test]
+fn a_list_of_arguments_is_let_pass_whatever_is_in_it_and_one_value_is_a_list_of_one() {
+    let call = group(ReportWhen::Always, vec![Tag { access: Access::Write, ..tag("start") }, tag("level")]);
+    let stages = stages(&call, &raw(&call, ValueKind::Text)).with_arguments(&[0, 1]);
+    let list = Value::Array([Value::Int(3), text("fast"), Value::Array([Value::Bool(true)].into())].into());
+    assert_eq!(stages.to_raw(0, &list), Ok(list));
+    assert_eq!(stages.to_raw(0, &Value::Int(3)), Ok(Value::Array([Value::Int(3)].into())));
+    assert_eq!(stages.to_raw(1, &Value::Int(3)), Err(WriteRefusal::NotWritable));
+}
