@@ -21,7 +21,10 @@ impl Peers {
         let folder = std::env::var_os("TIDEGATE_PEERS").map_or_else(|| workspace().join("target/peers"), PathBuf::from);
         let peers = Peers { folder };
         let needed = ["mosquitto", "mosquitto_sub", "mbpoll", "postgres", "node"].map(|name| peers.program(name));
-        let needed = [peers.python(), peers.node_modules().join("node-opcua-server")].into_iter().chain(needed).collect::<Vec<PathBuf>>();
+        let needed = [peers.python(), peers.node_modules().join("node-opcua-server")]
+            .into_iter()
+            .chain(needed)
+            .collect::<Vec<PathBuf>>();
         let Some(missing) = needed.iter().find(|file| !file.exists()) else { return Ok(Some(peers)) };
         let reason =
             format!("the foreign peers are not installed ({} is missing): run `cargo xtask peers`", missing.display());

@@ -114,3 +114,54 @@ fn whatever_a_device_sends_is_taken_only_when_it_is_the_answer() {
         bodies::modbus::any_bytes(&bytes);
     }
 }
+
+#[test]
+fn whatever_comes_as_a_block_is_refused_or_is_rows_that_can_be_packed_again() {
+    let mut dice = dice();
+    let golden = ["block-1-range.tgb", "block-1-planes.tgb"]
+        .map(|name| fs::read(root().join("gateway/codec/tests/golden").join(name)).expect("a golden file"));
+    for turn in 0..150 {
+        let mut file = golden[turn % 2].clone();
+        for _ in 0..dice.random_range(0..6) {
+            let at = dice.random_range(0..file.len());
+            file[at] ^= 1 << dice.random_range(0..8);
+        }
+        let (from, to) = (dice.random_range(0..file.len()), dice.random_range(0..=file.len()));
+        bodies::block::any_message(file.get(from..to).unwrap_or(&file));
+    }
+    for turn in 0..4_000 {
+        let mut bytes = vec![0; dice.random_range(0..200)];
+        dice.fill_bytes(&mut bytes);
+        // Few rows, and descriptions that begin like those of an encoder, more often than chance would have it.
+        if let [choice, rows, body @ ..] = bytes.as_mut_slice() {
+            *choice &= if turn % 4 == 0 { 0xff } else { 0x47 };
+            *rows &= 0x3f;
+            if let [content, length, description @ ..] = body
+                && turn % 3 > 0
+            {
+                (*content, *length) = (0, *length % 20);
+                for byte in description.iter_mut().take(20) {
+                    *byte &= 7;
+                }
+            }
+        }
+        bodies::block::any_planes(&bytes);
+        bodies::block::any_range(&bytes);
+    }
+}
+
+#[test]
+fn whatever_rows_there_are_come_back_from_a_block() {
+    let mut dice = dice();
+    for turn in 0..400 {
+        let mut bytes = vec![0; dice.random_range(0..600)];
+        dice.fill_bytes(&mut bytes);
+        if turn % 2 == 0 {
+            // Mostly good.
+            for byte in bytes.iter_mut().skip(20).step_by(2) {
+                *byte &= 0x0f;
+            }
+        }
+        bodies::block::any_rows(&bytes);
+    }
+}
