@@ -2,15 +2,18 @@
 
 use std::{ops::Range, sync::Arc};
 
-use tidegate_model::{Column, Row, Slot, Stream, Timestamp};
+use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value};
 
-use super::{BlockError, MAX_BYTES, MAX_ROWS, cells::Cells};
+use super::{
+    BlockError, MAX_BYTES, MAX_ROWS,
+    cells::{Cells, FOREIGN_BYTES},
+    error::TOO_LARGE,
+};
 
 /// Rows of one stream, one after the other without a hole, as columns in memory: what a block is made of and what it gives.
 ///
-/// A number takes eight bytes, a 32-bit float four, a bool one, each with one byte more as soon as one slot of the column is
-/// not good; texts, bytes and arrays are kept once as long as they repeat soon. A batch holds at most [`MAX_ROWS`] rows and
-/// [`MAX_BYTES`] of memory.
+/// A number takes eight bytes, a 32-bit float four, a bool one, each with one byte for its quality; texts, bytes and arrays are
+/// kept once as long as they repeat soon. A batch holds at most [`MAX_ROWS`] rows and [`MAX_BYTES`] of memory.
 #[derive(Debug, Clone)]
 pub struct Batch {
     first_seq: u64,
@@ -18,13 +21,18 @@ pub struct Batch {
     /// Empty while no row has one.
     device_times: Vec<Option<Timestamp>>,
     cells: Vec<Cells>,
+    /// What a row takes without texts, bytes, arrays and foreign values.
+    row_bytes: usize,
+    /// What those of all columns take.
+    objects_bytes: usize,
 }
 
 impl Batch {
     /// An empty batch for rows with these columns.
     pub fn new(columns: &[Column]) -> Batch {
-        let cells = columns.iter().map(Cells::new).collect();
-        Batch { first_seq: 0, times: Vec::new(), device_times: Vec::new(), cells }
+        let cells: Vec<Cells> = columns.iter().map(Cells::new).collect();
+        let row_bytes = ROW_BYTES + cells.iter().map(Cells::slot_bytes).sum::<usize>();
+        Batch { first_seq: 0, times: Vec::new(), device_times: Vec::new(), cells, row_bytes, objects_bytes: 0 }
     }
 
     /// Appends a row of any stream with the batch's columns.
@@ -60,12 +68,10 @@ impl Batch {
             return Err(BlockError::OtherColumns { expected: self.cells.len(), found: slots.len() });
         }
         self.expect(seq, 1)?;
-        if row.is_multiple_of(CHECK_EVERY) || slots.iter().any(has_much) {
-            let more = slots.iter().filter_map(Slot::value).map(|value| size_of_val(value) + value.heap_bytes());
-            check_bytes(self.heap_bytes() + more.sum::<usize>())?;
-        }
+        let more: usize = slots.iter().filter_map(Slot::value).map(Value::heap_bytes).sum();
+        check_bytes(self.heap_bytes() + self.row_bytes + more + slots.len() * FOREIGN_BYTES)?;
         for (cells, slot) in self.cells.iter_mut().zip(slots) {
-            cells.push(row, slot);
+            self.objects_bytes += cells.push(row, slot);
         }
         if row == 0 {
             self.first_seq = seq;
@@ -112,7 +118,7 @@ impl Batch {
         check_bytes(self.heap_bytes().saturating_add(other.heap_bytes()))?;
         let row = self.len();
         for (cells, more) in self.cells.iter_mut().zip(&other.cells) {
-            cells.append(row, more, other.len());
+            self.objects_bytes += cells.append(row, more, other.len());
         }
         if row == 0 {
             self.first_seq = other.first_seq;
@@ -128,6 +134,7 @@ impl Batch {
         self.first_seq = 0;
         self.times.clear();
         self.device_times.clear();
+        self.objects_bytes = 0;
         for cells in &mut self.cells {
             cells.clear();
         }
@@ -219,19 +226,25 @@ impl Batch {
         let from = rows.start.min(to);
         let device_times = self.device_times.get(from..to).unwrap_or_default();
         let any = device_times.iter().any(Option::is_some);
+        let cells: Vec<Cells> = self.cells.iter().map(|cells| cells.slice(from, to)).collect();
         Batch {
             first_seq: self.first_seq.saturating_add(super::convert::count(from)),
             times: self.times.get(from..to).unwrap_or_default().to_vec(),
             device_times: if any { device_times.to_vec() } else { Vec::new() },
-            cells: self.cells.iter().map(|cells| cells.slice(from, to)).collect(),
+            row_bytes: self.row_bytes,
+            objects_bytes: cells.iter().map(Cells::objects_bytes).sum(),
+            cells,
         }
     }
 
-    /// Bytes that the rows take in memory, about.
+    /// Bytes that the rows take in memory, about, as FORMAT.md counts them.
     pub fn heap_bytes(&self) -> usize {
-        let times =
-            size_of::<Timestamp>() * self.times.len() + size_of::<Option<Timestamp>>() * self.device_times.len();
-        times + self.cells.iter().map(Cells::heap_bytes).sum::<usize>()
+        self.len() * self.row_bytes + self.objects_bytes
+    }
+
+    /// What a row takes without texts, bytes, arrays and foreign values.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
     }
 
     pub(super) fn cells(&self) -> &[Cells] {
@@ -247,20 +260,16 @@ impl Batch {
         self.clear();
         self.first_seq = first_seq;
     }
+
+    /// Ends them: all columns are there.
+    pub(super) fn end(&mut self) {
+        self.objects_bytes = self.cells.iter().map(Cells::objects_bytes).sum();
+    }
 }
 
-/// Rows between two looks at the memory that a batch of numbers takes.
-const CHECK_EVERY: usize = 64;
-
-/// Whether the value may take more memory than a number.
-fn has_much(slot: &Slot) -> bool {
-    slot.value().is_some_and(|value| value.heap_bytes() > 0)
-}
+/// What a row takes beside its slots: its times.
+const ROW_BYTES: usize = 16;
 
 fn check_bytes(bytes: usize) -> Result<(), BlockError> {
-    if bytes > MAX_BYTES {
-        Err(BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES })
-    } else {
-        Ok(())
-    }
+    if bytes > MAX_BYTES { Err(TOO_LARGE) } else { Ok(()) }
 }

@@ -11,6 +11,9 @@ use super::{
 const LOOK_BACK: usize = 16;
 /// Arrays in arrays, deeper than this, are no value a batch holds.
 const DEPTH: usize = 8;
+/// What a text, bytes or an array takes beside what it holds, and what a value of another type takes.
+pub(super) const OBJECT_BYTES: usize = size_of::<Value>();
+pub(super) const FOREIGN_BYTES: usize = size_of::<(usize, Value)>();
 
 /// The values of one column and what is said of them. One word per row, 0 where there is no value of the column's own type.
 #[derive(Debug, Clone)]
@@ -63,14 +66,6 @@ impl Words {
         }
     }
 
-    fn len(&self) -> usize {
-        match self {
-            Words::Wide(words) => words.len(),
-            Words::Narrow(words) => words.len(),
-            Words::Flags(words) => words.len(),
-        }
-    }
-
     fn slice(&self, from: usize, to: usize) -> Words {
         match self {
             Words::Wide(words) => Words::Wide(words.get(from..to).unwrap_or_default().to_vec()),
@@ -115,21 +110,28 @@ impl Cells {
         self.value_type == other.value_type
     }
 
-    /// Bytes that the column takes.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.words.len() * self.words.size() + self.marks.len() + self.objects_bytes
+    /// Bytes that a slot takes: its word, and one for its mark.
+    pub(super) fn slot_bytes(&self) -> usize {
+        self.words.size() + 1
     }
 
-    /// Appends a slot to the `row` slots there are.
+    /// Bytes that objects and foreign values take.
+    pub(super) fn objects_bytes(&self) -> usize {
+        self.objects_bytes
+    }
+
+    /// Appends a slot to the `row` slots there are. Returns how many more bytes objects and foreign values take.
     #[inline]
-    pub(super) fn push(&mut self, row: usize, slot: &Slot) {
+    pub(super) fn push(&mut self, row: usize, slot: &Slot) -> usize {
         if let Slot::Good(value) = slot
             && self.marks.is_empty()
             && self.push_number(value)
         {
-            return;
+            return 0;
         }
+        let before = self.objects_bytes;
         self.push_any(row, slot);
+        self.objects_bytes - before
     }
 
     fn push_any(&mut self, row: usize, slot: &Slot) {
@@ -140,7 +142,7 @@ impl Cells {
             Some(value) => {
                 self.words.push_none();
                 if depth_within(value, DEPTH) {
-                    self.objects_bytes += size_of::<(usize, Value)>() + value.heap_bytes();
+                    self.objects_bytes += FOREIGN_BYTES + value.heap_bytes();
                     self.foreign.push((row, value.clone()));
                     mark = mark.foreign();
                 } else {
@@ -185,7 +187,7 @@ impl Cells {
         }
         let place = self.find_object(value);
         let place = place.unwrap_or_else(|| {
-            self.objects_bytes += size_of::<Value>() + value.heap_bytes();
+            self.objects_bytes += OBJECT_BYTES + value.heap_bytes();
             self.objects.push(value.clone());
             self.objects.len() - 1
         });
@@ -278,8 +280,15 @@ impl Cells {
         }
     }
 
-    /// Appends the `count` rows of a column like this to the `row` rows there are.
-    pub(super) fn append(&mut self, row: usize, other: &Cells, count: usize) {
+    /// Appends the `count` rows of a column like this to the `row` rows there are. Returns how many more bytes objects and
+    /// foreign values take.
+    pub(super) fn append(&mut self, row: usize, other: &Cells, count: usize) -> usize {
+        let before = self.objects_bytes;
+        self.append_rows(row, other, count);
+        self.objects_bytes - before
+    }
+
+    fn append_rows(&mut self, row: usize, other: &Cells, count: usize) {
         match (&mut self.words, &other.words) {
             (Words::Wide(words), Words::Wide(more)) => words.extend_from_slice(more),
             (Words::Flags(words), Words::Flags(more)) => words.extend_from_slice(more),
@@ -294,7 +303,7 @@ impl Cells {
             }
         }
         for (at, value) in &other.foreign {
-            self.objects_bytes += size_of::<(usize, Value)>() + value.heap_bytes();
+            self.objects_bytes += FOREIGN_BYTES + value.heap_bytes();
             self.foreign.push((row + at, value.clone()));
         }
         if !(self.marks.is_empty() && other.marks.is_empty()) {
@@ -306,13 +315,13 @@ impl Cells {
 
     /// Sets what a decoder has read: all objects, and how many bytes they take.
     pub(super) fn set_objects(&mut self, objects: Vec<Value>) {
-        self.objects_bytes += objects.iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum::<usize>();
+        self.objects_bytes += objects.iter().map(|value| OBJECT_BYTES + value.heap_bytes()).sum::<usize>();
         self.objects = objects;
     }
 
     /// Sets what a decoder has read: the foreign values with their rows, ascending.
     pub(super) fn set_foreign(&mut self, foreign: Vec<(usize, Value)>) {
-        let bytes = |(_, value): &(usize, Value)| size_of::<(usize, Value)>() + value.heap_bytes();
+        let bytes = |(_, value): &(usize, Value)| FOREIGN_BYTES + value.heap_bytes();
         self.objects_bytes += foreign.iter().map(bytes).sum::<usize>();
         self.foreign = foreign;
     }

@@ -3,11 +3,11 @@
 use tidegate_model::{Value, ValueKind, ValueType};
 
 use super::{
-    BlockError, MAX_BYTES,
-    cells::{Cells, Words},
+    BlockError, MAX_BYTES, MAX_ROWS,
+    cells::{Cells, FOREIGN_BYTES, OBJECT_BYTES, Words},
     coder::{Coder, Flag, Number, Set},
     convert::{count, low_half},
-    error::malformed,
+    error::{TOO_LARGE, malformed},
     float::{Corrections, Floats, Form, bits_at, single_bits_at},
     input::Input,
     mark::Mark,
@@ -22,11 +22,9 @@ pub(super) struct ReadWork {
     expected: Corrections,
     changes: Vec<bool>,
     marks: Vec<Mark>,
-    /// Bytes that texts, bytes and arrays may still take.
+    /// Bytes that texts, bytes, arrays and foreign values may still take, as [`super::Batch::heap_bytes`] counts them.
     budget: usize,
 }
-
-const TOO_LARGE: BlockError = BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES };
 
 impl ReadWork {
     pub(super) fn new() -> ReadWork {
@@ -42,12 +40,24 @@ impl ReadWork {
 
     pub(super) fn begin(&mut self, budget: usize) {
         self.marks.clear();
+        // What one block of long arrays has needed is not kept for ever.
+        self.numbers.clear();
+        self.numbers.shrink_to(MAX_ROWS);
+        self.corrections.clear();
+        self.corrections.shrink_to(MAX_ROWS);
+        self.changes.clear();
+        self.changes.shrink_to(MAX_ROWS);
         self.budget = budget;
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), BlockError> {
-        self.budget = self.budget.checked_sub(bytes).ok_or(TOO_LARGE)?;
-        Ok(())
+        object::take(&mut self.budget, bytes)
+    }
+
+    /// Whether there is room for so much, which is not kept: no encoder writes strings that take more than the values made of
+    /// them.
+    fn has_room(&self, bytes: usize) -> Result<(), BlockError> {
+        if bytes > self.budget { Err(TOO_LARGE) } else { Ok(()) }
     }
 
     pub(super) fn read_column<C: Coder>(
@@ -66,14 +76,12 @@ impl ReadWork {
             cells.marks.clone_from(&self.marks);
             let foreign: Vec<usize> = (0..rows).filter(|row| cells.mark(*row).is_foreign()).collect();
             if !foreign.is_empty() {
-                self.take(foreign.len().saturating_mul(size_of::<(usize, Value)>()))?;
-                let (strings, places) = self.read_strings(coder, foreign.len())?;
-                let mut values = Vec::new();
+                self.take(foreign.len().saturating_mul(FOREIGN_BYTES))?;
+                let (strings, places) = self.read_strings(coder, foreign.len(), 0)?;
+                let mut values = Vec::with_capacity(foreign.len());
                 for place in places {
-                    let bytes = strings.get(place).ok_or(malformed("foreign"))?;
-                    let mut input = Input::new(bytes);
-                    self.take(bytes.len().saturating_mul(16))?;
-                    values.push(object::read(&mut input)?);
+                    let mut input = Input::new(strings.get(place).ok_or(malformed("foreign"))?);
+                    values.push(object::read(&mut input, &mut self.budget)?);
                 }
                 cells.set_foreign(foreign.into_iter().zip(values).collect());
             }
@@ -221,11 +229,12 @@ impl ReadWork {
         words: &mut Vec<u32>,
     ) -> Result<Vec<Value>, BlockError> {
         let known = self.read_count(coder, length)?;
-        self.take(known.saturating_mul(48))?;
+        self.take(known.saturating_mul(OBJECT_BYTES))?;
         let objects = if value_type.items.is_some() {
             self.read_arrays(coder, value_type.kind, known)?
         } else {
-            let strings = self.read_bytes(coder, known)?;
+            let strings = self.read_bytes(coder, known, object::HEAD_BYTES)?;
+            self.take(strings.all.len() + known.saturating_mul(object::HEAD_BYTES))?;
             strings.iter().map(|bytes| value_of(value_type.kind, bytes)).collect::<Result<_, _>>()?
         };
         let places = self.read_places(coder, length, known)?;
@@ -240,72 +249,111 @@ impl ReadWork {
         known: usize,
     ) -> Result<Vec<Value>, BlockError> {
         read_series(coder, Set::Tables, known, &mut self.numbers)?;
-        let lengths = self
-            .numbers
-            .iter()
-            .map(|length| usize::try_from(*length).map_err(|_| malformed("arrays")))
-            .collect::<Result<Vec<usize>, _>>()?;
-        let total = lengths.iter().try_fold(0_usize, |total, length| total.checked_add(*length)).ok_or(TOO_LARGE)?;
-        self.take(total.saturating_mul(size_of::<Value>()))?;
-        let items: Vec<Value> = match kind {
+        let lengths = lengths(&self.numbers, "arrays")?;
+        let total = total(&lengths)?;
+        self.take(total.saturating_mul(OBJECT_BYTES).saturating_add(known.saturating_mul(object::HEAD_BYTES)))?;
+        match kind {
             ValueKind::Bool => {
                 self.read_flags(coder, total)?;
-                self.changes.iter().map(|on| Value::Bool(*on)).collect()
+                Ok(arrays(lengths, self.changes.iter().map(|on| Value::Bool(*on))))
             }
-            _ if total == 0 => Vec::new(),
+            _ if total == 0 => Ok(arrays(lengths, std::iter::empty())),
             ValueKind::Int | ValueKind::Uint | ValueKind::F64 => {
                 let mut words = Vec::new();
                 self.read_wide(coder, kind, total, &mut words)?;
-                words
-                    .into_iter()
-                    .map(|word| match kind {
-                        ValueKind::Int => Value::Int(word.cast_signed()),
-                        ValueKind::Uint => Value::Uint(word),
-                        _ => Value::F64(f64::from_bits(word)),
-                    })
-                    .collect()
+                let value = |word: u64| match kind {
+                    ValueKind::Int => Value::Int(word.cast_signed()),
+                    ValueKind::Uint => Value::Uint(word),
+                    _ => Value::F64(f64::from_bits(word)),
+                };
+                Ok(arrays(lengths, words.into_iter().map(value)))
             }
             ValueKind::F32 => {
                 let mut words = Vec::new();
                 self.read_narrow(coder, total, &mut words)?;
-                words.into_iter().map(|word| Value::F32(f32::from_bits(word))).collect()
+                Ok(arrays(lengths, words.into_iter().map(|word| Value::F32(f32::from_bits(word)))))
             }
             ValueKind::Text | ValueKind::Bytes => {
-                let (strings, places) = self.read_strings(coder, total)?;
+                let (strings, places) = self.read_strings(coder, total, object::HEAD_BYTES)?;
                 let known = strings.iter().map(|bytes| value_of(kind, bytes)).collect::<Result<Vec<Value>, _>>()?;
-                places.into_iter().filter_map(|place| known.get(place).cloned()).collect()
+                drop(strings);
+                let item = |place: usize| known.get(place).cloned().unwrap_or(Value::Bool(false));
+                for place in &places {
+                    self.take(known.get(*place).ok_or(malformed("a place in a table"))?.heap_bytes())?;
+                }
+                Ok(arrays(lengths, places.into_iter().map(item)))
             }
-        };
-        let mut items = items.into_iter();
-        Ok(lengths.into_iter().map(|length| Value::Array(items.by_ref().take(length).collect())).collect())
+        }
     }
 
+    /// So many strings, some of which are alike: those that differ, and which is where. Beside what it holds each of those that
+    /// differ takes so much.
     fn read_strings<C: Coder>(
         &mut self,
         coder: &mut C,
         length: usize,
-    ) -> Result<(Vec<Vec<u8>>, Vec<usize>), BlockError> {
+        each: usize,
+    ) -> Result<(Strings, Vec<usize>), BlockError> {
         let known = self.read_count(coder, length)?;
-        self.take(known.saturating_mul(48))?;
-        let strings = self.read_bytes(coder, known)?;
+        let strings = self.read_bytes(coder, known, each)?;
         let places = self.read_places(coder, length, known)?;
         Ok((strings, places))
     }
 
-    fn read_bytes<C: Coder>(&mut self, coder: &mut C, known: usize) -> Result<Vec<Vec<u8>>, BlockError> {
+    /// So many strings, for which there must be room.
+    fn read_bytes<C: Coder>(&mut self, coder: &mut C, known: usize, each: usize) -> Result<Strings, BlockError> {
+        self.has_room(known.saturating_mul(each))?;
         read_series(coder, Set::Tables, known, &mut self.numbers)?;
-        let lengths = self
-            .numbers
-            .iter()
-            .map(|length| usize::try_from(*length).map_err(|_| malformed("strings")))
-            .collect::<Result<Vec<usize>, _>>()?;
-        let total = lengths.iter().try_fold(0_usize, |total, length| total.checked_add(*length)).ok_or(TOO_LARGE)?;
-        self.take(total.saturating_mul(2))?;
+        let lengths = lengths(&self.numbers, "strings")?;
+        let total = total(&lengths)?;
+        self.has_room(known.saturating_mul(each).saturating_add(total))?;
         let mut all = Vec::new();
         coder.bytes(total, &mut all)?;
-        let mut input = Input::new(&all);
-        lengths.into_iter().map(|length| input.take(length, "strings").map(<[u8]>::to_vec)).collect()
+        Ok(Strings::new(all, lengths))
     }
+}
+
+/// Strings, one after the other.
+struct Strings {
+    all: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Strings {
+    fn new(all: Vec<u8>, mut lengths: Vec<usize>) -> Strings {
+        let mut end = 0;
+        for length in &mut lengths {
+            end += *length;
+            *length = end;
+        }
+        Strings { all, ends: lengths }
+    }
+
+    fn get(&self, place: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.all.get(start..end)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len()).filter_map(|place| self.get(place))
+    }
+}
+
+/// Arrays of these lengths, of items one after the other.
+fn arrays(lengths: Vec<usize>, mut items: impl Iterator<Item = Value>) -> Vec<Value> {
+    lengths.into_iter().map(|length| Value::Array(items.by_ref().take(length).collect())).collect()
+}
+
+fn lengths(numbers: &[i64], of: &'static str) -> Result<Vec<usize>, BlockError> {
+    numbers.iter().map(|length| usize::try_from(*length).map_err(|_| malformed(of))).collect()
+}
+
+/// All of them together, which is no more than a block holds.
+fn total(lengths: &[usize]) -> Result<usize, BlockError> {
+    let total = lengths.iter().try_fold(0_usize, |total, length| total.checked_add(*length));
+    total.filter(|total| *total <= MAX_BYTES).ok_or(TOO_LARGE)
 }
 
 fn value_of(kind: ValueKind, bytes: &[u8]) -> Result<Value, BlockError> {

@@ -7,7 +7,7 @@ use super::{
     coder::Coder,
     column_read::ReadWork,
     convert::index,
-    error::malformed,
+    error::{TOO_LARGE, malformed},
     planes::{self, PlaneReader},
     range::Reader,
     range_coder::RangeCoder,
@@ -89,11 +89,9 @@ impl Decoder {
 
 /// Whether the body ends with the columns of the batch.
 fn read(head: &Head, batch: &mut Batch, work: &mut ReadWork) -> Result<bool, BlockError> {
-    let too_large = BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES };
     let rows = index(head.rows);
-    let row_bytes = 16 + batch.cells().iter().map(|cells| cells.words.size() + 1).sum::<usize>();
-    let fixed = rows.saturating_mul(row_bytes);
-    work.begin(MAX_BYTES.checked_sub(fixed).ok_or(too_large)? * 2);
+    let fixed = rows.saturating_mul(batch.row_bytes());
+    work.begin(MAX_BYTES.checked_sub(fixed).ok_or(TOO_LARGE)?);
     batch.begin(head.first_seq);
     let first = head.first_time.as_millis();
     match head.codec {
@@ -123,5 +121,6 @@ fn read_body<C: Coder>(
     for cells in batch.cells_mut() {
         work.read_column(coder, cells, rows)?;
     }
+    batch.end();
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::{
     Batch, BlockError, Codec, MAX_BYTES, Origin,
     coder::Coder,
     column::Work,
+    error::TOO_LARGE,
     frame,
     memory::{Memories, Memory},
     planes::PlaneWriter,
@@ -47,7 +48,7 @@ impl Encoder {
             return Err(BlockError::Empty);
         };
         if batch.heap_bytes() > MAX_BYTES {
-            return Err(BlockError::TooLarge { what: "the memory of the rows", limit: MAX_BYTES });
+            return Err(TOO_LARGE);
         }
         self.contents.clear();
         frame::put_head(origin, first_seq, batch.len(), first_time, &mut self.contents);

@@ -91,6 +91,10 @@ pub enum BlockError {
     },
 }
 
+/// The rows take more memory than those of one block may.
+pub(super) const TOO_LARGE: BlockError =
+    BlockError::TooLarge { what: "the memory of the rows", limit: super::MAX_BYTES };
+
 /// The checksum is right, the contents make no sense.
 pub(super) fn malformed(what: &'static str) -> BlockError {
     BlockError::Malformed { what }

@@ -6,8 +6,9 @@ use tidegate_model::{Value, ValueKind};
 
 use super::{
     BlockError,
+    cells::OBJECT_BYTES,
     convert::{count, place},
-    error::malformed,
+    error::{TOO_LARGE, malformed},
     input::Input,
 };
 use crate::record::bytes::put_varint;
@@ -16,6 +17,8 @@ use crate::record::bytes::put_varint;
 const ARRAY: u8 = 8;
 /// Arrays may be nested so deep.
 const DEPTH: usize = 8;
+/// What a text, bytes or an array takes beside what is in it, as [`Value::heap_bytes`] counts it.
+pub(super) const HEAD_BYTES: usize = 16;
 const WHAT: &str = "a value of another kind than its column";
 
 /// Appends a value with its kind.
@@ -44,12 +47,18 @@ fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads what [`write`] has written. An array takes at most 32 times as much memory as its bytes.
-pub(super) fn read(input: &mut Input) -> Result<Value, BlockError> {
-    read_at(input, DEPTH)
+/// Takes so much from what values may still take.
+pub(super) fn take(budget: &mut usize, bytes: usize) -> Result<(), BlockError> {
+    *budget = budget.checked_sub(bytes).ok_or(TOO_LARGE)?;
+    Ok(())
 }
 
-fn read_at(input: &mut Input, depth: usize) -> Result<Value, BlockError> {
+/// Reads what [`write`] has written. What the value takes beside itself is taken from the budget, before it is allocated.
+pub(super) fn read(input: &mut Input, budget: &mut usize) -> Result<Value, BlockError> {
+    read_at(input, budget, DEPTH)
+}
+
+fn read_at(input: &mut Input, budget: &mut usize, depth: usize) -> Result<Value, BlockError> {
     let code = input.byte(WHAT)?;
     if code == ARRAY {
         let depth = depth.checked_sub(1).ok_or(malformed("arrays in arrays"))?;
@@ -58,7 +67,8 @@ fn read_at(input: &mut Input, depth: usize) -> Result<Value, BlockError> {
         if items > input.rest().len() / 2 {
             return Err(malformed(WHAT));
         }
-        let items = (0..items).map(|_| read_at(input, depth)).collect::<Result<Vec<Value>, _>>()?;
+        take(budget, HEAD_BYTES + items * OBJECT_BYTES)?;
+        let items = (0..items).map(|_| read_at(input, budget, depth)).collect::<Result<Vec<Value>, _>>()?;
         return Ok(Value::Array(items.into()));
     }
     match ValueKind::from_code(code).ok_or(malformed(WHAT))? {
@@ -71,8 +81,8 @@ fn read_at(input: &mut Input, depth: usize) -> Result<Value, BlockError> {
         ValueKind::Uint => fixed(input).map(|bytes| Value::Uint(u64::from_le_bytes(bytes))),
         ValueKind::F32 => fixed(input).map(|bytes| Value::F32(f32::from_bits(u32::from_le_bytes(bytes)))),
         ValueKind::F64 => fixed(input).map(|bytes| Value::F64(f64::from_bits(u64::from_le_bytes(bytes)))),
-        ValueKind::Text => read_bytes(input).and_then(text),
-        ValueKind::Bytes => read_bytes(input).map(|bytes| Value::Bytes(bytes.into())),
+        ValueKind::Text => read_bytes(input, budget).and_then(text),
+        ValueKind::Bytes => read_bytes(input, budget).map(|bytes| Value::Bytes(bytes.into())),
     }
 }
 
@@ -81,9 +91,11 @@ fn fixed<const N: usize>(input: &mut Input) -> Result<[u8; N], BlockError> {
     bytes.try_into().map_err(|_| malformed(WHAT))
 }
 
-fn read_bytes<'a>(input: &mut Input<'a>) -> Result<&'a [u8], BlockError> {
+fn read_bytes<'a>(input: &mut Input<'a>, budget: &mut usize) -> Result<&'a [u8], BlockError> {
     let length = place(input.varint(WHAT)?);
-    input.take(length, WHAT)
+    let bytes = input.take(length, WHAT)?;
+    take(budget, HEAD_BYTES + bytes.len())?;
+    Ok(bytes)
 }
 
 /// A text of these bytes.
@@ -118,10 +130,12 @@ mod tests {
             let mut bytes = Vec::new();
             write(&value, &mut bytes);
             let mut input = Input::new(&bytes);
-            assert!(read(&mut input).unwrap().same_as(&value), "{value:?}");
+            let mut budget = value.heap_bytes();
+            assert!(read(&mut input, &mut budget).unwrap().same_as(&value), "{value:?}");
+            assert_eq!(budget, 0, "{value:?} takes another budget than it takes memory");
             assert!(input.rest().is_empty());
             for length in 0..bytes.len() {
-                assert!(read(&mut Input::new(&bytes[..length])).is_err(), "{value:?} cut at {length}");
+                assert!(read(&mut Input::new(&bytes[..length]), &mut 100_000).is_err(), "{value:?} cut at {length}");
             }
         }
     }
@@ -130,7 +144,7 @@ mod tests {
     fn bytes_that_are_no_value_are_refused() {
         let deep = [[ARRAY, 1].repeat(DEPTH + 1), vec![1, 1]].concat();
         for bytes in [&[0, 0][..], &[9, 0], &[1, 2], &[6, 1, 0xff], &[ARRAY, 0xff, 0xff, 0x7f, 1, 1], &deep] {
-            assert!(read(&mut Input::new(bytes)).is_err(), "{bytes:?}");
+            assert!(read(&mut Input::new(bytes), &mut 100_000).is_err(), "{bytes:?}");
         }
     }
 }

@@ -242,6 +242,8 @@ pub(super) fn read_series<C: Coder>(
     let mut series = Series::CONSTANT;
     series.code(coder, length)?;
     numbers.clear();
+    // All at once, so that it does not grow by halves.
+    numbers.reserve_exact(length);
     if series.transform != Transform::Constant {
         coder.residuals(set, length - 1, numbers)?;
         numbers.insert(0, 0);

@@ -202,3 +202,41 @@ fn hostile_batches_come_back_to_the_last_bit_from_both_codecs() {
 }
 
 const HOSTILE: u32 = 3000;
+
+#[test]
+fn many_long_texts_in_a_column_of_numbers_come_back() {
+    let columns = [Column::new("level".parse().unwrap(), ValueType::single(ValueKind::Int))];
+    let mut batch = Batch::new(&columns);
+    for row in 0..600_u32 {
+        let text = Value::Text(format!("{row:08}").repeat(4000).into());
+        let array = Value::Array((0..200).map(|_| Value::Bool(true)).collect());
+        let slot = Slot::Good(if row % 2 == 0 { text } else { array });
+        batch.push(u64::from(row), Timestamp::from_millis(row.into()), None, &[slot]).unwrap();
+    }
+    let origin = Origin { stream: StreamId(9), schema: SchemaId(1), boot: 1 };
+    let mut message = Vec::new();
+    Encoder::new(Codec::Planes).encode(&origin, &batch, &mut message).unwrap();
+    let Some(Ok(Frame::Data(head))) = split(&message).next() else { panic!("no block") };
+    let found = Decoder::new().decode(&head, origin.schema, &columns).unwrap();
+    assert_same(&found, &batch);
+    assert_eq!(found.heap_bytes(), batch.heap_bytes());
+}
+
+#[test]
+fn what_a_batch_takes_can_be_packed_and_unpacked_up_to_the_last_row() {
+    let columns: Vec<Column> = (0..2000)
+        .map(|place| Column::new(format!("tag{place}").parse().unwrap(), ValueType::single(ValueKind::F64)))
+        .collect();
+    let (mut batch, slots) = (Batch::new(&columns), vec![Slot::Good(Value::F64(1.5)); columns.len()]);
+    let mut rows = 0;
+    while batch.push(rows, Timestamp::from_millis(0), None, &slots).is_ok() {
+        rows += 1;
+    }
+    assert!(batch.heap_bytes() <= MAX_BYTES && batch.heap_bytes() > MAX_BYTES / 100 * 99);
+    let origin = Origin { stream: StreamId(9), schema: SchemaId(1), boot: 1 };
+    let mut message = Vec::new();
+    Encoder::new(Codec::Planes).encode(&origin, &batch, &mut message).unwrap();
+    let Some(Ok(Frame::Data(head))) = split(&message).next() else { panic!("no block") };
+    let found = Decoder::new().decode(&head, origin.schema, &columns).unwrap();
+    assert_eq!((found.len(), found.heap_bytes()), (batch.len(), batch.heap_bytes()));
+}
