@@ -63,7 +63,8 @@ impl Batch {
         self.records.iter().map(|record| count(record.body.len() + record.summary.len())).sum()
     }
 
-    /// Encodes what is not encoded yet; `age` moves with every record.
+    /// Encodes what is not encoded yet; `age` moves with every record, and with the rows that had no room: a store that
+    /// takes no more rows until old ones have left has to see time pass.
     ///
     /// # Errors
     ///
@@ -73,11 +74,20 @@ impl Batch {
             let done = self.records.iter().map(|record| crate::numbers::length(record.rows)).sum::<usize>();
             let left = self.entries.get(done..).unwrap_or_default();
             if left.is_empty() {
+                self.step_for_lost(age);
                 return Ok(());
             }
             let rows: Vec<Arc<Row>> = first_rows(left);
             self.records.push(Record::new(self.first_position + count(done), &rows, age)?);
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn step_for_lost(&self, age: &mut AgeClock) {
+        let Some(lost) = self.lost.iter().map(|lost| lost.last_time).max() else { return };
+        // Between rows that were taken the time of the others says nothing new, and must not be a step back.
+        if self.records.iter().all(|record| record.time_max < lost) {
+            age.step(lost);
         }
     }
 }

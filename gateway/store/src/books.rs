@@ -13,6 +13,7 @@ use crate::{
     gaps::{self, Gaps},
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
+    starts::Starts,
     streams::{self, Streams},
     summary::Summary,
     target::Target,
@@ -26,6 +27,8 @@ pub(crate) struct Books {
     pub(crate) store: StoreId,
     /// How often the database has been opened, this time included.
     pub(crate) boot: u64,
+    /// Where the rows of each start begin, this one included.
+    pub(crate) starts: Starts,
     /// Whether the database does not know yet that it has been opened.
     pub(crate) just_opened: bool,
     /// The position of the first row in the log; the end when there is none.
@@ -154,10 +157,13 @@ impl Books {
         let gaps = Gaps::load(connection).await?;
         let Meta { sequence_position, targets_lost, .. } = meta;
         let (store, boot, just_opened) = (meta.store.unwrap_or_else(new_store_id), meta.boot + 1, true);
+        let mut starts = Starts::load(connection).await?;
+        starts.begin(end, boot);
         let (first, oldest, oldest_age) = (end, None, 0);
         let mut books = Books {
             store,
             boot,
+            starts,
             just_opened,
             first,
             end,

@@ -6,6 +6,7 @@
 //! them.
 //!
 //! **Invariant:** rows get other positions only within the stretch that a step is about, and none of it is in flight.
+//! **Invariant:** all rows of such a stretch were numbered in one start of the gateway.
 
 mod apply;
 mod building;
@@ -54,11 +55,20 @@ pub(crate) enum Plan {
     /// Nothing for now.
     Rest,
     /// The first records in a range become blocks: so many as lie so many milliseconds apart and have so many bytes.
-    Fresh { range: Range, limits: (u64, u64), first_body: u64 },
+    Fresh { range: Range, limits: (u64, u64), begin: Begin },
     /// Blocks of these epochs become longer ones.
-    Join { epochs: Vec<Epoch>, first_body: u64 },
+    Join { epochs: Vec<Epoch>, begin: Begin },
     /// Some rows of this epoch go.
-    Thin { epoch: Epoch, first_body: u64 },
+    Thin { epoch: Epoch, begin: Begin },
+}
+
+/// What new blocks begin with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin {
+    /// The number of the first body.
+    pub(crate) body: u64,
+    /// The start in which all of their rows were numbered.
+    pub(crate) boot: u64,
 }
 
 /// What the writer says to a change.
@@ -152,9 +162,9 @@ impl Compactor {
     async fn step(&mut self) -> Result<bool, Stopped> {
         let change = match self.ask(|reply| Command::Plan { reply }).await? {
             Plan::Rest => return Ok(false),
-            Plan::Fresh { range, limits, first_body } => self.fresh(range, limits, first_body).await?,
-            Plan::Join { epochs, first_body } => self.join(&epochs, first_body).await?,
-            Plan::Thin { epoch, first_body } => self.thin(epoch, first_body).await?,
+            Plan::Fresh { range, limits, begin } => self.fresh(range, limits, begin).await?,
+            Plan::Join { epochs, begin } => self.join(&epochs, begin).await?,
+            Plan::Thin { epoch, begin } => self.thin(epoch, begin).await?,
         };
         let Some(change) = change else {
             return Err(Stopped::Later("there is nothing to move".to_owned()));

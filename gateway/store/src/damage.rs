@@ -20,6 +20,7 @@ use crate::{
     gaps::{self, Gap, Gaps},
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
+    starts::Starts,
     streams::{self, Streams},
     summary::Span,
     target::Target,
@@ -171,6 +172,7 @@ pub(crate) async fn replace(
     let mut books = Books {
         store: store.unwrap_or_else(new_store_id),
         boot: known.boot + 1,
+        starts: Starts::new(end, known.boot + 1),
         just_opened: false,
         first: end,
         end,
@@ -202,6 +204,7 @@ pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books)
     let behind: BTreeMap<Name, Acknowledged> = books.targets.values().filter(waiting).map(done).collect();
     let salvage = Salvage::read(&aside.path, Some(behind.clone())).await;
     books.gaps = Gaps::new();
+    books.starts = Starts::new(books.end, books.boot);
     let unsent = salvage.unsent.unwrap_or_else(|| everything(books, behind.keys()));
     let database = write(dir, books, &salvage.columns, unsent).await?;
     (books.first, books.oldest, books.sequence_position) = (books.end, None, books.end);
@@ -271,6 +274,7 @@ async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(N
         start_position: books.end,
     };
     meta.save(&mut transaction).await?;
+    books.starts.save_newest(&mut transaction).await?;
     books.streams.save_new(&mut transaction).await?;
     books.streams.save_sequence(&mut transaction).await?;
     for target in books.targets.values() {

@@ -110,6 +110,7 @@ impl Writer {
             self.books.streams.save_sequence(&mut transaction).await?;
             save_fact(&mut transaction, "sequence_position", self.books.end).await?;
         }
+        self.books.starts.remove_before(&mut transaction, drop_end).await?;
         match &going {
             Going::Records(_) => {
                 let delete = "DELETE FROM log WHERE first_position < ?";
@@ -151,6 +152,9 @@ impl Writer {
             progress.note();
             gaps::refresh(&mut database.connection, &target).await?;
             target.tell();
+        }
+        if self.books.starts.forget_before(drop_end) {
+            self.shared.has_starts(&self.books.starts);
         }
         self.books.look_up_beginning(&mut database.connection).await?;
         if self.books.frontier < drop_end {

@@ -170,7 +170,7 @@ struct Decoded {
 /// The times of the first and the last row in the window, of whatever device, or a little beyond; `None` when there is none.
 async fn extent(access: &Access, window: Window) -> Result<Option<(i64, i64)>, StoreError> {
     let mut snapshot = access.snapshot().await?;
-    let has_blocks = snapshot.has_blocks;
+    let has_blocks = snapshot.has_blocks();
     let found = times(snapshot.connection(), has_blocks, window).await;
     snapshot.end().await;
     found.map_err(|error| access.error(error))

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** a cursor delivers committed rows only, and what is dropped on purpose is delivered as a gap.
 //! **Invariant:** a row is acknowledged, in flight, or waiting, for each target; compaction changes none of it.
+//! **Invariant:** no block, and no stretch whose rows are put in order together, has rows of two starts of the gateway.
 //! **Invariant:** a body is referred to by a block or named as loose; both change in one transaction.
 //! **Invariant:** order is by position in the log, never by time; a clock that jumps reorders nothing.
 
@@ -41,6 +42,7 @@ mod reading;
 mod requests;
 mod retention;
 mod shared;
+mod starts;
 mod status;
 mod store;
 mod streams;

@@ -9,10 +9,17 @@ use crate::{
 };
 
 /// One step each; the version of a database (`PRAGMA user_version`) is the number of steps it has taken.
-const STEPS: [&str; 2] = [include_str!("../migrations/0001_begin.sql"), include_str!("../migrations/0002_blocks.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../migrations/0001_begin.sql"),
+    include_str!("../migrations/0002_blocks.sql"),
+    include_str!("../migrations/0003_starts.sql"),
+];
 
 /// From this version on there are blocks.
 pub(crate) const BLOCKS: u64 = 2;
+
+/// From this version on it is known where the rows of each start begin.
+pub(crate) const STARTS: u64 = 3;
 
 /// The newest version.
 pub(crate) fn known() -> u64 {

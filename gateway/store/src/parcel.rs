@@ -10,6 +10,8 @@ use crate::{Delivery, Item, numbers::count, place::Place, ranges::Range};
 /// Deliveries within the bounds of one call.
 pub(crate) struct Parcel {
     pub(crate) deliveries: Vec<Delivery>,
+    /// The start in which the rows in memory were numbered.
+    pub(crate) boot: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: usize,
     pub(crate) max_rows: usize,
@@ -30,6 +32,6 @@ impl Parcel {
     pub(crate) fn add_row(&mut self, place: &mut Place, position: u64, row: &Arc<Row>, payload: &Bytes) {
         let ticket = place.give(Range::new(position, position + 1), row.time);
         let item = Item::Row { row: Arc::clone(row), payload: Some(payload.clone()) };
-        self.deliveries.push(Delivery { ticket, item });
+        self.deliveries.push(Delivery { ticket, boot: self.boot, item });
     }
 }

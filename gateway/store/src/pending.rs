@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidegate_model::{Row, Stream, StreamId};
+use tidegate_model::{Row, Stream, StreamId, Timestamp};
 
 use crate::{
     GapReason,
@@ -36,6 +36,8 @@ pub(crate) struct Lost {
     pub(crate) spans: BTreeMap<StreamId, Span>,
     /// The streams, so that the gap can be named.
     pub(crate) streams: BTreeMap<StreamId, Arc<Stream>>,
+    /// Time of the last of these rows.
+    pub(crate) last_time: Timestamp,
 }
 
 /// What came in since the last time, in order.
@@ -178,10 +180,12 @@ impl Queue {
         }
         let after = self.arrived.rows.len();
         if self.arrived.lost.last().is_none_or(|lost| lost.after != after || lost.reason != reason) {
-            self.arrived.lost.push(Lost { after, reason, spans: BTreeMap::new(), streams: BTreeMap::new() });
+            let (spans, streams) = (BTreeMap::new(), BTreeMap::new());
+            self.arrived.lost.push(Lost { after, reason, spans, streams, last_time: row.time });
         }
         if let Some(lost) = self.arrived.lost.last_mut() {
             let id = row.stream.id();
+            lost.last_time = row.time;
             widen(&mut lost.spans, id, Span { first: row.seq, last: row.seq });
             lost.streams.entry(id).or_insert_with(|| Arc::clone(&row.stream));
         }
@@ -190,7 +194,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_model::{Slot, Timestamp, Value};
+    use tidegate_model::{Slot, Value};
 
     use super::*;
 

@@ -128,7 +128,9 @@ impl Reading {
             if self.shared.is_closed() {
                 return Err(StoreError::Closed);
             }
-            let parcel = Parcel { deliveries: Vec::new(), rows: 0, bytes: 0, max_rows: max_rows.max(1), max_bytes };
+            let boot = self.shared.numbers().boot;
+            let parcel =
+                Parcel { deliveries: Vec::new(), boot, rows: 0, bytes: 0, max_rows: max_rows.max(1), max_bytes };
             let found = if part == Part::Live { self.look_live(parcel) } else { self.look(part, parcel) };
             match found {
                 // None when all that is next has been acknowledged before a rewind.
@@ -235,7 +237,7 @@ impl Reading {
             let Some(piece) = self.ahead.pop_front() else { break };
             let (time, item) = piece.into_item();
             let ticket = place.give(range, time);
-            parcel.deliveries.push(Delivery { ticket, item });
+            parcel.deliveries.push(Delivery { ticket, boot: self.shared.boot_at(range.first), item });
         }
         Found::Deliveries(parcel.deliveries)
     }
@@ -256,11 +258,11 @@ impl Reading {
             self.gaps = answered.map_err(|_| StoreError::Closed)??;
         }
         // They stay here until all their streams are known: this call may be given up at every await.
-        let mut deliveries = Vec::with_capacity(self.gaps.len());
+        let (boot, mut deliveries) = (self.shared.numbers().boot, Vec::with_capacity(self.gaps.len()));
         for (ticket, gap) in self.gaps.clone() {
             let stream = self.stream(gap.stream).await?;
             let item = Item::Gap { stream, from: gap.span.first, to: gap.span.last, reason: gap.reason };
-            deliveries.push(Delivery { ticket, item });
+            deliveries.push(Delivery { ticket, boot, item });
         }
         self.gaps.clear();
         Ok(deliveries)

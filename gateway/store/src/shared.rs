@@ -20,6 +20,7 @@ use crate::{
     numbers::count,
     pending::Pending,
     ranges::Range,
+    starts::Starts,
     tail::Tail,
     target::Target,
     wire::WireSchemas,
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     targets: Mutex<BTreeMap<Name, Arc<Target>>>,
     streams: Mutex<HashMap<StreamId, Arc<Stream>>>,
     numbers: Mutex<Numbers>,
+    starts: Mutex<Starts>,
     /// The schemas of the streams' blocks.
     pub(crate) wire: WireSchemas,
     readers: Mutex<SqlitePool>,
@@ -135,6 +137,7 @@ impl Shared {
             targets: Mutex::default(),
             streams: Mutex::default(),
             numbers: Mutex::default(),
+            starts: Mutex::default(),
             wire,
             readers: Mutex::new(readers),
         }
@@ -156,6 +159,16 @@ impl Shared {
 
     pub(crate) fn numbers(&self) -> MutexGuard<'_, Numbers> {
         lock(&self.numbers)
+    }
+
+    /// The start in which the row at this position was numbered.
+    pub(crate) fn boot_at(&self, position: u64) -> u64 {
+        lock(&self.starts).boot_at(position)
+    }
+
+    /// Notes where the rows of each start begin.
+    pub(crate) fn has_starts(&self, starts: &Starts) {
+        lock(&self.starts).clone_from(starts);
     }
 
     /// Connections for reading.

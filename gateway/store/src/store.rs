@@ -82,6 +82,7 @@ impl Store {
         let shared = Arc::new(Shared::new(Pending::new(PENDING_BYTES), tail, wire, readers(&database.path)));
         shared.targets().clone_from(&books.targets);
         shared.numbers().boot = books.boot;
+        shared.has_starts(&books.starts);
         let (commands, requests) = mpsc::channel(COMMANDS);
         let mut writer = Writer::new(Arc::clone(&shared), dir.to_owned(), directory, database, books, options.clone());
         writer.measure().await;

@@ -404,6 +404,7 @@ impl Writer {
             Ok(database) => {
                 self.shared.replace_readers(readers(&database.path));
                 self.database = Some(database);
+                self.shared.has_starts(&self.books.starts);
                 self.shared.tail().restart(self.books.end);
                 self.measure().await;
                 self.due = Some(Instant::now());

@@ -120,7 +120,7 @@ async fn run(
     let mut damaged = 0_u64;
     while let Some(part) = scan.next().await? {
         match part {
-            Part::Rows { stream, batch } => output.write(&stream, &batch)?,
+            Part::Rows { stream, batch, .. } => output.write(&stream, &batch)?,
             Part::Missing(missing) => {
                 damaged += u64::from(matches!(missing.why, Why::Damaged(_)));
                 bar.clear();

@@ -31,6 +31,7 @@ pub(crate) type SchemaOf = Box<dyn Fn(&Stream) -> Arc<WireSchema> + Send + Sync>
 pub(crate) struct BlockMessages {
     topics: Topics,
     schema_of: SchemaOf,
+    /// The present start of the gateway, which states what is missing.
     boot: u64,
     encoder: Encoder,
     /// Memory of the values of a block, at most.
@@ -47,8 +48,9 @@ struct Piece {
     left_out: Option<LeftOut>,
 }
 
-/// Rows of one stream that share a block.
+/// Rows of one stream that share a block, all numbered in one start of the gateway.
 struct Group {
+    boot: u64,
     rows: Vec<(Ticket, Arc<Row>)>,
     bytes: usize,
 }
@@ -80,9 +82,9 @@ impl BlockMessages {
     /// The messages for these deliveries. The rows of each stream are in them in their order.
     pub(crate) fn messages(&mut self, deliveries: Vec<Delivery>, suspicion: &Suspicion) -> Vec<Message> {
         let mut draft = Draft::default();
-        for Delivery { ticket, item } in deliveries {
+        for Delivery { ticket, boot, item } in deliveries {
             match item {
-                Item::Row { row, .. } => self.add_row(&mut draft, ticket, row, suspicion),
+                Item::Row { row, .. } => self.add_row(&mut draft, (ticket, boot), row, suspicion),
                 Item::Block { bytes, stream, first_seq, rows, .. } => {
                     let count = u64::from(rows);
                     let last = first_seq.saturating_add(count).saturating_sub(1);
@@ -110,17 +112,17 @@ impl BlockMessages {
         for part in draft.parts {
             match part {
                 Part::Piece(piece) => pieces.push(piece),
-                Part::Group(group) => self.encode(&group.rows, &mut pieces),
+                Part::Group(group) => self.encode(group.boot, &group.rows, &mut pieces),
             }
         }
         self.pack(pieces)
     }
 
-    fn add_row(&mut self, draft: &mut Draft, ticket: Ticket, row: Arc<Row>, suspicion: &Suspicion) {
+    fn add_row(&mut self, draft: &mut Draft, (ticket, boot): (Ticket, u64), row: Arc<Row>, suspicion: &Suspicion) {
         let span = one_row(&row.stream, row.seq);
         let treatment = suspicion.treatment(span);
         if treatment == Treatment::Usual {
-            draft.add(ticket, row, self.block_bytes);
+            draft.add(ticket, boot, row, self.block_bytes);
             return;
         }
         draft.close(&row.stream);
@@ -128,16 +130,17 @@ impl BlockMessages {
         if treatment == Treatment::Replaced {
             pieces.push(self.left_out(&row, ticket, LeftOut::Refused));
         } else {
-            self.encode(&[(ticket, row)], &mut pieces);
+            self.encode(boot, &[(ticket, row)], &mut pieces);
         }
         draft.parts.extend(pieces.into_iter().map(|piece| Part::Piece(Piece { alone: true, ..piece })));
     }
 
-    /// The block of these rows, which follow one another; more than one where a single one would be too large.
-    fn encode(&mut self, rows: &[(Ticket, Arc<Row>)], pieces: &mut Vec<Piece>) {
+    /// The block of these rows, which follow one another and are of one start; more than one where a single one would be too
+    /// large.
+    fn encode(&mut self, boot: u64, rows: &[(Ticket, Arc<Row>)], pieces: &mut Vec<Piece>) {
         let Some((ticket, first)) = rows.first() else { return };
         let schema = (self.schema_of)(&first.stream);
-        match self.block(rows, &schema) {
+        match self.block(boot, rows, &schema) {
             Ok(bytes) if bytes.len() <= LARGEST_PAYLOAD => pieces.push(Piece {
                 bytes: bytes.into(),
                 schema,
@@ -148,21 +151,21 @@ impl BlockMessages {
             }),
             _ if rows.len() > 1 => {
                 let (one, other) = rows.split_at(rows.len() / 2);
-                self.encode(one, pieces);
-                self.encode(other, pieces);
+                self.encode(boot, one, pieces);
+                self.encode(boot, other, pieces);
             }
             _ => pieces.push(self.left_out(first, *ticket, LeftOut::TooLarge)),
         }
     }
 
-    fn block(&mut self, rows: &[(Ticket, Arc<Row>)], schema: &WireSchema) -> Result<Vec<u8>, BlockError> {
+    fn block(&mut self, boot: u64, rows: &[(Ticket, Arc<Row>)], schema: &WireSchema) -> Result<Vec<u8>, BlockError> {
         let (_, first) = rows.first().ok_or(BlockError::Empty)?;
         let mut batch = Batch::new(first.stream.columns());
         for (_, row) in rows {
             batch.push_row(row)?;
         }
         let mut bytes = Vec::new();
-        let origin = Origin { stream: first.stream.id(), schema: schema.id, boot: self.boot };
+        let origin = Origin { stream: first.stream.id(), schema: schema.id, boot };
         self.encoder.encode(&origin, &batch, &mut bytes)?;
         Ok(bytes)
     }
@@ -226,11 +229,12 @@ impl BlockMessages {
 
 impl Draft {
     /// Adds a row to the group of its stream, or begins a new one where it does not follow or would be too much.
-    fn add(&mut self, ticket: Ticket, row: Arc<Row>, most_bytes: usize) {
+    fn add(&mut self, ticket: Ticket, boot: u64, row: Arc<Row>, most_bytes: usize) {
         let bytes = row.heap_bytes();
         let open = self.open.get(&row.stream.id()).and_then(|at| self.parts.get_mut(*at));
         if let Some(Part::Group(group)) = open {
-            let follows = group.rows.last().is_some_and(|(_, last)| last.seq.checked_add(1) == Some(row.seq));
+            let follows = group.boot == boot
+                && group.rows.last().is_some_and(|(_, last)| last.seq.checked_add(1) == Some(row.seq));
             if follows && group.rows.len() < BLOCK_ROWS && group.bytes.saturating_add(bytes) <= most_bytes {
                 group.bytes += bytes;
                 group.rows.push((ticket, row));
@@ -238,7 +242,7 @@ impl Draft {
             }
         }
         self.open.insert(row.stream.id(), self.parts.len());
-        self.parts.push(Part::Group(Group { rows: vec![(ticket, row)], bytes }));
+        self.parts.push(Part::Group(Group { boot, rows: vec![(ticket, row)], bytes }));
     }
 
     /// Further rows of the stream come behind what is added next.

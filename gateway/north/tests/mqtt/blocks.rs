@@ -34,6 +34,27 @@ async fn live_rows_of_several_streams_share_messages_and_arrive_to_the_last_bit(
 }
 
 #[tokio::test]
+async fn rows_from_before_a_restart_share_no_block_with_those_after_it() {
+    let (mut plant, broker) = (Plant::new().await, Broker::new().await);
+    let mut one = plant.numbers("fast").await;
+    plant.append(&mut one, 40);
+    plant.restart(&mut one).await;
+    plant.append(&mut one, 60);
+    let target = start(&block_options(broker.port()), plant.cursor().await);
+    let mut client = broker.client().await;
+    let mut receiver = Receiver::default();
+    receiver.take_rows(&mut client, 100).await;
+    receiver.has_exactly(&[&one.rows]);
+    for (first, rows, boot) in receiver.starts {
+        let of_one = if boot == 1 { 1..41 } else { 41..101 };
+        assert!(of_one.contains(&first) && of_one.contains(&(first + u64::from(rows) - 1)), "{first} {rows} {boot}");
+    }
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
 async fn rows_wait_for_each_other_as_long_as_the_site_says() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
     let mut one = plant.numbers("fast").await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use tidegate_model::StreamId;
 
-use super::{Applied, Body, Change, Plan, limits, sweep};
+use super::{Applied, Begin, Body, Change, Plan, limits, sweep};
 use crate::{
     GapReason,
     books::save_fact,
@@ -34,25 +34,27 @@ impl Writer {
         if self.is_failing() {
             return Plan::Rest;
         }
-        let (first_body, fresh_bytes) = (self.books.next_body, self.books.fresh_bytes);
+        let fresh_bytes = self.books.fresh_bytes;
+        let begin = |first| Begin { body: self.books.next_body, boot: self.books.starts.boot_at(first) };
         let largest = self.retention.largest();
         if !largest.is_much(fresh_bytes) {
             let thin = self.retention.full() == Full::Thin;
             let epoch = self.books.epochs.values().find(|epoch| thin && epoch.level < limits::THINNED);
             if let Some(epoch) = epoch.copied() {
-                return Plan::Thin { epoch, first_body };
+                return Plan::Thin { epoch, begin: begin(epoch.range.first) };
             }
-            let epochs = largest.choose(self.books.epochs.values());
+            let epochs = largest.choose(self.books.epochs.values(), &self.books.starts);
             if let Some((first, last)) = epochs.first().zip(epochs.last())
                 && !self.flies_in(Range::new(first.range.first, last.range.end))
             {
-                return Plan::Join { epochs, first_body };
+                let begin = begin(first.range.first);
+                return Plan::Join { epochs, begin };
             }
         }
         match self.fresh_end() {
             Some(end) => {
                 let range = Range::new(self.books.frontier, end);
-                Plan::Fresh { range, limits: largest.fresh(), first_body }
+                Plan::Fresh { range, limits: largest.fresh(), begin: begin(range.first) }
             }
             None => Plan::Rest,
         }
@@ -70,7 +72,9 @@ impl Writer {
         if !self.retention.largest().is_ripe(books.fresh_bytes, books.fresh_span()) {
             return None;
         }
-        let all = Range::new(books.frontier, books.last_record);
+        // Up to the last start of the gateway, when there is something from before it.
+        let until = books.starts.end_of(books.frontier).unwrap_or(u64::MAX);
+        let all = Range::new(books.frontier, books.last_record.min(until));
         let in_flight = books.targets.values().filter_map(|target| target.place().first_in_flight(all)).min();
         let end = in_flight.unwrap_or(all.end);
         // A little now and a little later would make many small epochs.

@@ -10,6 +10,7 @@ use tidegate_codec::record::RawRow;
 use tidegate_model::{Stream, StreamId, Timestamp};
 
 use super::{
+    Begin,
     change::{Body, Move},
     limits,
 };
@@ -87,6 +88,7 @@ impl Collected {
 #[derive(Debug)]
 pub(crate) struct Building {
     next_position: u64,
+    first_body: u64,
     next_body: u64,
     boot: u64,
     pub(crate) blocks: Vec<BlockHead>,
@@ -98,12 +100,13 @@ pub(crate) struct Building {
 }
 
 impl Building {
-    /// Begins at this position, and with this number for the first body.
-    pub(crate) fn new(first_position: u64, first_body: u64, boot: u64) -> Building {
+    /// Begins at this position.
+    pub(crate) fn new(first_position: u64, begin: Begin) -> Building {
         Building {
             next_position: first_position,
-            next_body: first_body,
-            boot,
+            first_body: begin.body,
+            next_body: begin.body,
+            boot: begin.boot,
             blocks: Vec::new(),
             bodies: Vec::new(),
             moves: Vec::new(),
@@ -118,9 +121,14 @@ impl Building {
         self.next_position
     }
 
-    /// The number of the body that would come next.
-    pub(crate) fn next_body(&self) -> u64 {
-        self.next_body
+    /// The numbers of the new bodies.
+    pub(crate) fn new_bodies(&self) -> Range {
+        Range::new(self.first_body, self.next_body)
+    }
+
+    /// The start in which the rows were numbered.
+    pub(crate) fn boot(&self) -> u64 {
+        self.boot
     }
 
     /// Encodes rows as blocks of good length.

@@ -9,7 +9,7 @@ use tidegate_codec::record::RawRow;
 use tidegate_model::{Stream, StreamId, Timestamp};
 
 use super::{
-    Change, Compactor, Stopped, at,
+    Begin, Change, Compactor, Stopped, at,
     building::{Building, Collected, Series},
     change::Move,
     limits,
@@ -50,7 +50,7 @@ impl Compactor {
         &mut self,
         range: Range,
         (span, most): (u64, u64),
-        first_body: u64,
+        begin: Begin,
     ) -> Result<Option<Change>, Stopped> {
         let mut heads = heads(&mut *self.reader().await?, range).await.map_err(at(range.first))?;
         let latest = heads.first().map_or(0, |first| first.age.saturating_add(span));
@@ -103,12 +103,12 @@ impl Compactor {
         let Some((from, to)) = taken.first().zip(taken.last()) else { return Ok(None) };
         let range = Range::new(from.range.first, to.range.end);
         let age = to.age;
-        let mut building = Building::new(range.first, first_body, self.shared.numbers().boot);
+        let mut building = Building::new(range.first, begin);
         for head in &lost {
             building.has_times(head.time_min, head.time_max);
         }
         let building = self.build(building, collected, &lost).await?;
-        Ok(Some(finish(building, range, first_body, age, 0, true)))
+        Ok(Some(finish(building, range, age, 0, true)))
     }
 
     /// The rows of some records.
@@ -224,14 +224,7 @@ fn spans(head: &Head) -> Vec<(StreamId, u64, u64, u64)> {
 }
 
 /// The change that puts the new blocks into the place of what was in `range`.
-pub(super) fn finish(
-    mut building: Building,
-    range: Range,
-    first_body: u64,
-    age: u64,
-    level: u64,
-    was_fresh: bool,
-) -> Change {
+pub(super) fn finish(mut building: Building, range: Range, age: u64, level: u64, was_fresh: bool) -> Change {
     building.moves.sort_unstable_by_key(|moved| moved.old);
     let zero = Timestamp::from_millis(0);
     let (time_min, time_max) = building.times.unwrap_or((zero, zero));
@@ -246,7 +239,7 @@ pub(super) fn finish(
         time_max,
         age,
     };
-    let new_bodies = Range::new(first_body, building.next_body());
+    let new_bodies = building.new_bodies();
     Change {
         epoch,
         was_fresh,

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 use tidegate_model::Stream;
 
 use super::{
-    Change, Compactor, Stopped, at,
+    Begin, Change, Compactor, Stopped, at,
     building::{Building, Series},
     change::{Move, ranges},
     fresh::finish,
@@ -20,13 +20,13 @@ use crate::{
 };
 
 impl Compactor {
-    /// Prepares the rows of neighbouring epochs as one.
-    pub(super) async fn join(&mut self, epochs: &[Epoch], first_body: u64) -> Result<Option<Change>, Stopped> {
+    /// Prepares the rows of neighbouring epochs, which are of one start, as one.
+    pub(super) async fn join(&mut self, epochs: &[Epoch], begin: Begin) -> Result<Option<Change>, Stopped> {
         let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(None) };
         let range = Range::new(first.range.first, last.range.end);
         let mut blocks = epochs::blocks(&mut *self.reader().await?, range).await.map_err(at(range.first))?;
         blocks.sort_by_key(|block| (block.stream, block.first_seq));
-        let mut building = Building::new(range.first, first_body, self.shared.numbers().boot);
+        let mut building = Building::new(range.first, begin);
         for epoch in epochs {
             building.has_times(epoch.time_min, epoch.time_max);
         }
@@ -40,7 +40,7 @@ impl Compactor {
             building = self.join_stream(building, of_stream, &mut old).await?;
         }
         let age = last.age;
-        let mut change = finish(building, range, first_body, age, first.level + 1, false);
+        let mut change = finish(building, range, age, first.level + 1, false);
         change.old_bodies = ranges(old);
         Ok(Some(change))
     }

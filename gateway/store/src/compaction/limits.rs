@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{epochs::Epoch, numbers::count};
+use crate::{epochs::Epoch, numbers::count, starts::Starts};
 
 /// Rows of a long block, about.
 const ROWS: u64 = 480;
@@ -81,10 +81,17 @@ impl Largest {
         self.is_much(bytes) || (bytes >= 2 * ENOUGH.1 && span >= 2 * ENOUGH.0)
     }
 
-    /// Epochs to be joined, from the oldest on; none when nothing is to be done.
-    pub(crate) fn choose<'a>(&self, epochs: impl Iterator<Item = &'a Epoch>) -> Vec<Epoch> {
+    /// Epochs to be joined, from the oldest on, all of one start; none when nothing is to be done.
+    pub(crate) fn choose<'a>(&self, epochs: impl Iterator<Item = &'a Epoch>, starts: &Starts) -> Vec<Epoch> {
         let mut group: Vec<Epoch> = Vec::new();
         for epoch in epochs {
+            if group.last().is_some_and(|last| !starts.is_one(last.range.first, epoch.range.first)) {
+                // Nothing will come after it any more.
+                if self.cut(&mut group) {
+                    return group;
+                }
+                group.clear();
+            }
             let follows =
                 group.last().is_none_or(|last| last.level == epoch.level && last.range.end == epoch.range.first);
             if self.is_final(epoch) || !follows {
@@ -94,10 +101,7 @@ impl Largest {
                 group.push(*epoch);
             }
             if group.len() == FANOUT {
-                while group.len() > 1 && !self.fits(&group) {
-                    group.pop();
-                }
-                if group.len() > 1 {
+                if self.cut(&mut group) {
                     return group;
                 }
                 // The first is as large as it can be; the others may still be joined with each other.
@@ -105,6 +109,14 @@ impl Largest {
             }
         }
         Vec::new()
+    }
+
+    /// Leaves as many as fit together. False when that is one.
+    fn cut(&self, group: &mut Vec<Epoch>) -> bool {
+        while group.len() > 1 && !self.fits(group) {
+            group.pop();
+        }
+        group.len() > 1
     }
 
     /// Whether it is not worth to be joined with others, or too large for it.
@@ -162,24 +174,40 @@ mod tests {
     #[test]
     fn ten_neighbours_of_a_level_are_joined() {
         let epochs: Vec<Epoch> = (0..3).map(|at| epoch(at, 1)).chain((3..14).map(|at| epoch(at, 0))).collect();
-        let chosen = largest().choose(epochs.iter());
+        let chosen = largest().choose(epochs.iter(), &Starts::default());
         assert_eq!((chosen.len(), chosen[0].range.first), (10, 300));
-        assert!(largest().choose(epochs[..12].iter()).is_empty());
+        assert!(largest().choose(epochs[..12].iter(), &Starts::default()).is_empty());
+    }
+
+    #[test]
+    fn epochs_of_two_starts_are_never_joined_and_those_before_a_start_at_once() {
+        let epochs: Vec<Epoch> = (0..20).map(|at| epoch(at, 0)).collect();
+        let mut starts = Starts::new(0, 1);
+        starts.begin(700, 2);
+        starts.begin(1_800, 3);
+        let chosen = |from: usize, to: usize| {
+            let group = largest().choose(epochs[from..to].iter(), &starts);
+            group.first().map(|first| (first.range.first, group.len()))
+        };
+        assert_eq!(chosen(0, 7), None, "more of the first may come");
+        assert_eq!(chosen(0, 8), Some((0, 7)));
+        assert_eq!((chosen(7, 16), chosen(7, 17), chosen(9, 19)), (None, Some((700, 10)), Some((900, 9))));
+        assert_eq!(chosen(6, 8), None, "one alone stays");
     }
 
     #[test]
     fn epochs_with_long_blocks_stay_as_they_are() {
         let epochs: Vec<Epoch> = (0..20).map(|at| Epoch { short_blocks: 0, ..epoch(at, 1) }).collect();
-        assert!(largest().choose(epochs.iter()).is_empty());
+        assert!(largest().choose(epochs.iter(), &Starts::default()).is_empty());
     }
 
     #[test]
     fn no_epoch_becomes_longer_than_a_sixteenth_of_what_is_kept() {
         let epochs: Vec<Epoch> = (0..10).map(|at| epoch(at, 0)).collect();
         let largest = Largest::new(Duration::from_secs(3_600), 4 << 30);
-        assert_eq!(largest.choose(epochs.iter()).len(), 3);
+        assert_eq!(largest.choose(epochs.iter(), &Starts::default()).len(), 3);
         let largest = Largest::new(Duration::from_secs(600), 4 << 30);
-        assert!(largest.choose(epochs.iter()).is_empty());
+        assert!(largest.choose(epochs.iter(), &Starts::default()).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidegate_codec::block::{Batch, BlockError, Origin};
 use tidegate_model::{Quality, Slot, Stream};
 
 use super::{
-    Change, Compactor, Stopped, Tools, at,
+    Begin, Change, Compactor, Stopped, Tools, at,
     building::Building,
     change::{Move, Removed, ranges},
     fresh::finish,
@@ -33,15 +33,17 @@ struct Thinned {
 
 impl Compactor {
     /// Prepares an epoch without the rows that say little.
-    pub(super) async fn thin(&mut self, epoch: Epoch, first_body: u64) -> Result<Option<Change>, Stopped> {
+    pub(super) async fn thin(&mut self, epoch: Epoch, begin: Begin) -> Result<Option<Change>, Stopped> {
         let blocks = epochs::blocks(&mut *self.reader().await?, epoch.range).await.map_err(at(epoch.range.first))?;
-        let mut building = Building::new(epoch.range.first, first_body, self.shared.numbers().boot);
+        let mut building = Building::new(epoch.range.first, begin);
         building.has_times(epoch.time_min, epoch.time_max);
         building.bytes = epoch.bytes;
         let (mut old, mut removed) = (Vec::new(), Vec::new());
         for block in blocks {
             let thinned = match self.stream(block.stream).await? {
-                Some(stream) if block.body != 0 && block.seqs.is_none() => self.thin_block(&block, stream).await?,
+                Some(stream) if block.body != 0 && block.seqs.is_none() => {
+                    self.thin_block(&block, stream, building.boot()).await?
+                }
                 _ => None,
             };
             let Some((Thinned { kept, bytes }, before)) = thinned else {
@@ -59,14 +61,19 @@ impl Compactor {
             let first = seqs.first().copied().unwrap_or(block.first_seq);
             building.push(block.stream, first, count(kept.len()), Some(numbering::encode(&seqs)), bytes, 1);
         }
-        let mut change = finish(building, epoch.range, first_body, epoch.age, limits::THINNED, false);
+        let mut change = finish(building, epoch.range, epoch.age, limits::THINNED, false);
         change.removed = removed;
         change.old_bodies = ranges(old);
         Ok(Some(change))
     }
 
     /// What stays of a block, and the bytes it takes now. `None` when all of it stays, or it cannot be read.
-    async fn thin_block(&mut self, block: &BlockHead, stream: Arc<Stream>) -> Result<Option<(Thinned, u64)>, Stopped> {
+    async fn thin_block(
+        &mut self,
+        block: &BlockHead,
+        stream: Arc<Stream>,
+        boot: u64,
+    ) -> Result<Option<(Thinned, u64)>, Stopped> {
         let mut reader = self.reader().await?;
         let query = sqlx::query("SELECT bytes FROM body WHERE id = ?").bind(signed(block.body));
         let body: Vec<u8> = match query.fetch_one(&mut *reader).await.and_then(|row| row.try_get("bytes")) {
@@ -77,7 +84,7 @@ impl Compactor {
             },
         };
         drop(reader);
-        let (rows, first, boot) = (block.range.len(), block.first_seq, self.shared.numbers().boot);
+        let (rows, first) = (block.range.len(), block.first_seq);
         let (shared, before) = (Arc::clone(&self.shared), count(body.len()));
         let thinned = self.work(move |tools| {
             let Ok(unpacked) = decode::unpack(&mut tools.decoder, &body, rows, first, None, &stream) else {

@@ -6,14 +6,18 @@ use sqlx::{
     ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use tidegate_codec::block::StoreId;
 use tokio::sync::Semaphore;
 
 use crate::{
     StoreError,
+    books::Meta,
     database::{FILE, Trouble, failed, trouble},
     migrations,
     numbers::unsigned,
+    ranges::Range,
     shared::Shared,
+    starts::Starts,
 };
 
 /// Kilobytes of pages that are kept: a reader goes through the database once.
@@ -32,15 +36,15 @@ pub(crate) struct Access {
 #[derive(Debug, Clone)]
 enum Through {
     Gateway(Arc<Shared>),
-    Own { pool: SqlitePool, has_blocks: bool },
+    Own { pool: SqlitePool, version: u64 },
 }
 
 /// The database as it is at one moment. Held for milliseconds.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     transaction: Transaction<'static, Sqlite>,
-    /// Whether the database is of a version that has blocks.
-    pub(crate) has_blocks: bool,
+    /// The version of the database.
+    version: u64,
     _turn: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -69,7 +73,7 @@ impl Access {
         if found > known {
             return Err(StoreError::NewerFormat { path, found, known });
         }
-        let through = Through::Own { pool, has_blocks: found >= migrations::BLOCKS };
+        let through = Through::Own { pool, version: found };
         Ok(Access { through, turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
@@ -98,12 +102,20 @@ impl Access {
     /// [`StoreError::Database`], [`StoreError::Closed`].
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let (pool, has_blocks) = match &self.through {
-            Through::Gateway(shared) => (shared.readers(), true),
-            Through::Own { pool, has_blocks } => (pool.clone(), *has_blocks),
+        let (pool, version) = match &self.through {
+            Through::Gateway(shared) => (shared.readers(), migrations::known()),
+            Through::Own { pool, version } => (pool.clone(), *version),
         };
         let transaction = pool.begin().await.map_err(|error| self.error(error))?;
-        Ok(Snapshot { transaction, has_blocks, _turn: turn })
+        Ok(Snapshot { transaction, version, _turn: turn })
+    }
+
+    /// The identity of the store, where it is known without asking the database.
+    pub(crate) fn store(&self) -> Option<StoreId> {
+        match &self.through {
+            Through::Gateway(shared) => Some(shared.wire.store()),
+            Through::Own { .. } => None,
+        }
     }
 
     /// What an error of SQLite means for who reads.
@@ -119,6 +131,21 @@ impl Snapshot {
     /// The connection to ask.
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
+    }
+
+    /// Whether the database has blocks.
+    pub(crate) fn has_blocks(&self) -> bool {
+        self.version >= migrations::BLOCKS
+    }
+
+    /// In which start the rows at these positions were numbered. Where that cannot be read, of none it is known.
+    pub(crate) async fn starts(&mut self, range: Range) -> Result<Starts, sqlx::Error> {
+        if self.version < migrations::STARTS {
+            // As far as is known then: in the last.
+            let meta = damage(Meta::load(&mut self.transaction).await)?;
+            return Ok(meta.map_or_else(|_| Starts::default(), |meta| Starts::new(0, meta.boot)));
+        }
+        Ok(damage(Starts::load_within(&mut self.transaction, range).await)?.unwrap_or_default())
     }
 
     /// Lets go of what was seen. Dropping does the same a little later.

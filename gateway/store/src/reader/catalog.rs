@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sqlx::{Row, SqliteConnection};
-use tidegate_codec::schema;
+use tidegate_codec::{block::StoreId, schema};
 use tidegate_model::{Column, Name, Stream, StreamId, TagName, Timestamp};
 
-use super::{Access, Query};
+use super::{Access, Query, damage};
 use crate::{
     StoreError,
+    books::Meta,
     numbers::{signed, unsigned},
     streams,
     summary::Summary,
@@ -61,12 +62,24 @@ struct Extent {
     begins: u64,
 }
 
+/// The identity of the numbering of the rows.
+pub(super) async fn store(access: &Access) -> Result<Option<StoreId>, StoreError> {
+    if let Some(store) = access.store() {
+        return Ok(Some(store));
+    }
+    let mut snapshot = access.snapshot().await?;
+    let meta = damage(Meta::load(snapshot.connection()).await);
+    snapshot.end().await;
+    let meta = meta.map_err(|error| access.error(error))?;
+    Ok(meta.ok().and_then(|meta| meta.store))
+}
+
 /// Everything that has been recorded.
 pub(super) async fn recorded(access: &Access) -> Result<Vec<Recorded>, StoreError> {
     let error = |error| access.error(error);
     let mut snapshot = access.snapshot().await?;
     let mut extents = BTreeMap::new();
-    if snapshot.has_blocks {
+    if snapshot.has_blocks() {
         in_epochs(snapshot.connection(), &mut extents).await.map_err(error)?;
     }
     in_log(snapshot.connection(), &mut extents).await.map_err(error)?;

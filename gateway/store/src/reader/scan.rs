@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_codec::block::{Batch, Decoder};
+use tidegate_codec::block::{Batch, Decoder, StoreId};
 use tidegate_model::{Name, Stream};
 
 use super::{
@@ -22,10 +22,12 @@ const BYTES: usize = 1 << 20;
 /// Some of what a scan gives.
 #[derive(Debug)]
 pub enum Part {
-    /// Consecutive rows of one stream, with all of its columns.
+    /// Consecutive rows of one stream, with all of its columns, numbered in one start of the gateway.
     Rows {
         /// Whose rows they are.
         stream: Arc<Stream>,
+        /// How often a store had been opened on this database when the rows were numbered; 0 when it is not known.
+        boot: u64,
         /// The rows.
         batch: Batch,
     },
@@ -61,6 +63,7 @@ pub enum Why {
 #[derive(Debug)]
 pub struct Scan {
     access: Access,
+    store: Option<StoreId>,
     window: Window,
     /// The groups that have not been begun.
     groups: VecDeque<Vec<Arc<Stream>>>,
@@ -90,10 +93,11 @@ struct Current {
 impl Scan {
     pub(super) async fn begin(access: Access, query: &Query) -> Result<Scan, StoreError> {
         let window = Window::new(query.from, query.to);
+        let store = catalog::store(&access).await?;
         let groups: VecDeque<Vec<Arc<Stream>>> = catalog::matching(&access, query).await?.into();
         let streams = groups.iter().flatten().cloned().collect();
         let (current, progress, passed) = (None, Progress::default(), 0);
-        let mut scan = Scan { access, window, groups, streams, current, progress, passed };
+        let mut scan = Scan { access, store, window, groups, streams, current, progress, passed };
         scan.next_group().await?;
         Ok(scan)
     }
@@ -101,6 +105,12 @@ impl Scan {
     /// The streams that rows can come of, by group; none when nothing of the query has ever been recorded.
     pub fn streams(&self) -> &[Arc<Stream>] {
         &self.streams
+    }
+
+    /// The identity of the numbering of the rows, as [`Store::id`](crate::Store::id) gives it; `None` while no gateway that knows
+    /// of blocks has written to this database, or where it cannot be read.
+    pub fn store(&self) -> Option<StoreId> {
+        self.store
     }
 
     /// How far it is.
@@ -192,13 +202,14 @@ impl Current {
         let decoding = tokio::task::spawn_blocking(move || decode::runs(&mut Decoder::new(), &found, &streams, done));
         let runs = decoding.await.unwrap_or_else(|error| Err(format!("reading it has failed: {error}")));
         let Some(unit) = self.units.pop_front() else { return Ok(()) };
+        let boot = unit.boot;
         match runs {
             Ok(runs) => {
                 if unit.after_jump && self.damage.is_none() {
                     self.done = runs.first().and_then(|run| run.batch.first_seq()).map(|first| first.saturating_sub(1));
                 }
                 for run in runs {
-                    self.add(run, window);
+                    self.add(run, boot, window);
                 }
             }
             Err(why) => self.is_damaged(unit.span, why),
@@ -213,7 +224,7 @@ impl Current {
             && matches!((next, self.done), (Some(next), Some(done)) if next.first > done.saturating_add(1))
     }
 
-    fn add(&mut self, run: Run, window: &Window) {
+    fn add(&mut self, run: Run, boot: u64, window: &Window) {
         let (Some(first), Some(last)) = (run.batch.first_seq(), run.batch.last_seq()) else { return };
         let follows = self.done.is_none_or(|done| done.saturating_add(1) >= first);
         let damage = self.damage.take();
@@ -224,21 +235,22 @@ impl Current {
         }
         self.done = Some(last);
         for part in run.within(window) {
-            self.hand_out(part);
+            self.hand_out(part, boot);
         }
     }
 
     /// Joins it with what is there when it goes on with it.
-    fn hand_out(&mut self, run: Run) {
-        if let Some(Part::Rows { stream, batch }) = self.parts.back_mut()
+    fn hand_out(&mut self, run: Run, boot: u64) {
+        if let Some(Part::Rows { stream, boot: before, batch }) = self.parts.back_mut()
             && stream.id() == run.stream.id()
+            && *before == boot
             && batch.len() + run.batch.len() <= ROWS
             && batch.heap_bytes() + run.batch.heap_bytes() <= BYTES
             && batch.append(&run.batch).is_ok()
         {
             return;
         }
-        self.parts.push_back(Part::Rows { stream: run.stream, batch: run.batch });
+        self.parts.push_back(Part::Rows { stream: run.stream, boot, batch: run.batch });
     }
 
     fn is_damaged(&mut self, span: Option<Span>, why: String) {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     StoreError, numbering,
     numbers::{count, length, signed, unsigned},
+    ranges,
     summary::Summary,
 };
 
@@ -66,6 +67,8 @@ pub(crate) struct Unit {
     pub(crate) span: Option<Span>,
     /// Whether something was left out just before it because of its times.
     pub(crate) after_jump: bool,
+    /// The start in which its rows were numbered.
+    pub(crate) boot: u64,
     pub(crate) found: Found,
 }
 
@@ -145,7 +148,7 @@ impl Walk {
     async fn step(&mut self, snapshot: &mut Snapshot, done: Option<u64>) -> Result<Vec<Unit>, sqlx::Error> {
         let mut heads = Vec::new();
         let mut reached = None;
-        if snapshot.has_blocks {
+        if snapshot.has_blocks() {
             reached = self.epochs(snapshot.connection(), &mut heads).await?;
         }
         let reached = match reached {
@@ -164,7 +167,7 @@ impl Walk {
         // What is left begins again at the beginning of its stretch: `done` says what of it has been given.
         self.at = heads.get(taken).map_or(reached, |next| next.stretch.start.max(self.at));
         heads.truncate(taken);
-        self.read(snapshot.connection(), heads).await
+        self.read(snapshot, heads).await
     }
 
     /// The heads of the blocks in the next epochs, and the position behind these; `None` when there are no more epochs.
@@ -299,7 +302,12 @@ impl Walk {
     }
 
     /// Reads what the heads are of.
-    async fn read(&mut self, connection: &mut SqliteConnection, heads: Vec<Head>) -> Result<Vec<Unit>, sqlx::Error> {
+    async fn read(&mut self, snapshot: &mut Snapshot, heads: Vec<Head>) -> Result<Vec<Unit>, sqlx::Error> {
+        let (first, last) = (heads.iter().map(|head| head.stretch.start), heads.iter().map(|head| head.stretch.end));
+        let starts = match first.min().zip(last.max()) {
+            Some((first, end)) => snapshot.starts(ranges::Range::new(first, end)).await?,
+            None => return Ok(Vec::new()),
+        };
         let place = |head: &Head| match head.place {
             Place::Record { position } => Some(position),
             Place::Block { body, .. } => Some(body),
@@ -310,7 +318,7 @@ impl Walk {
         let vanished = |place| Err(if is_lost(place) { "it was damaged" } else { "it has vanished" }.to_owned());
         let table = if of_blocks { damaged::BODIES } else { damaged::RECORDS };
         let places: Vec<i64> = heads.iter().filter_map(place).collect();
-        let mut bytes = damaged::bytes(connection, &table, &places).await?;
+        let mut bytes = damaged::bytes(snapshot.connection(), &table, &places).await?;
         let mut units = Vec::with_capacity(heads.len());
         for head in heads {
             let after_jump = !self.window.is_everything() && self.given.is_some_and(|given| given < head.stretch.start);
@@ -324,7 +332,7 @@ impl Walk {
                 (Place::Damage(why), _) | (_, Some(Err(why))) => Found::Unreadable(why),
                 (_, None) => continue,
             };
-            units.push(Unit { span: head.span, after_jump, found });
+            units.push(Unit { span: head.span, after_jump, boot: starts.boot_at(head.stretch.start), found });
         }
         Ok(units)
     }
@@ -339,7 +347,7 @@ fn stretch_of(stretches: &[Range<u64>], position: u64) -> Option<Range<u64>> {
 /// Where the rows in the window begin, and where the log ends. What cannot be read does not keep anybody from reading the
 /// rest.
 async fn bounds(snapshot: &mut Snapshot, window: Window) -> Result<(u64, u64), sqlx::Error> {
-    let has_blocks = snapshot.has_blocks;
+    let has_blocks = snapshot.has_blocks();
     let connection = snapshot.connection();
     let (mut begin, mut end) = (log_begin(connection).await?, None);
     if has_blocks {

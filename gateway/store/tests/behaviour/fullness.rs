@@ -98,3 +98,27 @@ async fn a_store_that_blocks_keeps_the_oldest_rows_and_announces_the_newest() {
     assert!(!received.gaps.is_empty() && received.gaps.iter().all(|gap| gap.3 == GapReason::StoreFull));
     assert_eq!(store.status().dropped.store_full, received.gaps.iter().map(|gap| gap.2 - gap.1 + 1).sum::<u64>());
 }
+
+#[tokio::test]
+async fn a_store_that_blocks_takes_rows_again_when_age_has_made_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let max_age = std::time::Duration::from_secs(3_600);
+    let store = open_with(dir.path(), &tidegate_config::Store { max_age, ..small(WhenFull::Block) }).await;
+    let mut target = cursor(&store, "away").await;
+    let mut press = Machine::with_columns(&store, "press", 200).await;
+    let mut refused = 0;
+    // A row a second, and the store is full long before an hour is over.
+    for _ in 0..200 {
+        press.run(&store, 50);
+        let wait = store.status();
+        until(|| store.status().commits > wait.commits, "it commits").await;
+        refused = store.status().dropped.store_full.max(refused);
+    }
+    assert!(refused > 0, "it was full");
+    until(|| store.status().dropped.too_old > 0, "the oldest rows leave").await;
+    let last = press.next - 1;
+    let mut received = Received::default();
+    complete(&mut target, &mut received, "press", last).await;
+    let rows = received.of("press");
+    assert!(rows.last().is_some_and(|newest| *newest > last - 3_600), "rows were taken again: {:?}", rows.last());
+}

@@ -7,6 +7,7 @@
     reason = "a test that meets what it does not expect has failed"
 )]
 
+mod boots;
 mod closing;
 mod compaction;
 mod crash;

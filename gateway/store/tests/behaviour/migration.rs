@@ -9,7 +9,7 @@ use tidegate_store::{Delivery, GapReason, Item};
 use crate::plant::*;
 
 /// One of each earlier format, as SQL.
-const FORMATS: [&str; 1] = [include_str!("../fixtures/format_1.sql")];
+const FORMATS: [&str; 2] = [include_str!("../fixtures/format_1.sql"), include_str!("../fixtures/format_2.sql")];
 
 async fn database(dir: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(dir.join("store.db")).create_if_missing(true).connect().await.unwrap()
@@ -36,7 +36,9 @@ async fn a_database_of_each_earlier_format_is_brought_to_the_newest_and_goes_on(
         let mut late = store.cursor(&name("late"), StartAt::Oldest).await.unwrap();
         let mut rows = Vec::new();
         while rows.len() < 24 {
-            rows.extend(seqs(&some(&mut late, 100).await));
+            let given = some(&mut late, 100).await;
+            assert!(given.iter().all(|delivery| delivery.boot == 3), "of the last start that was known of");
+            rows.extend(seqs(&given));
         }
         assert_eq!(rows, (129..=152).collect::<Vec<u64>>());
         let mut cloud = store.cursor(&name("cloud"), StartAt::Now).await.unwrap();
@@ -54,7 +56,7 @@ async fn a_database_of_each_earlier_format_is_brought_to_the_newest_and_goes_on(
 
         let mut new = database(dir.path()).await;
         let version: i64 = new.fetch_one("PRAGMA user_version").await.unwrap().get(0);
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
         new.close().await.unwrap();
         assert_eq!(open(dir.path()).await.id(), id, "it has an identity from now on");
     }

@@ -140,10 +140,11 @@ impl Received {
             Item::Block { bytes, stream, first_seq, rows, .. } => {
                 let Some(Ok(Frame::Data(head))) = block::split(bytes).next() else { panic!("no block") };
                 assert_eq!((head.stream, head.first_seq, head.rows), (stream.id(), *first_seq, *rows));
+                assert_eq!(head.boot, delivery.boot, "a block states the start of its rows");
                 let batch = block::Decoder::new().decode(&head, head.schema, stream.columns()).unwrap();
                 for at in 0..batch.len() {
-                    let row = Arc::new(batch.row(at, stream).unwrap());
-                    self.take(&Delivery { ticket: delivery.ticket, item: Item::Row { row, payload: None } });
+                    let item = Item::Row { row: Arc::new(batch.row(at, stream).unwrap()), payload: None };
+                    self.take(&Delivery { item, ..delivery.clone() });
                 }
             }
             Item::Gap { stream, from, to, reason } => {

@@ -46,7 +46,7 @@ async fn read(reader: &Reader, device: &str) -> Result<(BTreeSet<u64>, BTreeSet<
     let (mut there, mut missing) = (BTreeSet::new(), BTreeSet::new());
     while let Some(part) = scan.next().await? {
         match part {
-            Part::Rows { stream, batch } => {
+            Part::Rows { stream, batch, .. } => {
                 for at in 0..batch.len() {
                     let row = batch.row(at, &stream).unwrap();
                     said(&row);

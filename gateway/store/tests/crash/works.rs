@@ -69,7 +69,7 @@ pub(crate) async fn rows(reader: &Reader, device: &str, from: u64) -> BTreeMap<u
     let mut rows = BTreeMap::new();
     while let Some(part) = scan.next().await.unwrap() {
         let (stream, batch) = match part {
-            Part::Rows { stream, batch } => (stream, batch),
+            Part::Rows { stream, batch, .. } => (stream, batch),
             Part::Missing(missing) => panic!("{missing:?}"),
         };
         for at in 0..batch.len() {

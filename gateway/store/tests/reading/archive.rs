@@ -37,7 +37,7 @@ impl Given {
     /// Notes a part and checks that it is what the machine has made.
     pub(crate) fn take(&mut self, part: Part) {
         match part {
-            Part::Rows { stream, batch } => {
+            Part::Rows { stream, batch, .. } => {
                 assert!(!batch.is_empty() && batch.columns() == stream.columns().len());
                 self.batches += 1;
                 for at in 0..batch.len() {

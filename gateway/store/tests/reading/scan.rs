@@ -78,7 +78,7 @@ async fn other_columns_are_another_batch_and_the_numbers_go_on() {
     let mut scan = reader.scan(&Query::of(name("press"))).await.unwrap();
     let mut widths = Vec::new();
     while let Some(part) = scan.next().await.unwrap() {
-        let Part::Rows { stream, batch } = part else { panic!("nothing is missing") };
+        let Part::Rows { stream, batch, .. } = part else { panic!("nothing is missing") };
         widths.push((stream.columns().len(), batch.first_seq().unwrap(), batch.len()));
     }
     assert_eq!(widths, [(2, 1, 5), (4, 6, 5), (2, 11, 5)]);

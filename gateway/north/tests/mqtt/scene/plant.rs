@@ -37,23 +37,27 @@ pub(crate) struct Plant {
     stream: Arc<Stream>,
     last: u64,
     appended: u64,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+}
+
+async fn open(dir: &std::path::Path) -> Store {
+    let options = tidegate_config::Store {
+        commit: Duration::from_millis(5),
+        max_age: Duration::from_secs(3600 * 24 * 3650),
+        max_size: ByteSize(1 << 30),
+        when_full: WhenFull::DropOldest,
+    };
+    Store::open(dir, &options).await.unwrap().store
 }
 
 impl Plant {
     pub(crate) async fn new() -> Plant {
         let dir = tempfile::tempdir().unwrap();
-        let options = tidegate_config::Store {
-            commit: Duration::from_millis(5),
-            max_age: Duration::from_secs(3600 * 24 * 3650),
-            max_size: ByteSize(1 << 30),
-            when_full: WhenFull::DropOldest,
-        };
-        let store = Store::open(dir.path(), &options).await.unwrap().store;
+        let store = open(dir.path()).await;
         let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
         let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());
         let (stream, last) = store.stream(&device, &group, vec![column]).await.unwrap();
-        Plant { store, stream, last, appended: 0, _dir: dir }
+        Plant { store, stream, last, appended: 0, dir }
     }
 
     /// Another stream, with numbers, a text and what is not good in its columns.
@@ -80,6 +84,18 @@ impl Plant {
             self.store.append(row, payload.into());
             self.appended += 1;
         }
+    }
+
+    /// The gateway is started again, and goes on with these rows.
+    pub(crate) async fn restart(&mut self, numbers: &mut Numbers) {
+        self.store.clone().close().await;
+        self.store = open(self.dir.path()).await;
+        self.appended = 0;
+        let Numbers { stream, last, .. } = numbers;
+        let columns: Arc<[Column]> = stream.columns().into();
+        let (again, newest): (_, u64) = self.store.stream(stream.device(), stream.group(), columns).await.unwrap();
+        assert_eq!(newest, *last);
+        *stream = again;
     }
 
     /// Gives what waits for the target to another name.

@@ -21,6 +21,8 @@ pub(crate) struct Receiver {
     /// Rows by group and number, each as often as it came.
     pub(crate) rows: BTreeMap<(String, u64), Vec<Row>>,
     pub(crate) gaps: Vec<GapRecord>,
+    /// Of each block its first number, its rows, and the start it states.
+    pub(crate) starts: Vec<(u64, u32, u64)>,
 }
 
 impl Receiver {
@@ -45,6 +47,7 @@ impl Receiver {
                     1
                 }
                 Frame::Data(head) => {
+                    self.starts.push((head.first_seq, head.rows, head.boot));
                     let schema = self.schemas.get(&head.schema).expect("a block comes after its schema");
                     let batch = Decoder::new().decode(&head, head.schema, &schema.columns).unwrap();
                     let (device, group) = (schema.device.clone(), schema.group.clone());

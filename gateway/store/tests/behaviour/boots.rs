@@ -1,0 +1,140 @@
+//! Each row is of the start of the gateway in which it was numbered, wherever it has got to since.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
+use tidegate_store::{Item, Part, Query, Reader, Shape, Store};
+
+use crate::{compaction::produce, plant::*};
+
+const DEVICES: [&str; 3] = ["press", "oven", "saw"];
+
+/// The starts of rows 1, 2, 3 … of a device.
+type Boots = BTreeMap<String, Vec<u64>>;
+
+async fn machines(store: &Store, interval: i64) -> Vec<Machine> {
+    let mut machines = Vec::new();
+    for (device, width) in DEVICES.into_iter().zip([3, 20, 1]) {
+        machines.push(Machine { interval, ..Machine::with_columns(store, device, width).await });
+    }
+    machines
+}
+
+/// What a target is told that takes everything from the beginning.
+async fn told(store: &Store, target: &str, shape: Shape, rows: usize) -> Boots {
+    let mut target = cursor(store, target).await;
+    let acknowledger = target.acknowledger();
+    let (_live, mut backlog) = target.lanes(shape);
+    let (mut received, mut boots, mut count) = (Received::default(), Boots::new(), 0);
+    while count < rows {
+        let next = tokio::time::timeout(LONG, backlog.next(1_000, 1 << 20)).await.expect("waited in vain for rows");
+        for delivery in next.unwrap() {
+            received.take(&delivery);
+            acknowledger.acknowledge(delivery.ticket);
+            let (stream, of) = match &delivery.item {
+                Item::Row { row, .. } => (&row.stream, 1),
+                Item::Block { stream, rows, .. } => (stream, usize::try_from(*rows).unwrap()),
+                Item::Gap { .. } => panic!("nothing is missing"),
+            };
+            count += of;
+            let list = boots.entry(stream.device().to_string()).or_default();
+            list.extend(std::iter::repeat_n(delivery.boot, of));
+        }
+    }
+    assert!(DEVICES.iter().all(|device| received.of(device).is_sorted()));
+    boots
+}
+
+async fn scanned(reader: &Reader, store: &Store) -> Boots {
+    let mut boots = Boots::new();
+    for device in DEVICES {
+        let mut scan = reader.scan(&Query::of(name(device))).await.unwrap();
+        assert_eq!(scan.store(), Some(store.id()));
+        while let Some(part) = scan.next().await.unwrap() {
+            let Part::Rows { boot, batch, .. } = part else { panic!("nothing is missing") };
+            boots.entry(device.to_owned()).or_default().extend(std::iter::repeat_n(boot, batch.len()));
+        }
+    }
+    boots
+}
+
+/// So many rows of each device in each start.
+fn expected(rows: &[usize]) -> Boots {
+    let of_one: Vec<u64> = (1..).zip(rows).flat_map(|(boot, rows)| std::iter::repeat_n(boot, *rows)).collect();
+    DEVICES.into_iter().map(|device| (device.to_owned(), of_one.clone())).collect()
+}
+
+async fn right_everywhere(dir: &Path, store: &Store, rows: &[usize]) {
+    let (expected, all) = (expected(rows), 3 * rows.iter().sum::<usize>());
+    for (shape, target) in [(Shape::Rows, "rows"), (Shape::Blocks, "blocks")] {
+        let target = format!("{target}{}{all}", store.boot());
+        assert_eq!(told(store, &target, shape, all).await, expected, "{shape:?}");
+    }
+    assert_eq!(scanned(&store.reader(), store).await, expected);
+    assert_eq!(scanned(&Reader::open(dir).await.unwrap(), store).await, expected);
+}
+
+async fn number(dir: &Path, select: &'static str) -> i64 {
+    let mut database: SqliteConnection =
+        SqliteConnectOptions::new().filename(dir.join("store.db")).connect().await.unwrap();
+    sqlx::query_scalar(select).fetch_one(&mut database).await.unwrap()
+}
+
+/// Waits until short blocks have become long ones.
+async fn joined(store: &Store, rows: u64) {
+    let status = || store.status();
+    until(|| status().block_rows >= rows && status().block_rows / status().blocks > 60, "they are joined").await;
+}
+
+async fn produce_slowly(store: &Store, machines: &mut [Machine]) {
+    for _ in 0..30 {
+        produce(store, machines, 20).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn rows_keep_the_start_they_were_numbered_in_through_restarts_compaction_and_joining() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    produce(&store, &mut machines(&store, 1_000).await, 100).await;
+    store.close().await;
+    // A start without a row.
+    open(dir.path()).await.close().await;
+    let store = open(dir.path()).await;
+    produce(&store, &mut machines(&store, 1_000).await, 100).await;
+    assert_eq!(store.status().epochs, 0, "these are fresh records");
+    right_everywhere(dir.path(), &store, &[100, 0, 100]).await;
+
+    produce_slowly(&store, &mut machines(&store, 60_000).await).await;
+    joined(&store, 2_000).await;
+    right_everywhere(dir.path(), &store, &[100, 0, 700]).await;
+    store.close().await;
+
+    let store = open(dir.path()).await;
+    produce_slowly(&store, &mut machines(&store, 60_000).await).await;
+    joined(&store, 3_800).await;
+    right_everywhere(dir.path(), &store, &[100, 0, 700, 600]).await;
+    let across = "SELECT count(*) FROM epoch, start \
+                  WHERE start.first_position > epoch.first_position AND start.first_position < epoch.end_position";
+    assert_eq!(number(dir.path(), across).await, 0);
+    assert_eq!(number(dir.path(), "SELECT count(*) FROM start").await, 3, "the one without rows is forgotten");
+    store.close().await;
+    let store = open(dir.path()).await;
+    right_everywhere(dir.path(), &store, &[100, 0, 700, 600]).await;
+}
+
+#[tokio::test]
+async fn starts_are_forgotten_with_their_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = tidegate_config::Store { max_age: Duration::from_secs(3_600), ..options() };
+    for _ in 0..4 {
+        let store = open_with(dir.path(), &short).await;
+        produce(&store, &mut machines(&store, 60_000).await, 200).await;
+        let status = || store.status();
+        until(|| status().rows < 600, "old rows are dropped").await;
+        store.close().await;
+    }
+    assert!(number(dir.path(), "SELECT count(*) FROM start").await <= 2);
+    assert_eq!(number(dir.path(), "SELECT max(boot) FROM start").await, 4);
+}
