@@ -63,7 +63,7 @@ impl<'a> Head<'a> {
     /// The number of the last row.
     pub fn last_seq(&self) -> u64 {
         // `contents` has made sure that there are rows and that their numbers end within 64 bits.
-        self.first_seq.saturating_add(u64::from(self.rows)).saturating_sub(1)
+        self.first_seq.saturating_add(u64::from(self.rows).saturating_sub(1))
     }
 
     /// The packed rows.
@@ -306,6 +306,16 @@ mod tests {
         damaged[8] ^= 1;
         assert!(matches!(all(&[damaged, gap()].concat())[..], [Err(BlockError::Checksum { .. })]));
         assert_eq!(all(&[gap(), b"{}".to_vec()].concat()).last(), Some(&Err(BlockError::NotABlock)));
+    }
+
+    #[test]
+    fn the_last_row_may_have_the_last_number_there_is() {
+        let mut contents = vec![1, 4, 3, 2, 1, 5];
+        put_varint(u64::MAX - 2, &mut contents);
+        contents.extend_from_slice(&[3, 0]);
+        let message = framed(0x10, &contents);
+        let [Ok(Frame::Data(head))] = all(&message)[..] else { panic!("no block") };
+        assert_eq!(head.last_seq(), u64::MAX);
     }
 
     #[test]
