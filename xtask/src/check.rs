@@ -1,4 +1,4 @@
-//! What needs no test: format, clippy, licences and advisories.
+//! What needs no test: format, clippy, the decoder on its own, licences and advisories.
 
 use crate::{
     deny, shell,
@@ -20,7 +20,7 @@ pub(crate) fn run() -> anyhow::Result<Outcome> {
     Ok(tally.outcome())
 }
 
-/// The checks of our own source: format and clippy.
+/// The checks of our own source: format, clippy, and what is built with fewer features elsewhere.
 ///
 /// # Errors
 ///
@@ -31,5 +31,7 @@ pub(crate) fn source(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result
     let mut clippy =
         shell::cargo(["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]);
     tally.check("clippy", shell::ends_well(clippy.current_dir(&workspace.root))?);
+    let mut decoder = shell::cargo(["check", "--locked", "-p", "tidegate-codec", "--no-default-features"]);
+    tally.check("decoder without zstd", shell::ends_well(decoder.current_dir(&workspace.root))?);
     Ok(())
 }

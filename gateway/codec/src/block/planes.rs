@@ -7,7 +7,10 @@ use super::{
     error::malformed,
     input::Input,
 };
-use crate::record::bytes::{put_signed, put_varint, unzigzag, zigzag};
+use crate::{
+    packing,
+    record::bytes::{put_signed, put_varint, unzigzag, zigzag},
+};
 
 /// zstd's level: from here on more time gains little.
 const LEVEL: i32 = 3;
@@ -34,14 +37,15 @@ impl PlaneWriter {
         put_varint(count(self.descriptions.len()), &mut whole);
         whole.extend_from_slice(&self.descriptions);
         whole.extend_from_slice(&self.planes);
-        let packed = zstd::bulk::compress(&whole, LEVEL)
-            .map_err(|error| BlockError::Compression { detail: error.to_string() })?;
-        if packed.len() < whole.len() {
-            put_varint(count(whole.len()), out);
-            out.extend_from_slice(&packed);
-        } else {
-            put_varint(0, out);
-            out.extend_from_slice(&whole);
+        match packing::compress(&whole, LEVEL).map_err(|detail| BlockError::Compression { detail })? {
+            Some(packed) => {
+                put_varint(count(whole.len()), out);
+                out.extend_from_slice(&packed);
+            }
+            None => {
+                put_varint(0, out);
+                out.extend_from_slice(&whole);
+            }
         }
         Ok(())
     }
@@ -96,8 +100,7 @@ pub(super) fn unpack(body: &[u8]) -> Result<Vec<u8>, BlockError> {
     if length > MOST {
         return Err(BlockError::TooLarge { what: "the unpacked body", limit: MOST });
     }
-    let whole = zstd::bulk::decompress(input.rest(), length)
-        .map_err(|error| BlockError::Compression { detail: error.to_string() })?;
+    let whole = packing::decompress(input.rest(), length).map_err(|detail| BlockError::Compression { detail })?;
     if whole.len() == length { Ok(whole) } else { Err(malformed("the length of the body")) }
 }
 

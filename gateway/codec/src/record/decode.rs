@@ -11,7 +11,7 @@ use super::{
     mark::Mark,
     values::Values,
 };
-use crate::CodecError;
+use crate::{CodecError, packing};
 
 /// Checks the frame and gives the body.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -53,8 +53,7 @@ fn decompress(packing: u8, packed: &[u8], length: usize) -> Result<Vec<u8>, Code
     }
     let body = match packing {
         PACKING_NONE => packed.to_vec(),
-        PACKING_ZSTD => zstd::bulk::decompress(packed, length)
-            .map_err(|error| CodecError::Compression { detail: error.to_string() })?,
+        PACKING_ZSTD => packing::decompress(packed, length).map_err(|detail| CodecError::Compression { detail })?,
         _ => return Err(CodecError::Malformed { what: "the packing is not known" }),
     };
     if body.len() == length { Ok(body) } else { Err(CodecError::Malformed { what: "the length of the body" }) }

@@ -11,7 +11,7 @@ use super::{
     mark::{Content, Mark},
     planes,
 };
-use crate::CodecError;
+use crate::{CodecError, packing};
 
 /// Level 1: the record is short-lived, and the planes have done most of the work.
 const ZSTD_LEVEL: i32 = 1;
@@ -41,11 +41,11 @@ pub fn encode(rows: &[Arc<Row>]) -> Result<Vec<u8>, CodecError> {
 
 /// Compresses the body where that helps, and puts the frame around it.
 fn pack(body: &[u8]) -> Result<Vec<u8>, CodecError> {
-    let compressed = zstd::bulk::compress(body, ZSTD_LEVEL)
-        .map_err(|error| CodecError::Compression { detail: error.to_string() })?;
-    let (packing, packed) =
-        if compressed.len() < body.len() { (PACKING_ZSTD, compressed.as_slice()) } else { (PACKING_NONE, body) };
-    frame(packing, packed, body.len())
+    let compressed = packing::compress(body, ZSTD_LEVEL).map_err(|detail| CodecError::Compression { detail })?;
+    match compressed {
+        Some(compressed) => frame(PACKING_ZSTD, &compressed, body.len()),
+        None => frame(PACKING_NONE, body, body.len()),
+    }
 }
 
 /// The frame around a packed body.

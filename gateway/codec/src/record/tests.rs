@@ -267,6 +267,7 @@ fn values_that_make_no_sense_are_refused() {
     assert_eq!(with(6, &no_utf8), CodecError::Malformed { what: "a text" });
 }
 
+#[cfg(feature = "zstd")]
 #[test]
 fn an_unknown_packing_and_a_wrong_length_are_refused() {
     let body = decode::unpack(&encode(&[]).unwrap()).unwrap();
@@ -287,6 +288,7 @@ fn an_unknown_packing_and_a_wrong_length_are_refused() {
     assert!(matches!(decoded(PACKING_ZSTD, &compressed, body.len() - 1), Err(CodecError::Compression { .. })));
 }
 
+#[cfg(feature = "zstd")]
 #[test]
 fn a_bomb_is_refused_before_it_goes_off() {
     let zeros = vec![0; MAX_BYTES + 1];
