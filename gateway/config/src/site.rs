@@ -213,7 +213,7 @@ impl MqttTarget {
             login: None,
             format: Format::Json,
             batch: Duration::from_millis(250),
-            backfill: Backfill { share: 0.5, max_rate: None },
+            backfill: Backfill { share: 0.5, max_rate: None, max_values: 1_000_000 },
             keep_alive: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(30),
             settle: Duration::ZERO,
@@ -242,13 +242,15 @@ impl Format {
     }
 }
 
-/// `backfill = { share = 0.5, max_rate = "200KiB/s" }`: what the backlog may take of a target's connection.
+/// `backfill = { share = 0.5, max_rate = "200KiB/s", max_values = 200000 }`: what the backlog may take of a target's connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backfill {
     /// Part of the bytes sent, 0.05 to 1, while live rows and backlog both wait to be sent.
     pub share: f64,
     /// Bytes of backlog a second, at most.
     pub max_rate: Option<ByteRate>,
+    /// Values of backlog a second, at most: so that those who unpack them behind the broker keep up, and live rows do not wait there.
+    pub max_values: u32,
 }
 
 /// TLS of a target.

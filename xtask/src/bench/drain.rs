@@ -17,6 +17,9 @@ pub(super) struct Options {
     /// Formats to send it in, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "block,json")]
     formats: Vec<String>,
+    /// `max_values` of the target; the default unless given.
+    #[arg(long)]
+    max_values: Option<u32>,
 }
 
 /// Fills a store once for each format, sends it, and prints what the example measures.
@@ -41,6 +44,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         let broker = broker(&workspace, port)?;
         let mut drain = Command::new(workspace.target.join("release/examples/north_drain"));
         drain.arg(folder.join("store")).args([&port.to_string(), format, &options.hours.to_string()]);
+        drain.args(options.max_values.map(|values| values.to_string()));
         shell::must(&mut drain)?;
         println!("mosquitto: {:.1} s of CPU", usage::processor_time(broker.id())?.as_secs_f64());
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +20,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A rate below this would never get a day of backlog across.
 const SLOWEST_BACKFILL: ByteRate = ByteRate(1 << 10);
 const FASTEST_BACKFILL: ByteRate = ByteRate(1 << 40);
+/// Values a second: from a plant of ten tags, a hundred times real time, to more than anybody can unpack.
+const BACKFILL_VALUES: RangeInclusive<u32> = 1_000..=1_000_000_000;
 /// MQTT itself allows more, but no broker does.
 const MAX_CLIENT_ID: usize = 256;
 
@@ -135,8 +138,9 @@ fn backfill(target: &Table, default: Backfill, report: &mut Report) -> Backfill 
         // Asked for all the same, so that a misspelt one is told its name.
         false => table.take::<ByteRate>("max_rate", report).map(|rate| rate.value),
     };
+    let max_values = table.take_within("max_values", default.max_values, BACKFILL_VALUES, report).value;
     table.finish(report);
-    Backfill { share, max_rate }
+    Backfill { share, max_rate, max_values }
 }
 
 fn is_this_machine(host: &str) -> bool {

@@ -5,8 +5,8 @@
 //! cargo run --release -p tidegate-north --example north_drain -- target/drain 1899 block 8
 //! ```
 //!
-//! The arguments are a folder for the store, the port of a broker on this machine, the format (`block` or `json`) and the hours
-//! of the outage; `cargo xtask bench drain` runs it with mosquitto. The plant is 100 devices of 100 tags, read every second
+//! The arguments are a folder for the store, the port of a broker on this machine, the format (`block` or `json`), the hours
+//! of the outage and, if it is not to be the default, `max_values` of the target; `cargo xtask bench drain` runs it with mosquitto. The plant is 100 devices of 100 tags, read every second
 //! (`plant.rs`). Its hours are appended on a simulated clock as fast as the store takes them; then the store is opened anew, and
 //! with a row a second of each device the target is let loose. A process of its own receives everything, unpacks it, and notes
 //! each number of each stream (`receiver.rs`).
@@ -41,8 +41,15 @@ async fn main() -> Done<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<&str>>()[..] {
         ["receive", port, format, last] => receiver::run(port.parse()?, self::format(format)?, last.parse()?).await,
-        [dir, port, format, hours] => run(Path::new(dir), port.parse()?, self::format(format)?, hours.parse()?).await,
-        _ => Err("north_drain FOLDER PORT block|json HOURS".into()),
+        [dir, port, format, hours] => {
+            run(Path::new(dir), &target(port.parse()?, self::format(format)?), hours.parse()?).await
+        }
+        [dir, port, format, hours, values] => {
+            let mut target = target(port.parse()?, self::format(format)?);
+            target.backfill.max_values = values.parse()?;
+            run(Path::new(dir), &target, hours.parse()?).await
+        }
+        _ => Err("north_drain FOLDER PORT block|json HOURS [MAX_VALUES]".into()),
     }
 }
 
@@ -51,7 +58,8 @@ fn format(name: &str) -> Done<Format> {
     formats.into_iter().find(|format| format.as_str() == name).ok_or_else(|| format!("no format is {name}").into())
 }
 
-async fn run(dir: &Path, port: u16, format: Format, hours: u64) -> Done<()> {
+async fn run(dir: &Path, wanted: &Options, hours: u64) -> Done<()> {
+    let (port, format) = (wanted.port, wanted.format);
     let options = tidegate_config::Store {
         commit: Duration::from_millis(250),
         max_age: Duration::from_secs(72 * 3600),
@@ -66,7 +74,7 @@ async fn run(dir: &Path, port: u16, format: Format, hours: u64) -> Done<()> {
     let backlog = plant.last();
     let cursor = store.cursor(&"cloud".parse()?, StartAt::Oldest).await?;
     let mut receiver = Receiver::start(port, format, backlog)?;
-    let target = MqttTarget::new("cloud".parse()?, &target(port, format), &"drain".parse()?, "plant", Arc::new(now))?;
+    let target = MqttTarget::new("cloud".parse()?, wanted, &"drain".parse()?, "plant", Arc::new(now))?;
     let (status, cancel) = (target.status(), CancellationToken::new());
 
     let (start, cpu) = (Instant::now(), cpu_time()?);
@@ -83,7 +91,13 @@ async fn run(dir: &Path, port: u16, format: Format, hours: u64) -> Done<()> {
     .await??;
     let (took, used) = (drained - start, cpu_time()? - cpu);
     let times = Duration::from_secs(seconds).as_secs_f64() / took.as_secs_f64();
-    println!("{hours} h of backlog as {}: {:.1} s, {times:.0} times real time", format.as_str(), took.as_secs_f64());
+    let values = Duration::from_micros(seconds * plant::DEVICES * plant::TAGS).as_secs_f64() / took.as_secs_f64();
+    println!(
+        "{hours} h of backlog as {}: {:.1} s, {times:.0} times real time, {values:.2} M values/s of at most {:.2} M",
+        format.as_str(),
+        took.as_secs_f64(),
+        f64::from(wanted.backfill.max_values) / 1e6
+    );
     println!(
         "sent: {:.1} MB, {:.1} MB/s; this process {:.1} s of CPU",
         megabytes(status.snapshot().bytes),
@@ -194,12 +208,13 @@ fn megabytes(bytes: u64) -> f64 {
     Duration::from_micros(bytes).as_secs_f64()
 }
 
-/// What all threads of this process have computed so far.
+/// What all threads of this process have computed so far, those that have ended too.
 fn cpu_time() -> Done<Duration> {
-    let mut sum = 0;
-    for thread in fs::read_dir("/proc/self/task")? {
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        sum += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(sum))
+    /// Of the times in `/proc` (`sysconf(_SC_CLK_TCK)`): the same on every Linux.
+    const TICKS: u64 = 100;
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The name of the process, which may have anything in it, ends with the last parenthesis; the state is the third field.
+    let (_, rest) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name in it")?;
+    let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(times.sum::<Result<u64, _>>()? * 1_000 / TICKS))
 }

@@ -18,6 +18,8 @@ use super::{
 
 /// A message ends before it would be longer than this; a block that is longer travels alone. Far below what any broker takes.
 const MESSAGE_BYTES: usize = 64 * 1024;
+/// Nor has it more values, where it has more than one block: a live row waits until the receiver has unpacked what came before it.
+const MESSAGE_VALUES: usize = 100_000;
 /// Rows of one block, at most, and memory of their values.
 const BLOCK_ROWS: usize = 600;
 const BLOCK_BYTES: usize = 512 * 1024;
@@ -42,6 +44,7 @@ pub(crate) struct BlockMessages {
 struct Piece {
     bytes: Bytes,
     schema: Arc<WireSchema>,
+    values: usize,
     carried: Vec<Carried>,
     divisible: bool,
     alone: bool,
@@ -93,6 +96,7 @@ impl BlockMessages {
                     draft.parts.push(Part::Piece(Piece {
                         bytes,
                         schema: (self.schema_of)(&stream),
+                        values: values(u64::from(rows), &stream),
                         carried: vec![Carried { ticket, span, count }],
                         divisible: rows > 1,
                         alone: suspicion.treatment(span) != Treatment::Usual,
@@ -144,6 +148,7 @@ impl BlockMessages {
             Ok(bytes) if bytes.len() <= LARGEST_PAYLOAD => pieces.push(Piece {
                 bytes: bytes.into(),
                 schema,
+                values: values(u64::try_from(rows.len()).unwrap_or(u64::MAX), &first.stream),
                 carried: rows.iter().map(|(ticket, row)| carried(*ticket, row)).collect(),
                 divisible: rows.len() > 1,
                 alone: false,
@@ -184,24 +189,27 @@ impl BlockMessages {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         let carried = vec![Carried { ticket, span, count: 1 }];
-        Piece { bytes: bytes.into(), schema, carried, divisible: false, alone: false, left_out: None }
+        Piece { bytes: bytes.into(), schema, values: 1, carried, divisible: false, alone: false, left_out: None }
     }
 
     /// Puts blocks into messages, in their order.
     fn pack(&self, pieces: Vec<Piece>) -> Vec<Message> {
-        let (mut messages, mut together, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut messages, mut together, mut bytes, mut values) = (Vec::new(), Vec::new(), 0, 0_usize);
         for piece in pieces {
             // A row that is left out has a line in the log when its message arrives: one a message.
             let alone = piece.alone || piece.left_out.is_some();
-            if alone || bytes + piece.bytes.len() > MESSAGE_BYTES {
+            let is_full =
+                bytes + piece.bytes.len() > MESSAGE_BYTES || values.saturating_add(piece.values) > MESSAGE_VALUES;
+            if alone || is_full {
                 messages.extend(self.message(mem::take(&mut together)));
-                bytes = 0;
+                (bytes, values) = (0, 0);
             }
             bytes += piece.bytes.len();
+            values = values.saturating_add(piece.values);
             together.push(piece);
             if alone {
                 messages.extend(self.message(mem::take(&mut together)));
-                bytes = 0;
+                (bytes, values) = (0, 0);
             }
         }
         messages.extend(self.message(together));
@@ -222,8 +230,9 @@ impl BlockMessages {
             [piece] => piece.bytes.clone(),
             pieces => pieces.iter().map(|piece| &piece.bytes[..]).collect::<Vec<_>>().concat().into(),
         };
+        let values = pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.values));
         let carried = pieces.into_iter().flat_map(|piece| piece.carried).collect();
-        Some(Message { topic: self.topics.block(), payload, carried, schemas, divisible, alone, left_out })
+        Some(Message { topic: self.topics.block(), payload, values, carried, schemas, divisible, alone, left_out })
     }
 }
 
@@ -249,6 +258,11 @@ impl Draft {
     fn close(&mut self, stream: &Stream) {
         self.open.remove(&stream.id());
     }
+}
+
+/// So many rows times the columns of the stream.
+fn values(rows: u64, stream: &Stream) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(stream.columns().len())
 }
 
 fn carried(ticket: Ticket, row: &Row) -> Carried {

@@ -25,6 +25,7 @@ struct Made {
     topic: String,
     payload: Bytes,
     span: Span,
+    values: usize,
     alone: bool,
     left_out: Option<LeftOut>,
 }
@@ -37,9 +38,9 @@ impl JsonMessages {
     /// The message for a delivery. Rows of the backlog are marked as history. `None` for a block, which nobody has asked
     /// the store for: it stays unacknowledged.
     pub(crate) fn message(&mut self, delivery: &Delivery, lane: LaneKind, suspicion: &Suspicion) -> Option<Message> {
-        let Made { topic, payload, span, alone, left_out } = self.make(&delivery.item, lane, suspicion)?;
+        let Made { topic, payload, span, values, alone, left_out } = self.make(&delivery.item, lane, suspicion)?;
         let carried = vec![Carried { ticket: delivery.ticket, span, count: 1 }];
-        Some(Message { topic, payload, carried, schemas: Vec::new(), divisible: false, alone, left_out })
+        Some(Message { topic, payload, values, carried, schemas: Vec::new(), divisible: false, alone, left_out })
     }
 
     fn make(&mut self, item: &Item, lane: LaneKind, suspicion: &Suspicion) -> Option<Made> {
@@ -54,7 +55,8 @@ impl JsonMessages {
                 let alone = treatment != Treatment::Usual;
                 match encoded {
                     Ok(payload) => {
-                        Made { topic: self.topics.group(&row.stream, "data"), payload, span, alone, left_out: None }
+                        let (topic, values) = (self.topics.group(&row.stream, "data"), row.slots.len());
+                        Made { topic, payload, span, values, alone, left_out: None }
                     }
                     Err(why) => Made { alone, left_out: Some(why), ..self.gap(&row.stream, span, why.as_str()) },
                 }
@@ -89,7 +91,7 @@ impl JsonMessages {
         let mut payload = Vec::new();
         json::gap(span.first, span.last, reason, &mut payload);
         let topic = self.topics.group(stream, "gap");
-        Made { topic, payload: payload.into(), span, alone: false, left_out: None }
+        Made { topic, payload: payload.into(), span, values: 1, alone: false, left_out: None }
     }
 }
 

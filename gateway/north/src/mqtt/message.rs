@@ -11,7 +11,7 @@ use super::{
     block::BlockMessages,
     flight::Carried,
     json::JsonMessages,
-    share::LaneKind,
+    share::{LaneKind, Load},
     suspicion::{Span, Suspicion},
 };
 
@@ -23,6 +23,8 @@ pub(crate) const LARGEST_PAYLOAD: usize = 16 * 1024 * 1024;
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
+    /// Values that whoever receives it has to unpack, about: rows times columns, whether they have changed or not.
+    pub(crate) values: usize,
     /// What it carries from the store.
     pub(crate) carried: Vec<Carried>,
     /// By which schemas its blocks are read; they have to be published first.
@@ -63,9 +65,9 @@ impl LeftOut {
 }
 
 impl Message {
-    /// Bytes that count for rates and shares: topic and payload.
-    pub(crate) fn size(&self) -> usize {
-        self.topic.len() + self.payload.len()
+    /// What it costs to send it: topic and payload, and the values in it.
+    pub(crate) fn load(&self) -> Load {
+        Load { bytes: self.topic.len() + self.payload.len(), values: self.values }
     }
 }
 

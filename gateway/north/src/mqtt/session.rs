@@ -1,10 +1,11 @@
-//! One connection from its login to its end: rows out, acknowledgements in.
+//! One connection from its login to its end: rows out (`sending.rs`), acknowledgements in.
+
+mod sending;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 
-use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt, stream};
-use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet, QoS};
+use futures_util::{Stream, StreamExt, stream};
+use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet};
 use tidegate_codec::block::SchemaId;
 use tidegate_config::Format;
 use tidegate_store::{Acknowledger, Cursor, Delivery, Lane, Shape, StoreError};
@@ -15,7 +16,7 @@ use super::{
     connection::{Connection, Connector},
     failure::{Failure, FailureKind},
     flight::{Arrived, Carried, Flight, Freight},
-    message::{Composer, LeftOut, Message, Topics},
+    message::{Composer, LeftOut, Topics},
     pace::Pace,
     queue::{Queue, Reads},
     report,
@@ -31,9 +32,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stopping gateway waits for what is on its way, and then for its farewell.
 const LAST_ACKNOWLEDGEMENTS: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Schemas that are remembered as published, at most; beyond, they are published again.
-const MOST_SCHEMAS: usize = 65_536;
-
 type Polled = Result<Event, rumqttc::ConnectionError>;
 type Read = Result<Vec<Delivery>, StoreError>;
 
@@ -214,93 +212,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Makes messages of what has waited long enough for others to share them.
-    fn compose(&mut self) {
-        let now = Instant::now();
-        for queue in [&mut self.live, &mut self.backlog] {
-            queue.compose(self.around.composer, self.around.suspicion, now);
-        }
-    }
-
-    /// Sends what is ready, as far as window, pace and share allow.
-    fn send_ready(&mut self) -> Result<(), Failure> {
-        loop {
-            let now = Instant::now();
-            let Some((lane, contested)) = self.choose(now) else { break };
-            let queue = match lane {
-                LaneKind::Live => &mut self.live,
-                LaneKind::Backlog => &mut self.backlog,
-            };
-            let Some(message) = queue.front() else { break };
-            if let Some(schema) = message.schemas.iter().find(|schema| !self.published.contains(&schema.id)) {
-                // Ahead of the first block that needs it: a broker hands messages of one connection on in their order.
-                let (topic, payload, id) = (self.around.topics.schema(schema), schema.bytes.clone(), schema.id);
-                if self.published.len() >= MOST_SCHEMAS {
-                    self.published.clear();
-                }
-                self.published.insert(id);
-                self.count(lane, topic.len() + payload.len(), contested, now);
-                self.publish(topic, payload, true, Freight::Schema)?;
-                continue;
-            }
-            if message.alone && !self.flight.is_empty() {
-                break;
-            }
-            let Some(message) = queue.pop() else { break };
-            self.count(lane, message.size(), contested, now);
-            let Message { topic, payload, carried, divisible, alone, left_out, .. } = message;
-            self.around.status.sent(carried.iter().map(|carried| carried.count).sum(), payload.len());
-            self.publish(topic, payload, false, Freight::Deliveries { carried, lane, divisible, alone, left_out })?;
-        }
-        self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
-        Ok(())
-    }
-
-    /// The lane whose turn it is, and whether the other one has a message too.
-    fn choose(&self, now: Instant) -> Option<(LaneKind, bool)> {
-        let (messages, bytes) = (self.flight.len(), self.flight.bytes());
-        if self.flight.has_lonely() || !self.around.window.has_room(messages, bytes) {
-            return None;
-        }
-        let room = self.around.window.has_room_for_backlog(self.flight.backlog_len())
-            && self.around.pace.has_room(self.flight.backlog_bytes());
-        let live = self.live.front().map(Message::size);
-        let backlog = self.backlog.front().map(Message::size).filter(|_| room);
-        let lane = self.share.choose(live, backlog, now)?;
-        Some((lane, live.is_some() && backlog.is_some()))
-    }
-
-    fn count(&mut self, lane: LaneKind, bytes: usize, contested: bool, now: Instant) {
-        self.share.sent(lane, bytes, contested, now);
-        let sent = match lane {
-            LaneKind::Live => &mut self.sent.0,
-            LaneKind::Backlog => &mut self.sent.1,
-        };
-        *sent = sent.saturating_add(bytes);
-    }
-
-    /// When something is to be done without anything happening.
-    fn wake_at(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let rate = self.share.opens_at(now).filter(|_| self.backlog.front().is_some());
-        [self.live.due(), rate].into_iter().flatten().min()
-    }
-
-    fn publish_state(&mut self, state: &'static str) -> Result<(), Failure> {
-        let topic = self.around.topics.state();
-        self.publish(topic, Bytes::from_static(state.as_bytes()), true, Freight::State)
-    }
-
-    fn publish(&mut self, topic: String, payload: Bytes, retain: bool, freight: Freight) -> Result<(), Failure> {
-        self.flight.sent(freight, payload.len(), Instant::now());
-        // The queue to the event loop has room for the whole window, so this never has to wait.
-        let handed_over = self.client.publish_bytes(topic, QoS::AtLeastOnce, retain, payload).now_or_never();
-        match handed_over {
-            Some(Ok(())) => Ok(()),
-            _ => Err(self.against_the_rules("more messages are on their way than may be")),
-        }
     }
 
     /// Takes what the store gave. False when the store has been closed.

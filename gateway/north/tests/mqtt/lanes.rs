@@ -99,7 +99,7 @@ async fn while_both_lanes_have_rows_the_backlog_gets_its_share() {
         // Rows of the backlog are five times as large.
         (0..3_000).for_each(|_| plant.row(NOW, &"b".repeat(500)));
         let mut options = options(broker.port());
-        options.backfill = Backfill { share, max_rate: None };
+        options.backfill = Backfill { share, max_rate: None, ..options.backfill };
         let target = start(&options, plant.cursor().await);
         let mut client = broker.client().await;
         plant.live_rows(12_000);
@@ -120,7 +120,7 @@ async fn the_rate_of_the_backlog_is_limited_and_that_of_live_rows_is_not() {
     (0..2_000).for_each(|_| plant.row(NOW, &"b".repeat(920)));
     let mut options = options(broker.port());
     let rate = 100 * 1024;
-    options.backfill = Backfill { share: 1.0, max_rate: Some(ByteRate(rate)) };
+    options.backfill = Backfill { share: 1.0, max_rate: Some(ByteRate(rate)), ..options.backfill };
     let target = start(&options, plant.cursor().await);
     let mut client = broker.client().await;
     let begin = Instant::now();

@@ -1,0 +1,108 @@
+//! What is sent next, and the sending of it.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use rumqttc::QoS;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        failure::Failure,
+        flight::Freight,
+        message::Message,
+        share::{LaneKind, Load},
+    },
+    Session,
+};
+
+/// Schemas that are remembered as published, at most; beyond, they are published again.
+const MOST_SCHEMAS: usize = 65_536;
+
+impl Session<'_> {
+    /// Makes messages of what has waited long enough for others to share them.
+    pub(super) fn compose(&mut self) {
+        let now = Instant::now();
+        for queue in [&mut self.live, &mut self.backlog] {
+            queue.compose(self.around.composer, self.around.suspicion, now);
+        }
+    }
+
+    /// Sends what is ready, as far as window, pace and share allow.
+    pub(super) fn send_ready(&mut self) -> Result<(), Failure> {
+        loop {
+            let now = Instant::now();
+            let Some((lane, contested)) = self.choose(now) else { break };
+            let queue = match lane {
+                LaneKind::Live => &mut self.live,
+                LaneKind::Backlog => &mut self.backlog,
+            };
+            let Some(message) = queue.front() else { break };
+            if let Some(schema) = message.schemas.iter().find(|schema| !self.published.contains(&schema.id)) {
+                // Ahead of the first block that needs it: a broker hands messages of one connection on in their order.
+                let (topic, payload, id) = (self.around.topics.schema(schema), schema.bytes.clone(), schema.id);
+                if self.published.len() >= MOST_SCHEMAS {
+                    self.published.clear();
+                }
+                self.published.insert(id);
+                self.count(lane, Load { bytes: topic.len() + payload.len(), values: 0 }, contested, now);
+                self.publish(topic, payload, true, Freight::Schema)?;
+                continue;
+            }
+            if message.alone && !self.flight.is_empty() {
+                break;
+            }
+            let Some(message) = queue.pop() else { break };
+            self.count(lane, message.load(), contested, now);
+            let Message { topic, payload, carried, divisible, alone, left_out, .. } = message;
+            self.around.status.sent(carried.iter().map(|carried| carried.count).sum(), payload.len());
+            self.publish(topic, payload, false, Freight::Deliveries { carried, lane, divisible, alone, left_out })?;
+        }
+        self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
+        Ok(())
+    }
+
+    /// The lane whose turn it is, and whether the other one has a message too.
+    fn choose(&self, now: Instant) -> Option<(LaneKind, bool)> {
+        let (messages, bytes) = (self.flight.len(), self.flight.bytes());
+        if self.flight.has_lonely() || !self.around.window.has_room(messages, bytes) {
+            return None;
+        }
+        let room = self.around.window.has_room_for_backlog(self.flight.backlog_len())
+            && self.around.pace.has_room(self.flight.backlog_bytes());
+        let live = self.live.front().map(|message| message.load().bytes);
+        let backlog = self.backlog.front().map(|message| message.load().bytes).filter(|_| room);
+        let lane = self.share.choose(live, backlog, now)?;
+        Some((lane, live.is_some() && backlog.is_some()))
+    }
+
+    fn count(&mut self, lane: LaneKind, load: Load, contested: bool, now: Instant) {
+        self.share.sent(lane, load, contested, now);
+        let sent = match lane {
+            LaneKind::Live => &mut self.sent.0,
+            LaneKind::Backlog => &mut self.sent.1,
+        };
+        *sent = sent.saturating_add(load.bytes);
+    }
+
+    /// When something is to be done without anything happening.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let rate = self.share.opens_at(now).filter(|_| self.backlog.front().is_some());
+        [self.live.due(), rate].into_iter().flatten().min()
+    }
+
+    pub(super) fn publish_state(&mut self, state: &'static str) -> Result<(), Failure> {
+        let topic = self.around.topics.state();
+        self.publish(topic, Bytes::from_static(state.as_bytes()), true, Freight::State)
+    }
+
+    fn publish(&mut self, topic: String, payload: Bytes, retain: bool, freight: Freight) -> Result<(), Failure> {
+        self.flight.sent(freight, payload.len(), Instant::now());
+        // The queue to the event loop has room for the whole window, so this never has to wait.
+        let handed_over = self.client.publish_bytes(topic, QoS::AtLeastOnce, retain, payload).now_or_never();
+        match handed_over {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.against_the_rules("more messages are on their way than may be")),
+        }
+    }
+}
