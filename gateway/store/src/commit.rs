@@ -188,6 +188,11 @@ impl Progress {
             let query = sqlx::query("INSERT OR REPLACE INTO cursor (target, position) VALUES (?, ?)");
             query.bind(target).bind(signed(self.done.floor())).execute(&mut *connection).await?;
         }
+        if self.saved.is_none() {
+            // Whatever is there is not known to be of use.
+            let query = sqlx::query("DELETE FROM acknowledged WHERE target = ?");
+            query.bind(target).execute(&mut *connection).await?;
+        }
         let before: BTreeSet<Range> = self.saved.iter().flat_map(|saved| saved.ahead().iter()).collect();
         let now: BTreeSet<Range> = self.done.ahead().iter().collect();
         for range in before.difference(&now) {

@@ -44,7 +44,7 @@ pub(crate) struct Place {
     read: u64,
     /// The live lane, when there are two.
     pub(crate) live: Option<Live>,
-    /// What of `done` is on the disk; `None` when the target is new there.
+    /// What of `done` is on the disk; `None` when the target is new there, or that is not known.
     pub(crate) saved: Option<Acknowledged>,
     /// Whether `done` may be more than `saved`.
     unsaved: bool,
@@ -119,6 +119,11 @@ impl Place {
     pub(crate) fn has_saved(&mut self, saved: Acknowledged) {
         self.unsaved = self.done != saved;
         self.saved = Some(saved);
+    }
+
+    /// What of it is on the disk is not known: all of it is to be written.
+    pub(crate) fn may_not_be_saved(&mut self) {
+        (self.saved, self.unsaved) = (None, true);
     }
 
     /// Is on the disk as another place is.

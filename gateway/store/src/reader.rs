@@ -8,6 +8,7 @@ mod access;
 mod catalog;
 mod damaged;
 mod decode;
+mod locate;
 mod progress;
 mod scan;
 mod walk;

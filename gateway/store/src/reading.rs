@@ -164,7 +164,9 @@ impl Reading {
             live.from = live.next;
         }
         for (position, row, payload) in tail.read(live.next) {
-            if place.is_full() || !parcel.has_room(1, payload.len()) {
+            // Rows that are about to get other positions are given when they have them, by the other lane.
+            let is_held = place.is_held(Range::new(position, position + 1));
+            if is_held || place.is_full() || !parcel.has_room(1, payload.len()) {
                 break;
             }
             parcel.add_row(&mut place, position, row, payload);
@@ -407,7 +409,7 @@ fn is_behind(tail: &Tail, position: u64) -> bool {
 /// Gives rows that are still in memory.
 fn give_tail(tail: &Tail, place: &mut Place, until: u64, mut parcel: Parcel) -> Found {
     for (position, row, payload) in tail.read(place.next()) {
-        if position >= until || place.is_full() {
+        if position >= until || place.is_full() || place.is_held(Range::new(position, position + 1)) {
             break;
         }
         if place.next() != position {

@@ -93,6 +93,13 @@ impl Tail {
         }
     }
 
+    /// Drops everything before `position`: its rows have got other positions.
+    pub(crate) fn pass(&mut self, position: u64) {
+        if position > self.first {
+            self.trim(Some(position.min(self.end())));
+        }
+    }
+
     /// Rows from `position` on, with their positions.
     pub(crate) fn read(&self, position: u64) -> impl Iterator<Item = (u64, &Arc<Row>, &Bytes)> {
         let skip = crate::numbers::length(position.saturating_sub(self.first));
@@ -128,6 +135,17 @@ mod tests {
         tail.trim(None);
         assert_eq!((tail.bytes(), tail.end()), (0, 11));
         assert!(tail.reaches(11));
+    }
+
+    #[test]
+    fn what_has_got_other_positions_is_not_here_any_more() {
+        let mut tail = Tail::new(1_000, 7);
+        tail.add((1..=4).map(entry), Some(7));
+        tail.pass(6);
+        assert_eq!(positions(&tail, 7), [7, 8, 9, 10]);
+        tail.pass(9);
+        assert!(tail.reaches(9) && !tail.reaches(8));
+        assert_eq!(positions(&tail, 9), [9, 10]);
     }
 
     #[test]

@@ -206,6 +206,8 @@ impl Writer {
     /// Notes that a change is on the disk.
     async fn changed(&mut self, change: &Change, progress: Vec<Progress>) {
         let range = change.epoch.range;
+        // While the targets still hold the range, so that none finds a row there under the position it had.
+        self.shared.tail().pass(range.end);
         for of in progress {
             let target = Arc::clone(of.target());
             {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::Row;
 use tidegate_codec::block::{Batch, BlockError, Origin};
-use tidegate_model::{Quality, Slot, Stream};
+use tidegate_model::{Column, Loss, Quality, Slot, Stream};
 
 use super::{
     Begin, Change, Compactor, Stopped, Tools, at,
@@ -123,18 +123,11 @@ fn thin(
     batch: &Batch,
     stream: &Stream,
 ) -> Result<Option<Thinned>, BlockError> {
-    let kept: Vec<usize> = telling(batch).into_iter().collect();
+    let kept: Vec<usize> = telling(batch, stream.columns()).into_iter().collect();
     if kept.len() == batch.len() {
         return Ok(None);
     }
-    let mut rest = Batch::new(stream.columns());
-    let mut next = kept.first().and_then(|row| batch.seq(*row)).unwrap_or(1);
-    for row in &kept {
-        let slots: Vec<Slot> = (0..batch.columns()).filter_map(|column| batch.slot(*row, column)).collect();
-        let Some(time) = batch.time(*row) else { continue };
-        rest.push(next, time, batch.device_time(*row), &slots)?;
-        next = next.saturating_add(1);
-    }
+    let rest = rest(batch, &kept, stream.columns())?;
     let mut bytes = Vec::new();
     if !rest.is_empty() {
         let origin = Origin { stream: stream.id(), schema: wire.of(stream).id, boot };
@@ -143,15 +136,54 @@ fn thin(
     Ok(Some(Thinned { kept, bytes }))
 }
 
+/// The rows that stay. Where a sample says that nothing is new, and the one that it refers to goes, it says the value itself.
+fn rest(batch: &Batch, kept: &[usize], columns: &[Column]) -> Result<Batch, BlockError> {
+    let mut rest = Batch::new(columns);
+    // What was said last of each column, and whether a row that stays has said it.
+    let mut said: Vec<Option<(Slot, bool)>> = vec![None; batch.columns()];
+    let mut next = kept.first().and_then(|row| batch.seq(*row)).unwrap_or(1);
+    let mut kept = kept.iter().peekable();
+    for row in 0..batch.len() {
+        let stays = kept.next_if_eq(&&row).is_some();
+        let mut slots = Vec::with_capacity(if stays { batch.columns() } else { 0 });
+        for (column, said) in said.iter_mut().enumerate() {
+            match batch.slot(row, column) {
+                None | Some(Slot::Unchanged) => {}
+                Some(slot) => *said = Some((slot, false)),
+            }
+            if stays {
+                slots.push(match said {
+                    Some((slot, told)) if !*told => {
+                        *told = true;
+                        slot.clone()
+                    }
+                    _ => Slot::Unchanged,
+                });
+            }
+        }
+        if let Some(time) = batch.time(row).filter(|_| stays) {
+            rest.push(next, time, batch.device_time(row), &slots)?;
+            next = next.saturating_add(1);
+        }
+    }
+    Ok(rest)
+}
+
 /// The rows that say something: where a quality begins or ends to be other than good, the smallest and largest value of
-/// each column in each minute, and the last row of each minute.
-fn telling(batch: &Batch) -> BTreeSet<usize> {
+/// each column in each minute, the last row of each minute, and the first, which may end what the block before says. Of a
+/// column that goes along straight lines all points stay: without one, the rows between the others would be on another line.
+fn telling(batch: &Batch, columns: &[Column]) -> BTreeSet<usize> {
     let minute = |row: usize| batch.time(row).map_or(0, |time| time.as_millis().div_euclid(MINUTE));
-    let mut rows = BTreeSet::new();
+    let mut rows: BTreeSet<usize> = (0..batch.len().min(1)).collect();
     for row in 0..batch.len() {
         if row + 1 == batch.len() || minute(row + 1) != minute(row) {
             rows.insert(row);
         }
+    }
+    let lines = |column: &&(usize, &Column)| matches!(column.1.loss, Some(Loss::SwingingDoor { .. }));
+    for (column, _) in columns.iter().enumerate().collect::<Vec<_>>().iter().filter(lines) {
+        let points = batch.slots(*column).enumerate().filter(|(_, slot)| *slot != Slot::Unchanged);
+        rows.extend(points.map(|(row, _)| row));
     }
     for column in 0..batch.columns() {
         let mut before = Quality::Good;
@@ -199,31 +231,4 @@ fn extremes(batch: &Batch, column: usize, minute: impl Fn(usize) -> i64, rows: &
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_model::{Column, Reason, Timestamp, Value, ValueKind, ValueType};
-
-    use super::*;
-
-    #[test]
-    fn alarms_extremes_and_the_end_of_each_minute_stay() {
-        let columns = [Column::new("a".parse().unwrap(), ValueType::single(ValueKind::Int))];
-        let mut batch = Batch::new(&columns);
-        for row in 0..120_u64 {
-            let number = match row {
-                7 => -5,
-                33 => 900,
-                70 => -9,
-                _ => 20,
-            };
-            let slot = match row {
-                90..95 => Slot::Bad(Reason::Timeout),
-                100 => Slot::Uncertain(Value::Int(20), Reason::OutOfRange),
-                _ => Slot::Good(Value::Int(number)),
-            };
-            let time = Timestamp::from_millis(i64::try_from(1_000 * row).unwrap());
-            batch.push(row + 1, time, None, &[slot]).unwrap();
-        }
-        let rows: Vec<usize> = telling(&batch).into_iter().collect();
-        assert_eq!(rows, [7, 33, 59, 60, 70, 90, 95, 100, 101, 119]);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use tidegate_model::{StreamId, Timestamp};
 use super::{
     access::{Access, Snapshot, damage},
     damaged::{self, Heads},
+    locate,
 };
 use crate::{
     StoreError, numbering,
@@ -198,6 +199,14 @@ impl Walk {
             stretches.push(unsigned(row.try_get(0)?)..unsigned(row.try_get(1)?));
         }
         let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else { return Ok(None) };
+        if let Some(rows) = locate::blocks(connection, &stretches, &self.ids).await? {
+            for row in &rows {
+                if let Some(stretch) = stretch_of(&stretches, unsigned(row.try_get(0)?)) {
+                    heads.extend(self.block_head(row, stretch)?);
+                }
+            }
+            return Ok(Some(last.end));
+        }
         let mut from = first.start;
         while from < last.end {
             let read = self.block_heads(connection, from..last.end).await?;
