@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p tidegate-store --example store_history -- [DEVICES] [TAGS] [HOURS]` fills a store in a directory of its
 //! own with one row a second of each device (the clock is a number here), waits until the rows are in blocks, and asks for the
-//! history of a tag again and again.
+//! history of the first, the middle and the last tag of a device again and again.
+//!
+//! `… --example store_history -- DIR DEVICE` asks a store that is there, such as one that `store_days` has made.
 
 #![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
@@ -15,12 +17,17 @@ use anyhow::Context;
 use bytes::Bytes;
 use tidegate_config::{ByteSize, WhenFull};
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
-use tidegate_store::{HistoryQuery, Store};
+use tidegate_store::{HistoryQuery, Reader, Store};
 
 const START: i64 = 1_700_000_000_000;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if let Some(dir) = arguments.next().filter(|text| text.parse::<u32>().is_err()) {
+        let device = arguments.next().context("which device?")?;
+        return ask(&Reader::open(dir.as_ref()).await?, &device).await;
+    }
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u32>());
     let mut next = |default| arguments.next().unwrap_or(Ok(default));
     let (devices, tags, hours) = (next(1)?, next(10)?, next(72)?);
@@ -47,15 +54,20 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("at rest after {:.1} s with {} MB", begun.elapsed().as_secs_f64(), before / 1_000_000);
 
-    let reader = store.reader();
-    for (what, tag) in [("first", 0), ("middle", tags / 2), ("last", tags.saturating_sub(1))] {
-        let query = HistoryQuery {
-            device: "device0".parse()?,
-            tag: format!("tag{tag}").parse()?,
-            from: None,
-            to: None,
-            max_points: 1000,
-        };
+    ask(&store.reader(), "device0").await?;
+    store.close().await;
+    Ok(())
+}
+
+/// How long the history of some tags of a device takes.
+async fn ask(reader: &Reader, device: &str) -> anyhow::Result<()> {
+    let recorded = reader.streams().await?;
+    let group = recorded.iter().find(|group| group.device.as_str() == device).context("no such device")?;
+    let columns = group.versions.last().context("it has columns")?.stream.columns();
+    let tags = columns.len();
+    for (what, at) in [("first", 0), ("middle", tags / 2), ("last", tags.saturating_sub(1))] {
+        let tag = columns.get(at).context("it has tags")?.name.clone();
+        let query = HistoryQuery { device: device.parse()?, tag, from: None, to: None, max_points: 1000 };
         let mut times = Vec::new();
         let mut points = (0, 0);
         for _ in 0..21 {
@@ -66,14 +78,14 @@ async fn main() -> anyhow::Result<()> {
         }
         times.sort_unstable();
         println!(
-            "{what} tag: {} samples, {} points: median {:.1} ms, longest {:.1} ms",
+            "{what} tag of {tags}: {} samples, {} points: shortest {:.1} ms, median {:.1} ms, longest {:.1} ms",
             points.0,
             points.1,
+            millis(times.first()),
             millis(times.get(times.len() / 2)),
             millis(times.last())
         );
     }
-    store.close().await;
     Ok(())
 }
 
