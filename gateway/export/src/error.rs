@@ -14,6 +14,9 @@ pub enum ExportError {
         /// What the library says.
         detail: String,
     },
+    /// Rows could not be packed into a block.
+    #[error("pack rows into a block: {0}")]
+    Block(#[from] tidegate_codec::block::BlockError),
     /// A table cannot have two columns of one name.
     #[error("make a table: the tag {name} is in it twice")]
     TagTwice {

@@ -1,12 +1,13 @@
-//! Rows as files that other programs read: CSV, JSON Lines and Parquet.
+//! Rows as files that other programs read: CSV, JSON Lines, Parquet, and blocks.
 //!
 //! A [`Table`] is the rows of one group of one device: a column for each tag, a line for each row. A [`Writer`] makes one file
-//! of it, batch after batch, as they come out of the store or out of blocks. What stands in the files is described for
-//! users in `docs/reference/export.md`.
+//! of it, batch after batch, as they come out of the store or out of blocks; a [`BlockFile`] holds rows of any streams. What
+//! stands in the files is described for users in `docs/reference/export.md`.
 //!
 //! **Invariant:** what a writer keeps in memory has a bound, however much it has written, and no value is left out of a
 //! file without being counted.
 
+mod block_file;
 mod csv;
 mod error;
 mod format;
@@ -16,6 +17,7 @@ mod state;
 mod table;
 mod writer;
 
+pub use block_file::BlockFile;
 pub use error::ExportError;
 pub use format::Format;
 pub use table::{Places, Table};

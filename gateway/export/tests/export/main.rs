@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod blocks;
 mod csv;
 mod json_lines;
 mod parquet;
