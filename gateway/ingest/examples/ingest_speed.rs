@@ -13,7 +13,7 @@ use rumqttc::v5::{
     mqttbytes::{QoS, v5::Packet},
 };
 use tidegate_codec::block::{Batch, BlockSchema, Codec, Encoder, Origin, StoreId};
-use tidegate_ingest::{Address, Broker, Counters, Options, Rotation};
+use tidegate_ingest::{Address, Broker, Counters, Format, Options, Rotation};
 use tidegate_model::{Column, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,7 @@ async fn main() -> Result<(), Anything> {
             certificate: None,
             client_id: format!("ingest-speed-{run}"),
             topic_root: format!("speed{run}"),
+            format: Format::Block,
             share: None,
             session_expiry: Duration::from_secs(3600),
             in_flight: 128,

@@ -31,7 +31,7 @@ const MOST_SAID: usize = 100;
 /// After the beginning, only standard output that nobody reads any more ends it ([`IngestError::SinkGone`]).
 pub async fn run(options: Options, counters: Arc<Counters>, cancel: CancellationToken) -> Result<(), IngestError> {
     let connector = Connector::new(options.broker.clone())?;
-    let topics = Topics::new(&options.broker.topic_root, options.broker.share.as_deref());
+    let topics = Topics::new(&options.broker.topic_root, options.broker.format, options.broker.share.as_deref());
     let Some((sink, remembered)) = open(&options, &cancel).await? else { return Ok(()) };
     let mut intake = Intake::new(topics.clone(), options.schema_wait, remembered.wanted, Arc::clone(&counters));
     remembered.schemas.into_iter().for_each(|known| intake.know(known));

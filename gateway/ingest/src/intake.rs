@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     Counters,
+    json::{Group, JsonGroups},
     piece::{self, Fault, Known, Piece, Refused, Whole},
     topics::{Kind, Topics},
 };
@@ -47,10 +48,18 @@ pub(crate) struct Batch {
 struct Message {
     packet_id: u16,
     gateway: Option<Name>,
-    waiting: VecDeque<(SchemaId, Whole)>,
+    waiting: VecDeque<Waiting>,
     refused: Option<Refused>,
     /// Pieces with the writer.
     open: usize,
+}
+
+/// A part of a message that has not been unpacked.
+#[derive(Debug)]
+enum Waiting {
+    Block(SchemaId, Whole),
+    Row(Group, Bytes),
+    Gap(Group, Bytes),
 }
 
 #[derive(Debug)]
@@ -65,6 +74,7 @@ pub(crate) struct Intake {
     topics: Topics,
     schema_wait: Duration,
     decoder: Decoder,
+    json: JsonGroups,
     schemas: HashMap<(Name, SchemaId), Arc<Known>>,
     missing: HashMap<(Name, SchemaId), Missing>,
     /// Schemas for the lack of which blocks have been put aside.
@@ -90,6 +100,7 @@ impl Intake {
             topics,
             schema_wait,
             decoder: Decoder::new(),
+            json: JsonGroups::new(),
             schemas: HashMap::new(),
             missing: HashMap::new(),
             wanted,
@@ -111,7 +122,17 @@ impl Intake {
             Some((gateway, Kind::Block)) => {
                 let (waiting, errors) = piece::blocks(payload);
                 let refused = refused(gateway.as_str(), &errors, payload);
-                Message { packet_id, gateway: Some(gateway), waiting: waiting.into(), refused, open: 0 }
+                let waiting = waiting.into_iter().map(|(schema, whole)| Waiting::Block(schema, whole)).collect();
+                Message { packet_id, gateway: Some(gateway), waiting, refused, open: 0 }
+            }
+            Some((gateway, kind @ (Kind::Rows(_) | Kind::Gaps(_)))) => {
+                let waiting = match kind {
+                    Kind::Rows(group) => Some(Waiting::Row(group, payload.clone())),
+                    Kind::Gaps(group) => Some(Waiting::Gap(group, payload.clone())),
+                    Kind::Block | Kind::Schema(_) => None,
+                };
+                let waiting = waiting.into_iter().collect();
+                Message { packet_id, gateway: Some(gateway), waiting, refused: None, open: 0 }
             }
             None => {
                 let gateway = String::from_utf8_lossy(topic).into_owned();
@@ -137,6 +158,7 @@ impl Intake {
             self.schemas.clear();
         }
         let known = Arc::new(known);
+        self.json.know(&known);
         self.missing.remove(&place);
         if self.wanted.remove(&(place.0.to_string(), place.1)) {
             self.arrived.push(Arc::clone(&known));
@@ -178,14 +200,13 @@ impl Intake {
                 put(message, Piece::Refused(refused));
             }
             let Some(gateway) = message.gateway.clone() else { continue };
-            for (schema, whole) in std::mem::take(&mut message.waiting) {
-                if bytes >= BATCH_BYTES {
-                    message.waiting.push_back((schema, whole));
-                } else if let Some(piece) = self.unpack(&gateway, schema, &whole, now) {
+            for waiting in std::mem::take(&mut message.waiting) {
+                let piece = if bytes >= BATCH_BYTES { None } else { self.unpack(&gateway, &waiting, now) };
+                if let Some(piece) = piece {
                     bytes += piece.bytes();
                     put(message, piece);
                 } else {
-                    message.waiting.push_back((schema, whole));
+                    message.waiting.push_back(waiting);
                 }
             }
         }
@@ -198,8 +219,21 @@ impl Intake {
         (!batch.pieces.is_empty() || !batch.arrived.is_empty()).then_some(batch)
     }
 
+    /// What becomes of a part of a message; `None` when it has to wait for its schema.
+    fn unpack(&mut self, gateway: &Name, waiting: &Waiting, now: Instant) -> Option<Piece> {
+        let (made, frame) = match waiting {
+            Waiting::Block(schema, whole) => return self.unpack_block(gateway, *schema, whole, now),
+            Waiting::Row(group, payload) => (self.json.row(group, payload), payload),
+            Waiting::Gap(group, payload) => (self.json.gap(group, payload), payload),
+        };
+        Some(made.unwrap_or_else(|detail| {
+            let gateway = gateway.as_str().to_owned();
+            Piece::Refused(Refused { gateway, fault: Fault::Json, detail, schema: None, frame: frame.clone() })
+        }))
+    }
+
     /// What becomes of a block; `None` when it has to wait for its schema.
-    fn unpack(&mut self, gateway: &Name, schema: SchemaId, whole: &Whole, now: Instant) -> Option<Piece> {
+    fn unpack_block(&mut self, gateway: &Name, schema: SchemaId, whole: &Whole, now: Instant) -> Option<Piece> {
         let place = (gateway.clone(), schema);
         let refused = |error: &BlockError| Refused::new(gateway.as_str(), error, schema, whole.frame().clone());
         if let Some(known) = self.schemas.get(&place) {
@@ -230,7 +264,7 @@ impl Intake {
         if self.said.len() < MOST_SAID && self.said.insert((gateway.clone(), fault)) {
             tracing::warn!(
                 %gateway, %fault, detail = %refused.detail, bytes = refused.frame.len(), head = %refused.head(),
-                "a block cannot be read; it is put aside, and the rest goes on"
+                "a message cannot be read; what cannot is put aside, and the rest goes on"
             );
         }
     }

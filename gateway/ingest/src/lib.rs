@@ -1,6 +1,7 @@
-//! The cloud side of `format = "block"`: takes blocks from an MQTT broker, proves that none is missing, and writes their rows.
+//! The cloud side: takes blocks from an MQTT broker, proves that none is missing, and writes their rows. It takes the rows of
+//! `format = "json"` too, of which less can be proven.
 //!
-//! An ingest subscribes to the blocks and schemas of all gateways below one topic root, drops what it has had before, and writes the
+//! An ingest subscribes to the blocks and schemas, or the rows, of all gateways below one topic root, drops what it has had before, and writes the
 //! rest to PostgreSQL, to Parquet files or as JSON Lines. What each stream has delivered is kept in a ledger, which changes together
 //! with the rows or not at all, so that rows are there exactly once whatever is killed when. Tables, files and the way to run several
 //! are described in `docs/reference/ingest.md`.
@@ -15,12 +16,15 @@ mod counters;
 mod error;
 mod ingest;
 mod intake;
+mod json;
 mod ledger;
 mod mqtt;
 mod options;
 mod piece;
 mod ranges;
 mod report;
+#[cfg(test)]
+mod scene;
 mod sink;
 mod topics;
 mod writer;
@@ -29,7 +33,7 @@ pub use counters::{Counters, Snapshot};
 pub use error::IngestError;
 pub use ingest::{run, verify};
 pub use ledger::{Account, StreamKey};
-pub use options::{Address, Broker, Destination, Options, Rotation, Secret, check_share, check_topic_root};
+pub use options::{Address, Broker, Destination, Format, Options, Rotation, Secret, check_share, check_topic_root};
 pub use piece::Fault;
 pub use ranges::Ranges;
 pub use report::{Report, StreamReport};

@@ -71,6 +71,27 @@ impl FromStr for Address {
     }
 }
 
+/// What is taken from the broker: as the `format` of the gateways' targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Blocks and their schemas.
+    Block,
+    /// Rows and gap records, a message each.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = IngestError;
+
+    fn from_str(text: &str) -> Result<Format, IngestError> {
+        match text {
+            "block" => Ok(Format::Block),
+            "json" => Ok(Format::Json),
+            _ => Err(IngestError::Option { option: "--format", why: format!("{text} is none; write block or json") }),
+        }
+    }
+}
+
 /// How the broker is reached, and what is subscribed to.
 #[derive(Debug, Clone)]
 pub struct Broker {
@@ -86,6 +107,8 @@ pub struct Broker {
     pub client_id: String,
     /// The first levels of the topics.
     pub topic_root: String,
+    /// What is subscribed to.
+    pub format: Format,
     /// The group of ingests that share the work.
     pub share: Option<String>,
     /// How long the broker keeps the session while the ingest is away.

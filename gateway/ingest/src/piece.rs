@@ -83,13 +83,15 @@ pub enum Fault {
     Malformed,
     /// The block is larger than blocks may be.
     TooLarge,
+    /// The message is no row and no gap record in JSON.
+    Json,
     /// The sink refuses the values.
     Sink,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 11] = [
         Fault::Topic,
         Fault::NotABlock,
         Fault::NewerVersion,
@@ -99,6 +101,7 @@ impl Fault {
         Fault::UnknownSchema,
         Fault::Malformed,
         Fault::TooLarge,
+        Fault::Json,
         Fault::Sink,
     ];
 
@@ -114,6 +117,7 @@ impl Fault {
             Fault::UnknownSchema => "unknown_schema",
             Fault::Malformed => "malformed",
             Fault::TooLarge => "too_large",
+            Fault::Json => "json",
             Fault::Sink => "sink",
         }
     }
@@ -218,7 +222,7 @@ fn head(frame: &[u8]) -> Result<Head<'_>, BlockError> {
     }
 }
 
-fn arrival(first_seq: u64, last_seq: u64, boot: u64) -> Result<Arrival, BlockError> {
+pub(crate) fn arrival(first_seq: u64, last_seq: u64, boot: u64) -> Result<Arrival, BlockError> {
     if last_seq > LAST_SEQ || first_seq > last_seq {
         return Err(BlockError::Malformed { what: "the number of the last row" });
     }
@@ -227,17 +231,25 @@ fn arrival(first_seq: u64, last_seq: u64, boot: u64) -> Result<Arrival, BlockErr
 
 /// The word for the code of a reason. A later gateway may know more of them.
 fn reason(code: u8) -> String {
-    match code {
-        1 => "disk_failing".to_owned(),
-        2 => "too_old".to_owned(),
-        3 => "store_full".to_owned(),
-        4 => "damaged".to_owned(),
-        5 => "thinned".to_owned(),
-        128 => "too_large".to_owned(),
-        129 => "refused".to_owned(),
-        other => format!("reason_{other}"),
-    }
+    let known = REASONS.iter().find(|(known, _)| *known == code);
+    known.map_or_else(|| format!("reason_{code}"), |(_, word)| (*word).to_owned())
 }
+
+/// The code for the word of a reason; the largest when it has none.
+pub(crate) fn reason_code(word: &str) -> u8 {
+    REASONS.iter().find(|(_, known)| *known == word).map_or(u8::MAX, |(code, _)| *code)
+}
+
+/// The reasons of gap records: those of the store below 128, those of targets from there on.
+const REASONS: [(u8, &str); 7] = [
+    (1, "disk_failing"),
+    (2, "too_old"),
+    (3, "store_full"),
+    (4, "damaged"),
+    (5, "thinned"),
+    (128, "too_large"),
+    (129, "refused"),
+];
 
 impl Refused {
     /// A block of `gateway` that cannot be read for this reason.

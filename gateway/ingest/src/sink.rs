@@ -1,6 +1,6 @@
 //! What rows are written to, and what the writer may expect of it.
 
-mod durable;
+mod disk;
 mod json_lines;
 mod parquet;
 pub(crate) mod postgres;

@@ -106,7 +106,9 @@ impl Session<'_, '_> {
         let topics = self.around.topics;
         // Schemas at QoS 0: they must come through while the blocks that wait for them fill the receive maximum. One that got lost
         // is asked for again.
-        let filters = [Filter::new(topics.schemas(), QoS::AtMostOnce), Filter::new(topics.blocks(), QoS::AtLeastOnce)];
+        let schemas = topics.schemas().map(|topic| Filter::new(topic, QoS::AtMostOnce));
+        let counted = topics.counted().into_iter().map(|topic| Filter::new(topic, QoS::AtLeastOnce));
+        let filters: Vec<Filter> = schemas.into_iter().chain(counted).collect();
         self.client.try_subscribe_many(filters).map_err(|error| Ended::Failed(Failure::passing(error.to_string())))
     }
 
@@ -143,8 +145,11 @@ impl Session<'_, '_> {
 
     fn subscribed(&mut self, ack: &SubAck) -> Result<(), Ended> {
         let address = &self.around.connector.address;
-        // The first answer is that to `subscribe`: schemas, then blocks.
-        if !self.subscribed && ack.return_codes.get(1) == Some(&SubscribeReasonCode::Success(QoS::AtMostOnce)) {
+        let topics = self.around.topics.counted().join(" ");
+        // The first answer is that to `subscribe`: schemas, if there are any, then what is acknowledged.
+        let schemas = usize::from(self.around.topics.schemas().is_some());
+        let lesser = SubscribeReasonCode::Success(QoS::AtMostOnce);
+        if !self.subscribed && ack.return_codes.iter().skip(schemas).any(|code| *code == lesser) {
             let text = format!("{address} grants QoS 0 only, at which it may lose messages; allow QoS 1");
             return Err(Ended::Failed(Failure::lasting(text)));
         }
@@ -159,14 +164,14 @@ impl Session<'_, '_> {
                 SubscribeReasonCode::QuotaExceeded => "the broker's quota is exceeded",
                 _ => "the broker refuses it; check its rights",
             };
-            let text = format!("{address} refused the subscription to {}: {why}", self.around.topics.blocks());
+            let text = format!("{address} refused the subscription to {topics}: {why}");
             return Err(Ended::Failed(Failure::lasting(text)));
         }
         if !self.subscribed {
             self.subscribed = true;
             self.last_message = Instant::now();
             self.around.counters.connected(true);
-            tracing::info!(%address, topics = %self.around.topics.blocks(), "subscribed");
+            tracing::info!(%address, %topics, "subscribed");
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tidegate_codec::block::SchemaId;
 use tidegate_export::{Table, json_lines};
 
-use super::{SinkError, Trouble, Written, durable};
+use super::{SinkError, Trouble, Written, disk};
 use crate::{
     IngestError, Report,
     error::file,
@@ -80,7 +80,7 @@ impl<W: Write> JsonLines<W> {
         let Some(path) = self.path.as_ref().filter(|_| self.changed) else { return Ok(()) };
         let bytes = self.ledger.encode().map_err(|error| person(error.to_string()))?;
         let failed = |error| person(format!("the ledger {} cannot be written: {error}", path.display()));
-        durable::put(path, &bytes).map_err(failed)?;
+        disk::put(path, &bytes).map_err(failed)?;
         self.changed = false;
         Ok(())
     }

@@ -10,6 +10,8 @@ mod files;
 mod folder;
 mod journal;
 mod rotation;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +27,7 @@ pub(crate) use self::folder::report;
 use self::{
     folder::Folder,
     journal::{Journal, Record, Spot},
+    rotation::Stage,
 };
 use super::{OpenError, Remembered, SinkError, Trouble, Written};
 use crate::{
@@ -41,7 +44,7 @@ const MOST_WAITING: usize = 200_000;
 pub(crate) struct Parquet {
     folder: Folder,
     rotation: Rotation,
-    journal: Journal,
+    stage: Stage,
     /// The blocks in the journal: their streams, and the first of their numbers.
     waiting: Vec<Waiting>,
     since: Instant,
@@ -65,21 +68,21 @@ impl Parquet {
     pub(crate) fn open(path: &Path, rotation: Rotation) -> Result<(Parquet, Remembered), OpenError> {
         let folder = Folder::open(path)?;
         let filed = folder.ledger()?;
-        let journal_path = folder.journal(&filed);
-        let mut replay = Replay { ledger: filed.clone(), waiting: Vec::new(), unreadable: 0, decoder: Decoder::new() };
-        let journal = Journal::open(&journal_path, |record| {
-            replay.take(record, |gateway, schema| folder.schema(gateway, schema));
-            Ok(())
-        });
-        let journal = journal.map_err(file("read", &journal_path))?;
-        let Replay { ledger, waiting, unreadable, decoder } = replay;
-        if unreadable > 0 {
-            return Err(damaged(journal_path, unreadable).into());
-        }
+        let old = file("complete the files of the last rotation below", path);
+        folder.clear(&filed).map_err(old)?;
+        let (journal, Replay { ledger, waiting, .. }) = take_up(&folder, &filed)?;
+        let stage = match folder.listed(&filed)? {
+            Some(made) => Stage::Listed { made, lasting: false },
+            None => {
+                let new_files = folder.new_files();
+                rotation::clear_new_files(&new_files).map_err(file("empty", &new_files))?;
+                Stage::Taking(journal)
+            }
+        };
         let remembered = folder.remembered()?;
-        let since = Instant::now();
-        let mut parquet = Parquet { folder, rotation, journal, waiting, since, filed, ledger, decoder };
-        parquet.complete().map_err(|error| {
+        let (since, decoder) = (Instant::now(), Decoder::new());
+        let mut parquet = Parquet { folder, rotation, stage, waiting, since, filed, ledger, decoder };
+        parquet.finish().map_err(|error| {
             let failed = file("complete the files of the last rotation below", path);
             OpenError::from(failed(std::io::Error::other(error.text)))
         })?;
@@ -89,7 +92,8 @@ impl Parquet {
     /// Writes a batch to the journal.
     pub(crate) fn write(&mut self, pieces: &[Piece], arrived: &[Arc<Known>]) -> Result<Written, SinkError> {
         // Files that cannot be completed hold the journal up, and with it the broker.
-        if self.journal.length() >= self.rotation.bytes.saturating_mul(2) {
+        self.finish()?;
+        if self.waiting_bytes() >= self.rotation.bytes.saturating_mul(2) {
             self.rotate()?;
         }
         let mut written = Written::default();
@@ -128,11 +132,11 @@ impl Parquet {
             }
         }
         let changes = changes.done();
-        if !records.is_empty() {
-            if self.journal.length() == 0 {
+        if let (Stage::Taking(journal), false) = (&mut self.stage, records.is_empty()) {
+            if journal.length() == 0 {
                 self.since = Instant::now();
             }
-            let at = self.journal.append(&records).map_err(disk("write the journal"))?;
+            let at = journal.append(&records).map_err(disk("write the journal"))?;
             self.waiting.extend(waiting.into_iter().map(|(key, first_seq, before, length)| Waiting {
                 key,
                 first_seq,
@@ -147,9 +151,30 @@ impl Parquet {
 
     /// Rotates when the journal is old or large enough.
     pub(crate) fn tick(&mut self) -> Result<(), SinkError> {
-        let full = self.journal.length() >= self.rotation.bytes || self.waiting.len() >= MOST_WAITING;
+        self.finish()?;
+        let full = self.waiting_bytes() >= self.rotation.bytes || self.waiting.len() >= MOST_WAITING;
         let due = full || self.since.elapsed() >= self.rotation.age;
         if due { self.rotate() } else { Ok(()) }
+    }
+
+    /// Bytes of the journal that blocks go into.
+    fn waiting_bytes(&self) -> u64 {
+        if let Stage::Taking(journal) = &self.stage { journal.length() } else { 0 }
+    }
+}
+
+/// The journal of what comes after `filed`, and what it has.
+fn take_up(folder: &Folder, filed: &Ledger) -> Result<(Journal, Replay), IngestError> {
+    let path = folder.journal(filed);
+    let mut replay = Replay { ledger: filed.clone(), waiting: Vec::new(), unreadable: 0, decoder: Decoder::new() };
+    let journal = Journal::open(&path, |record| {
+        replay.take(record, |gateway, schema| folder.schema(gateway, schema));
+        Ok(())
+    });
+    let journal = journal.map_err(file("read", &path))?;
+    match replay.unreadable {
+        0 => Ok((journal, replay)),
+        unreadable => Err(damaged(path, unreadable)),
     }
 }
 

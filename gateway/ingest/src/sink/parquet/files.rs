@@ -17,6 +17,7 @@ use crate::{
     Account, IngestError, Ranges, StreamKey, error,
     ledger::{Ledger, StoredStream},
     piece::Rows,
+    sink::disk::{Sum, Summed},
 };
 
 /// Under this key a file says which rows of which stream it has.
@@ -31,6 +32,8 @@ pub(crate) struct Made {
     pub(crate) name: String,
     /// Its place below the folder.
     pub(crate) place: PathBuf,
+    /// What is in it.
+    pub(crate) sum: Sum,
 }
 
 /// The files of one stream and one rotation, one for each date and each set of columns.
@@ -46,7 +49,7 @@ pub(crate) struct Files<'a> {
 }
 
 struct Open {
-    writer: Writer<BufWriter<File>>,
+    writer: Writer<BufWriter<Summed>>,
     made: Made,
     account: Account,
 }
@@ -109,19 +112,19 @@ impl<'a> Files<'a> {
         *self.count += 1;
         let name = format!("{}-{:08}-{:04}.parquet", self.key.group, self.rotation, self.count);
         let folder = format!("gateway={}/device={}/date={date}", self.key.gateway, self.key.device);
-        let file = File::create(self.folder.join(&name))?;
+        let file = Summed::create(&self.folder.join(&name))?;
         let writer = Writer::new(Format::Parquet, BufWriter::new(file), table.clone())?;
         let place = Path::new(&folder).join(&name);
-        Ok(Open { writer, made: Made { name, place }, account: Account::default() })
+        Ok(Open { writer, made: Made { name, place, sum: Sum::default() }, account: Account::default() })
     }
 
     fn complete(&mut self, date: &str) -> Result<(), ExportError> {
-        let Some(Open { mut writer, made, account }) = self.open.remove(date) else { return Ok(()) };
+        let Some(Open { mut writer, mut made, account }) = self.open.remove(date) else { return Ok(()) };
         let note = StoredStream::new(&self.key, account);
         writer.note(NOTE, serde_json::to_string(&note).map_err(io::Error::from)?);
         let finished = writer.finish()?;
         let file = finished.to.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        made.sum = file.sync()?;
         if finished.left_out > 0 {
             tracing::warn!(
                 stream = %self.key, values = finished.left_out, file = %made.place.display(),

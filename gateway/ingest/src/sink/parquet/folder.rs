@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsStr,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -15,14 +16,14 @@ use tidegate_codec::block::{Decoder, SchemaId};
 use tidegate_export::Table;
 use tidegate_model::Name;
 
-use super::files;
+use super::files::{self, Made};
 use crate::{
     IngestError, Report,
     error::file,
     ledger::Ledger,
     piece::{self, Known, Piece, Refused},
     report::StreamReport,
-    sink::{Remembered, SinkError, Trouble, Written, durable},
+    sink::{Remembered, SinkError, Trouble, Written, disk},
 };
 
 /// Blocks that may be in the quarantine, and their bytes.
@@ -93,7 +94,7 @@ impl Folder {
 
     /// Writes the ledger.
     pub(crate) fn put_ledger(&self, ledger: &Ledger) -> io::Result<()> {
-        durable::put(&self.root.join(OWN).join(LEDGER), &ledger.encode()?)
+        disk::put(&self.root.join(OWN).join(LEDGER), &ledger.encode()?)
     }
 
     /// The folder of the Parquet files.
@@ -108,7 +109,32 @@ impl Folder {
 
     /// The list of the files that are being put in their places.
     pub(crate) fn list(&self, filed: &Ledger) -> PathBuf {
-        self.root.join(OWN).join(format!("list-{:08}.json", filed.rotations + 1))
+        self.root.join(OWN).join(format!("{LIST}{:08}.json", filed.rotations + 1))
+    }
+
+    /// The files of a rotation that was begun and is not completed; `None` when there is no list of them.
+    pub(crate) fn listed(&self, filed: &Ledger) -> Result<Option<Vec<Made>>, IngestError> {
+        let path = self.list(filed);
+        match fs::read(&path) {
+            Ok(list) => serde_json::from_slice(&list)
+                .map(Some)
+                .map_err(|error| IngestError::Damaged { path: path.clone(), why: error.to_string() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file("read", &path)(error)),
+        }
+    }
+
+    /// Removes the journals and lists of the rotations that the ledger has.
+    pub(crate) fn clear(&self, filed: &Ledger) -> io::Result<()> {
+        let is_done = |number: u64| number <= filed.rotations;
+        for entry in fs::read_dir(self.root.join(OWN))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if [JOURNAL, LIST].into_iter().any(|kind| number_of(&name, kind).is_some_and(is_done)) {
+                disk::remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Where files are made.
@@ -128,8 +154,8 @@ impl Folder {
             return Ok(());
         }
         let folder = self.root.join(OWN).join(SCHEMAS).join(known.key.gateway.as_str());
-        fs::create_dir_all(&folder)?;
-        durable::put(&folder.join(format!("{}.json", known.id)), &known.document)?;
+        disk::make_folders(&folder)?;
+        disk::put(&folder.join(format!("{}.json", known.id)), &known.document)?;
         self.schemas.insert(place, Arc::clone(known));
         Ok(())
     }
@@ -169,7 +195,7 @@ impl Folder {
             written.lost += 1;
             return Ok(());
         }
-        durable::put(&path, &refused.frame)?;
+        disk::put(&path, &refused.frame)?;
         self.quarantined += 1;
         self.quarantined_bytes += length;
         written.quarantined += 1;
@@ -200,7 +226,7 @@ impl Folder {
     /// A block has left the quarantine.
     pub(crate) fn forget(&mut self, path: &Path) {
         let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        if fs::remove_file(path).is_ok() {
+        if disk::remove(path).is_ok() {
             self.quarantined = self.quarantined.saturating_sub(1);
             self.quarantined_bytes = self.quarantined_bytes.saturating_sub(length);
         }
@@ -212,6 +238,8 @@ const LEDGER: &str = "ledger.json";
 const QUARANTINE: &str = "quarantine";
 const SCHEMAS: &str = "schemas";
 const NEW: &str = "new";
+const JOURNAL: &str = "journal-";
+const LIST: &str = "list-";
 
 /// The table that rows of this schema are written to.
 pub(crate) fn table(known: &Known) -> Result<Table, tidegate_export::ExportError> {
@@ -244,13 +272,25 @@ fn ledger(root: &Path) -> Result<Ledger, IngestError> {
         Ok(bytes) => {
             Ledger::decode(&bytes).map_err(|error| IngestError::Damaged { path: path.clone(), why: error.to_string() })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => files::ledger_of(root),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut ledger = files::ledger_of(root)?;
+            // A rotation that has a list is not completed, however many of its files are in their places.
+            let listed = entries(&root.join(OWN))?.iter().filter_map(|entry| number_of(&entry.file_name(), LIST)).min();
+            ledger.rotations = listed.map_or(ledger.rotations, |number| number.saturating_sub(1));
+            Ok(ledger)
+        }
         Err(error) => Err(file("read", &path)(error)),
     }
 }
 
 fn journal(root: &Path, filed: &Ledger) -> PathBuf {
-    root.join(OWN).join(format!("journal-{:08}", filed.rotations + 1))
+    root.join(OWN).join(format!("{JOURNAL}{:08}", filed.rotations + 1))
+}
+
+/// `list-00000012.json` is of rotation 12, as is `journal-00000012`.
+fn number_of(name: &OsStr, kind: &str) -> Option<u64> {
+    let rest = name.to_str()?.strip_prefix(kind)?;
+    rest.strip_suffix(".json").unwrap_or(rest).parse().ok()
 }
 
 /// The entries of a folder that are no leftovers of a write that was killed.

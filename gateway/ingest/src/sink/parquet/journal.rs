@@ -6,11 +6,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom},
     path::Path,
 };
 
 use tidegate_model::Name;
+
+use crate::sink::disk;
 
 /// Bytes of length and checksum.
 const HEAD: usize = 8;
@@ -21,6 +23,8 @@ const LONGEST: usize = 64 * 1024 * 1024;
 pub(crate) struct Journal {
     file: File,
     length: u64,
+    /// Whether something may stand behind its length that nobody was told about.
+    overhang: bool,
 }
 
 /// Where a block is in the journal.
@@ -41,13 +45,12 @@ impl Journal {
     /// Opens the journal, or makes it. Calls `found` with each of its records; what is cut off at the end is removed.
     pub(crate) fn open(path: &Path, mut found: impl FnMut(Record) -> io::Result<()>) -> io::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut journal = Journal { file, length: 0 };
-        let size = journal.file.metadata()?.len();
-        let length = records(&journal.file, size, &mut found)?;
-        journal.length = length;
-        if length < size {
-            journal.truncate(length)?;
-        }
+        // What is synced in a file whose name is not lasts no longer than the name.
+        disk::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+        let size = file.metadata()?.len();
+        let length = records(&file, size, &mut found)?;
+        let mut journal = Journal { file, length, overhang: length < size };
+        journal.settle()?;
         Ok(journal)
     }
 
@@ -56,22 +59,27 @@ impl Journal {
         self.length
     }
 
-    /// Appends records, made by [`record`], and syncs them. When that fails, the journal is as it was before.
+    /// Appends records, made by [`record`], and syncs them. When that fails, the journal is as it was before once
+    /// [`Journal::settle`] has succeeded.
     pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<u64> {
+        self.settle()?;
         let at = self.length;
         self.file.seek(SeekFrom::Start(at))?;
-        if let Err(error) = self.file.write_all(records).and_then(|()| self.file.sync_data()) {
-            // Best effort: what is left behind has no whole record, or one whose rows are written again.
-            let _ = self.truncate(at);
-            return Err(error);
-        }
+        self.overhang = true;
+        disk::write(&mut self.file, records)?;
+        disk::sync(&self.file)?;
         self.length += u64::try_from(records.len()).unwrap_or(0);
+        self.overhang = false;
         Ok(at)
     }
 
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
-        self.file.sync_all()
+    /// Removes what a failed append has left: whoever reads the journal would take it for written.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        if self.overhang {
+            disk::cut(&self.file, self.length)?;
+            self.overhang = false;
+        }
+        Ok(())
     }
 
     /// The record at a spot.
