@@ -1,9 +1,12 @@
 //! The command line of the simulators.
 
+mod opcua;
+
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +31,9 @@ enum Command {
     /// Modbus TCP devices: every unit of every port is one, with a course of its own.
     #[command(after_help = MODBUS_HELP)]
     Modbus(Modbus),
+    /// An OPC UA server with the tags of a profile.
+    #[command(after_help = opcua::HELP)]
+    Opcua(opcua::Opcua),
     /// Print a profile with many tags of one type, for benches.
     #[command(after_help = "Examples:\n  tidegate-sim profile --tags 1000 --type f32 > profiles/bench.toml")]
     Profile(Profile),
@@ -123,6 +129,9 @@ enum FillWord {
 
 #[derive(Debug, Args)]
 struct Profile {
+    /// The protocol that it is for.
+    #[arg(long, value_enum, default_value_t = DriverWord::Modbus)]
+    driver: DriverWord,
     /// Number of tags.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     tags: u32,
@@ -132,9 +141,15 @@ struct Profile {
     /// Time between two polls.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
-    /// Registers of one request at most.
+    /// Registers of one request at most, for Modbus.
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=125))]
     max_registers: u16,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DriverWord {
+    Modbus,
+    Opcua,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -152,6 +167,7 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Modbus(modbus) => modbus.run(),
+            Command::Opcua(opcua) => opcua.run(),
             Command::Profile(profile) => profile.run(),
         }
     }
@@ -171,18 +187,8 @@ impl Modbus {
     }
 
     fn options(self) -> anyhow::Result<ModbusOptions> {
-        let mut report = Report::new();
-        let profile = load_profile(&self.profile, &mut report);
-        let Some(profile) = profile.filter(|_| !report.has_errors()) else {
-            return Err(SimulatorError::Profile(report.render())).context("failed to start the simulator");
-        };
-        let mut faults = match &self.script {
-            Some(file) => parse_script(file).context("failed to start the simulator")?,
-            None => Vec::new(),
-        };
-        for fault in &self.fault {
-            faults.push(parse_fault(fault).context("failed to start the simulator")?);
-        }
+        let profile = profile(&self.profile)?;
+        let faults = faults(self.script.as_deref(), &self.fault, parse_script, parse_fault)?;
         Ok(ModbusOptions {
             listen: self.listen,
             ports: self.ports,
@@ -223,8 +229,36 @@ impl Profile {
             interval: self.interval,
             max_registers: self.max_registers,
         };
-        io::stdout().write_all(profile.to_toml().as_bytes()).context("failed to print the profile")
+        let text = match self.driver {
+            DriverWord::Modbus => profile.to_toml(),
+            DriverWord::Opcua => profile.to_opcua_toml(),
+        };
+        io::stdout().write_all(text.as_bytes()).context("failed to print the profile")
     }
+}
+
+/// The profile of a file, or every mistake in it.
+fn profile(file: &Path) -> anyhow::Result<Arc<tidegate_config::Profile>> {
+    let mut report = Report::new();
+    let profile = load_profile(file, &mut report).filter(|_| !report.has_errors());
+    profile.ok_or_else(|| SimulatorError::Profile(report.render())).context("failed to start the simulator")
+}
+
+/// The faults of a script and those of the command line behind them.
+fn faults<T>(
+    script: Option<&Path>,
+    words: &[String],
+    parse_script: impl Fn(&Path) -> Result<Vec<T>, SimulatorError>,
+    parse_fault: impl Fn(&str) -> Result<T, SimulatorError>,
+) -> anyhow::Result<Vec<T>> {
+    let mut faults = match script {
+        Some(file) => parse_script(file).context("failed to start the simulator")?,
+        None => Vec::new(),
+    };
+    for words in words {
+        faults.push(parse_fault(words).context("failed to start the simulator")?);
+    }
+    Ok(faults)
 }
 
 /// Waits for Ctrl-C or SIGTERM.

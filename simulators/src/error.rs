@@ -11,7 +11,7 @@ pub enum SimulatorError {
     #[error("read the profile:\n{0}")]
     Profile(String),
     /// The profile is for another protocol.
-    #[error("serve a profile of the protocol \"{0}\" over Modbus")]
+    #[error("serve a profile of the protocol \"{0}\" over this one")]
     OtherProtocol(String),
     /// The script or a fault on the command line has mistakes; the text names all of them.
     #[error("read the faults:\n{0}")]
@@ -27,6 +27,9 @@ pub enum SimulatorError {
         /// Why.
         source: io::Error,
     },
+    /// The library refuses the server that it is to be.
+    #[error("make a server: {0}")]
+    Server(String),
     /// The machine gives no thread or no timer.
     #[error("start a worker: {0}")]
     Worker(io::Error),

@@ -21,10 +21,16 @@
 //! **Invariant:** a simulator has no part in the gateway; it shares with it the reading of profiles and the meaning of
 //! registers, and nothing of the way to them.
 
+mod clock;
 mod error;
+mod fault_words;
 pub mod modbus;
+mod motion;
 mod noise;
+pub mod opcua;
+mod plausible;
 mod profile;
+mod scaling;
 
 pub use error::SimulatorError;
 pub use profile::{BenchProfile, BenchType};

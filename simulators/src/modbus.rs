@@ -1,7 +1,6 @@
 //! Modbus TCP devices made from profiles.
 
 mod cell;
-mod clock;
 mod connection;
 mod device;
 mod faults;
@@ -9,13 +8,10 @@ mod frame;
 mod image;
 mod layout;
 mod map;
-mod motion;
 mod operation;
 mod options;
 mod plan;
-mod plausible;
 mod port;
-mod scaling;
 mod script;
 mod simulator;
 

@@ -38,7 +38,10 @@ impl BenchType {
     }
 }
 
-/// A profile with many tags of one type, one behind the other in the input registers from address 0, in one group.
+/// The namespace of the tags of a generated profile for OPC UA.
+const BENCH_NAMESPACE: &str = "urn:tidegate:bench";
+
+/// A profile with many tags of one type, for Modbus one behind the other in the input registers from address 0, in one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BenchProfile {
     /// Number of tags. More than the 65,536 registers have room for are left out.
@@ -68,6 +71,24 @@ impl BenchProfile {
             let address = tag * registers;
             // Writing to a `String` cannot fail.
             let _ = write!(text, "\n[[tag]]\nname = \"t{tag:04}\"\ngroup = \"all\"\naddress = {address}\n");
+        }
+        text
+    }
+
+    /// The text of a profile of the same tags behind an OPC UA server: `nsu=urn:tidegate:bench;s=t0000` and so on.
+    pub fn to_opcua_toml(self) -> String {
+        let word = self.tag_type.as_str();
+        let mut text = format!(
+            "[profile]\nmanufacturer = \"Tidegate\"\nmodel = \"bench-{}-{word}\"\ndriver = \"opcua\"\nversion = 1\n\n\
+             [defaults]\ntype = \"{word}\"\n\n\
+             [[group]]\nname = \"all\"\ninterval = \"{}ms\"\n",
+            self.tags,
+            self.interval.as_millis(),
+        );
+        for tag in 0..self.tags {
+            let node = format!("nsu={BENCH_NAMESPACE};s=t{tag:04}");
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "\n[[tag]]\nname = \"t{tag:04}\"\ngroup = \"all\"\nnode = \"{node}\"\n");
         }
         text
     }

@@ -6,12 +6,12 @@ use tidegate_config::{DeviceTimeUnit, Tag};
 use tidegate_driver_modbus::{Encoded, Format, Point, Refusal};
 use tidegate_model::{TagName, Value, ValueKind};
 
-use super::{
+use crate::{
     motion::{Moment, Motion},
-    plausible,
+    noise::mix,
+    plausible::{self, Holds},
     scaling::{Scale, narrow},
 };
-use crate::noise::mix;
 
 /// A tag of the device, shared by all devices of a simulator.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Cell {
         let motion = match clock {
             Some(DeviceTimeUnit::Seconds) => Motion::Clock { millis: 1_000 },
             Some(DeviceTimeUnit::Millis) => Motion::Clock { millis: 1 },
-            None => plausible::motion(tag, point.format(), scale.as_ref(), style.all_change),
+            None => plausible::motion(tag, holds(point.format()), scale.as_ref(), style.all_change),
         };
         let is_float = matches!(point.format().kind(), ValueKind::F32 | ValueKind::F64);
         let exact = !is_float || style.full_precision || clock.is_some();
@@ -52,7 +52,7 @@ impl Cell {
             name: tag.name.clone(),
             point,
             texts: texts.map(|(number, text)| (*number, Arc::from(text.as_str()))).collect(),
-            rounding: if exact { None } else { Some(rounding(&motion)) },
+            rounding: if exact { None } else { Some(plausible::rounding(&motion)) },
             motion,
             text: text_that_fits(tag, point.format()),
             scale,
@@ -94,7 +94,7 @@ impl Cell {
             ValueKind::F32 => Value::F32(narrow(self.number(seed, moment, turn))),
             ValueKind::F64 => Value::F64(self.number(seed, moment, turn)),
             ValueKind::Int | ValueKind::Uint => {
-                let (low, high) = plausible::limits(format);
+                let (low, high) = limits(format);
                 Value::F64(self.number(seed, moment, turn).round().clamp(low, high))
             }
         }
@@ -154,13 +154,30 @@ impl Cell {
     }
 }
 
-/// Steps of one unit so that the spread of the motion has 1,000 to 10,000 of them.
-fn rounding(motion: &Motion) -> f64 {
-    let spread = match motion {
-        Motion::Counter { per_hour, .. } => *per_hour,
-        _ => motion.spread(),
-    };
-    if spread > 0.0 { 10_f64.powf((3.0 - spread.log10().floor()).clamp(-12.0, 12.0)) } else { 1_000.0 }
+fn holds(format: Format) -> Holds {
+    let (low, high) = limits(format);
+    Holds { kind: format.kind(), low, high }
+}
+
+/// What the device's type can hold, from its lowest to its highest number.
+fn limits(format: Format) -> (f64, f64) {
+    /// Integers are exact up to here in the floats that the motions calculate with.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match format {
+        Format::Coil | Format::Flag | Format::Bit(_) => (0.0, 1.0),
+        Format::U8(_) => (0.0, u8::MAX.into()),
+        Format::I8(_) => (i8::MIN.into(), i8::MAX.into()),
+        Format::U16(_) => (0.0, u16::MAX.into()),
+        Format::I16(_) => (i16::MIN.into(), i16::MAX.into()),
+        Format::U32(_) => (0.0, u32::MAX.into()),
+        Format::I32(_) => (i32::MIN.into(), i32::MAX.into()),
+        Format::U64(_) => (0.0, EXACT),
+        Format::I64(_) => (-EXACT, EXACT),
+        Format::Bcd16(_) => (0.0, 9_999.0),
+        Format::Bcd32(_) => (0.0, 99_999_999.0),
+        Format::F32(_) => (f32::MIN.into(), f32::MAX.into()),
+        Format::F64(_) | Format::Text { .. } | Format::Bytes { .. } => (f64::MIN, f64::MAX),
+    }
 }
 
 /// The tag's name, as far as there is room; a Modbus string has one or two characters a register.

@@ -11,10 +11,9 @@ use tidegate_model::Value;
 use super::{
     image::{Image, TableOf},
     map::Map,
-    motion::Moment,
     operation::{Exception, Operation, Stretch},
 };
-use crate::{SimulatorError, noise::mix};
+use crate::{SimulatorError, motion::Moment, noise::mix};
 
 /// A device behind a port.
 #[derive(Debug)]

@@ -18,7 +18,8 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::{clock::Clock, connection::Connection, device::Device, options::UnknownUnit, plan::Plan};
+use super::{connection::Connection, device::Device, options::UnknownUnit, plan::Plan};
+use crate::clock::Clock;
 
 /// Open connections of a port, at most; more are closed at once.
 const MOST_CONNECTIONS: usize = 1_024;

@@ -1,12 +1,12 @@
 //! Faults in words: `unit=3 silence after=10s for=30s` on the command line, `[[fault]]` tables in a script.
 
-use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
-use tidegate_config::{At, Kind, Node, Origin, Place, Report, Source, Table};
+use tidegate_config::{At, Report, Table};
 use tidegate_driver_modbus::{PrimaryTable, RegisterAddress, UnitId};
 
 use super::faults::{Fault, FaultKind, LONGEST_DELAY, SHORTEST_FLOOD};
-use crate::SimulatorError;
+use crate::{SimulatorError, fault_words};
 
 /// The words for what goes wrong, each with what it takes.
 const KINDS: [(&str, Word); 13] = [
@@ -49,10 +49,7 @@ enum Word {
 ///
 /// [`SimulatorError::Faults`] with every mistake in it.
 pub fn parse_fault(text: &str) -> Result<Fault, SimulatorError> {
-    let mut report = Report::new();
-    let source = Source::new("--fault", text);
-    let table = words(&source, &mut report);
-    finish(fault(&table, &mut report), &report)
+    fault_words::parse_words(text, fault)
 }
 
 /// Reads a script: a TOML file with a `[[fault]]` table for each fault.
@@ -61,52 +58,11 @@ pub fn parse_fault(text: &str) -> Result<Fault, SimulatorError> {
 ///
 /// [`SimulatorError::Faults`] with every mistake in it.
 pub fn parse_script(file: &Path) -> Result<Vec<Fault>, SimulatorError> {
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| SimulatorError::Faults(format!("{shown}: the file cannot be read: {error}")))?;
-    let mut report = Report::new();
-    let script = Table::parse(&Source::new(shown, text), &mut report).named("script", "");
-    let tables = script.tables("fault", "fault", &mut report);
-    script.finish(&mut report);
-    // Every table is read before anything is given up, so that all mistakes come out at once.
-    let faults: Vec<Option<Fault>> = tables.iter().map(|table| fault(table, &mut report)).collect();
-    finish(faults.into_iter().collect(), &report)
-}
-
-fn finish<T>(read: Option<T>, report: &Report) -> Result<T, SimulatorError> {
-    read.filter(|_| !report.has_errors()).ok_or_else(|| SimulatorError::Faults(report.render()))
-}
-
-/// The words of a command line as the table that a script would have in their place.
-fn words(source: &Arc<Source>, report: &mut Report) -> Table {
-    let text = source.text();
-    let place = |span: Range<usize>| Origin::File(Place::new(source, span));
-    let mut table = Table::empty("fault", place(0..text.len()));
-    let mut rest = text;
-    while let Some(word) = rest.split_whitespace().next() {
-        let begin = text.len() - rest.trim_start().len();
-        rest = rest.trim_start().get(word.len()..).unwrap_or_default();
-        let origin = place(begin..begin + word.len());
-        let (key, value) = word.split_once('=').unwrap_or(("kind", word));
-        if table.has(key) {
-            report.error(&origin, format!("`{key}` is there twice"), None);
-        }
-        let kind = value.parse().map_or_else(|_| Kind::Text(value.to_owned()), Kind::Integer);
-        table.set(key, Node { origin, kind });
-    }
-    table
+    fault_words::parse_file(file, fault)
 }
 
 fn fault(table: &Table, report: &mut Report) -> Option<Fault> {
-    let word = match table.has("kind") {
-        true => table.choice("kind", &KINDS, report),
-        false => {
-            let known: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
-            let help = format!("one of {}", known.join(", "));
-            report.error(table.origin(), "the fault does not say what goes wrong", Some(help));
-            None
-        }
-    };
+    let word = fault_words::kind(table, &KINDS, report);
     let port: Option<At<u16>> = table.take("port", report);
     let unit: Option<At<u8>> = table.take("unit", report);
     let after: Option<At<Duration>> = table.take("after", report);
@@ -150,9 +106,8 @@ fn kind(word: Word, table: &Table, report: &mut Report) -> Option<FaultKind> {
         Word::Close => FaultKind::Close { bytes: table.take_or("bytes", 0_u16, report).value },
         Word::Exception => FaultKind::Exception { code: code(table, report)? },
         Word::Flood => {
-            let every: At<Duration> = table.require("every", "\"10ms\"", report)?;
-            within(&every, "every", SHORTEST_FLOOD, LONGEST_DELAY, report)?;
-            FaultKind::Flood { every: every.value }
+            let bounds = (SHORTEST_FLOOD, LONGEST_DELAY);
+            FaultKind::Flood { every: fault_words::time(table, "every", "\"10ms\"", bounds, report)? }
         }
         Word::IllegalAddress => {
             let memory = if table.has("table") {
@@ -178,18 +133,7 @@ fn code(table: &Table, report: &mut Report) -> Option<u8> {
 }
 
 fn delay(table: &Table, report: &mut Report) -> Option<Duration> {
-    let by: At<Duration> = table.require("by", "\"200ms\"", report)?;
-    within(&by, "by", Duration::ZERO, LONGEST_DELAY, report)?;
-    Some(by.value)
-}
-
-fn within(value: &At<Duration>, key: &str, least: Duration, most: Duration, report: &mut Report) -> Option<()> {
-    if (least..=most).contains(&value.value) {
-        return Some(());
-    }
-    let message = format!("`{key}` has to be between {least:?} and {most:?}, but is {:?}", value.value);
-    report.error(&value.origin, message, None);
-    None
+    fault_words::time(table, "by", "\"200ms\"", (Duration::ZERO, LONGEST_DELAY), report)
 }
 
 #[cfg(test)]

@@ -14,10 +14,8 @@ use tidegate_model::Value;
 use tokio::{runtime, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    cell::Style, clock::Clock, device::Device, faults::Fault, map::Map, options::ModbusOptions, plan::Plan, port::Port,
-};
-use crate::{SimulatorError, noise::mix};
+use super::{cell::Style, device::Device, faults::Fault, map::Map, options::ModbusOptions, plan::Plan, port::Port};
+use crate::{SimulatorError, clock::Clock, noise::mix};
 
 /// Simulated Modbus TCP devices on threads of their own. Dropping it closes all ports and connections.
 #[derive(Debug)]
@@ -166,7 +164,7 @@ impl SimulatedDevice<'_> {
         self.device.requests()
     }
 
-    fn moment(&self) -> super::motion::Moment {
+    fn moment(&self) -> crate::motion::Moment {
         self.clock.moment(self.clock.now())
     }
 }

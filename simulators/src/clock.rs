@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::motion::Moment;
+use crate::motion::Moment;
 
 /// Counts from the simulator's start, in steps.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,12 @@ impl Clock {
     /// Time since the start, for the faults; it goes on when the values stand still.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The moment so long after the start, not rounded to a step, whether values move or not.
+    pub(crate) fn exact(&self, since_start: Duration) -> Moment {
+        let millis = millis(since_start);
+        Moment { millis, step: 0, unix_millis: self.started_unix_millis + millis }
     }
 
     /// The instant that is so long after the start.

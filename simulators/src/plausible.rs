@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tidegate_config::{Access, Tag};
-use tidegate_driver_modbus::Format;
 use tidegate_model::ValueKind;
 
-use super::{motion::Motion, scaling::Scale};
+use crate::{motion::Motion, scaling::Scale};
 
 /// The usual course of a quantity with a unit.
 #[derive(Debug, Clone, Copy)]
@@ -96,10 +95,21 @@ const EXPONENTS: [&str; 3] = ["_scale", "_sf", "_scale_factor"];
 const FIXED: [&str; 7] = ["version", "serial", "model", "_id", "baud", "manufacturer", "firmware"];
 const SWITCHING: [&str; 8] = ["state", "status", "alarm", "fault", "error", "mode", "event", "flags"];
 
+/// What the device's type can hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holds {
+    /// What it becomes in the gateway.
+    pub(crate) kind: ValueKind,
+    /// Its lowest number.
+    pub(crate) low: f64,
+    /// Its highest.
+    pub(crate) high: f64,
+}
+
 /// How the tag moves, in its delivered unit; with texts, the device's numbers for them.
-pub(crate) fn motion(tag: &Tag, format: Format, scale: Option<&Scale>, all_change: bool) -> Motion {
-    let is_float = matches!(format.kind(), ValueKind::F32 | ValueKind::F64);
-    let bounds = bounds(tag, format, scale);
+pub(crate) fn motion(tag: &Tag, holds: Holds, scale: Option<&Scale>, all_change: bool) -> Motion {
+    let is_float = matches!(holds.kind, ValueKind::F32 | ValueKind::F64);
+    let bounds = bounds(tag, holds, scale);
     if all_change && is_float {
         let (centre, spread) = match usual(tag) {
             Some(Usual::Walk(centre, spread) | Usual::Sine(centre, spread)) => (centre, spread),
@@ -111,7 +121,7 @@ pub(crate) fn motion(tag: &Tag, format: Format, scale: Option<&Scale>, all_chang
         let states: Box<[f64]> = texts.iter().filter_map(|(number, _)| integer(*number)).collect();
         return states_of(tag, states);
     }
-    if format.kind() == ValueKind::Bool {
+    if holds.kind == ValueKind::Bool {
         return states_of(tag, [0.0, 1.0].into());
     }
     let name = tag.name.as_str().to_ascii_lowercase();
@@ -137,25 +147,13 @@ pub(crate) fn motion(tag: &Tag, format: Format, scale: Option<&Scale>, all_chang
     }
 }
 
-/// What the device's type can hold, from its lowest to its highest number.
-pub(crate) fn limits(format: Format) -> (f64, f64) {
-    /// Integers are exact up to here in the floats that the motions calculate with.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match format {
-        Format::Coil | Format::Flag | Format::Bit(_) => (0.0, 1.0),
-        Format::U8(_) => (0.0, u8::MAX.into()),
-        Format::I8(_) => (i8::MIN.into(), i8::MAX.into()),
-        Format::U16(_) => (0.0, u16::MAX.into()),
-        Format::I16(_) => (i16::MIN.into(), i16::MAX.into()),
-        Format::U32(_) => (0.0, u32::MAX.into()),
-        Format::I32(_) => (i32::MIN.into(), i32::MAX.into()),
-        Format::U64(_) => (0.0, EXACT),
-        Format::I64(_) => (-EXACT, EXACT),
-        Format::Bcd16(_) => (0.0, 9_999.0),
-        Format::Bcd32(_) => (0.0, 99_999_999.0),
-        Format::F32(_) => (f32::MIN.into(), f32::MAX.into()),
-        Format::F64(_) | Format::Text { .. } | Format::Bytes { .. } => (f64::MIN, f64::MAX),
-    }
+/// Steps of one unit so that the spread of the motion has 1,000 to 10,000 of them.
+pub(crate) fn rounding(motion: &Motion) -> f64 {
+    let spread = match motion {
+        Motion::Counter { per_hour, .. } => *per_hour,
+        _ => motion.spread(),
+    };
+    if spread > 0.0 { 10_f64.powf((3.0 - spread.log10().floor()).clamp(-12.0, 12.0)) } else { 1_000.0 }
 }
 
 fn usual(tag: &Tag) -> Option<Usual> {
@@ -173,8 +171,8 @@ fn integer(number: i64) -> Option<f64> {
 }
 
 /// The lowest and highest delivered value that the tag's type and range allow.
-fn bounds(tag: &Tag, format: Format, scale: Option<&Scale>) -> (f64, f64) {
-    let (a, b) = limits(format);
+fn bounds(tag: &Tag, holds: Holds, scale: Option<&Scale>) -> (f64, f64) {
+    let (a, b) = (holds.low, holds.high);
     let (a, b) = scale.map_or((a, b), |scale| (scale.apply(a), scale.apply(b)));
     let (low, high) = (a.min(b), a.max(b));
     match &tag.range {
