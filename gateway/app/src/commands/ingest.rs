@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use tidegate_config::parse_duration;
 use tidegate_ingest::{
-    Address, Broker, Counters, Destination, Options, Rotation, Secret, Snapshot, check_share, check_topic_root,
+    Address, Broker, Counters, Destination, Format, Options, Rotation, Secret, Snapshot, check_share, check_topic_root,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// The first levels of the topics.
     #[arg(long, value_name = "TOPIC", default_value = "tidegate")]
     topic_root: String,
+    /// What to take: the blocks of targets with format = "block", or the rows of those with format = "json".
+    #[arg(long, value_name = "block|json", default_value = "block")]
+    format: Format,
     /// Share the work with other ingests of this group (a shared subscription of MQTT 5).
     #[arg(long, value_name = "NAME")]
     share: Option<String>,
@@ -161,6 +164,7 @@ fn options(arguments: Arguments, destination: Destination) -> anyhow::Result<Opt
         certificate: arguments.certificate.zip(arguments.key),
         client_id,
         topic_root: arguments.topic_root,
+        format: arguments.format,
         share: arguments.share,
         session_expiry: arguments.session_expiry,
         in_flight: arguments.in_flight,
