@@ -11,6 +11,9 @@ pub enum Arrival {
     Nothing,
     /// Something about this group.
     Row(Poll),
+    /// Everything about this group that the device had to say when the session began has been said, however little: the
+    /// subscription is confirmed. Of a group of events that makes it good again; alarms that this session has not told of are over.
+    Settled(Poll),
 }
 
 /// The ability of a session to get values without asking.
