@@ -43,7 +43,8 @@ pub use gateway::{Gateway, Options, Reloaded};
 pub use handle::{Handle, TargetProbe};
 pub use history::HistoryError;
 pub use status::{
-    BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, Status, StoreStatus, TargetStatus,
+    BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, ServerStatus, Status, StoreStatus,
+    TargetStatus,
 };
 
 pub use view::{Latest, TagSample};

@@ -201,6 +201,24 @@ pub struct TargetStatus {
     pub oldest_waiting: Option<i64>,
     /// Gap records that it has not acknowledged.
     pub gaps: u64,
+    /// Of a target that is a server: who is connected to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerStatus>,
+}
+
+/// A target to which others come.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct ServerStatus {
+    /// Where it listens.
+    pub address: String,
+    /// Clients that are connected.
+    pub sessions: u32,
+    /// Subscriptions that have items.
+    pub subscriptions: u32,
+    /// Items that clients monitor.
+    pub monitored_items: u32,
+    /// Values sent because they changed.
+    pub values_sent: u64,
 }
 
 /// The store.
