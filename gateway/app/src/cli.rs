@@ -96,6 +96,14 @@ enum Command {
         #[command(flatten)]
         site: SiteFile,
     },
+    /// Say which OPC UA certificates of other applications are trusted.
+    #[command(after_help = "Examples:\n  tidegate trust list\n  tidegate trust accept 3fa8c1d0\n  tidegate trust refuse 3fa8c1d0")]
+    Trust {
+        #[command(flatten)]
+        site: SiteFile,
+        #[command(subcommand)]
+        what: commands::trust::What,
+    },
     /// The cloud side: take blocks from a broker, prove that none is missing, write their rows to a database or files.
     #[command(
         after_help = "Examples:\n  tidegate ingest --from mqtt://broker --to postgres://tide@db/plant --share writers\n  \
@@ -136,6 +144,7 @@ impl Cli {
             Command::Export { options } => commands::export::export(&options),
             Command::Block { what } => commands::block::block(&what),
             Command::Queue { site } => commands::queue::queue(&site.config),
+            Command::Trust { site, what } => commands::trust::trust(&site.config, &what),
             Command::Ingest { arguments } => commands::ingest::ingest(*arguments),
             Command::Healthcheck { site } => commands::healthcheck::healthcheck(&site.config),
         }

@@ -9,4 +9,5 @@ pub(crate) mod healthcheck;
 pub(crate) mod ingest;
 pub(crate) mod queue;
 pub(crate) mod run;
+pub(crate) mod trust;
 pub(crate) mod values;

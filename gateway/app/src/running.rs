@@ -7,15 +7,16 @@ use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
 use tidegate_north::MqttTarget;
-use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded, TargetProbe};
+use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded};
 use tidegate_store::Store;
+use tidegate_trust::Trust;
 use tidegate_web::{Access, Listener, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     console,
-    site::{self, Loaded},
-    target::{Files, RunningTarget},
+    site::{self, Loaded, certificates},
+    target::{Files, RunningTarget, Work},
 };
 
 /// A running site.
@@ -154,7 +155,15 @@ impl Running {
     async fn start_target(&mut self, target: config::Target) -> anyhow::Result<()> {
         // Before the files are read for real: what changes in between is found at the next reload.
         let files = Files::of(&target);
-        let TargetKind::Mqtt(options) = &target.kind;
+        let work = match &target.kind {
+            TargetKind::Mqtt(options) => self.start_mqtt(&target, options).await?,
+            TargetKind::OpcUaServer(options) => self.start_opcua(&target, options).await?,
+        };
+        self.targets.push(RunningTarget { target, files, work });
+        Ok(())
+    }
+
+    async fn start_mqtt(&self, target: &config::Target, options: &config::MqttTarget) -> anyhow::Result<Work> {
         let clock = self.gateway.handle().clock().clone();
         let now = Arc::new(move || clock.timestamp(clock.now()));
         let gateway = self.site.gateway.id.clone();
@@ -173,17 +182,21 @@ impl Running {
             .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
         let (status, cancel) = (mqtt.status(), CancellationToken::new());
         let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));
-        self.targets.push(RunningTarget { target, files, status, cancel, task });
-        Ok(())
+        Ok(Work::Sender { status, cancel, task })
+    }
+
+    async fn start_opcua(&self, target: &config::Target, options: &config::OpcUaServer) -> anyhow::Result<Work> {
+        let handle = self.gateway.handle();
+        let since = handle.clock().timestamp(handle.clock().now());
+        let trust = Trust::open(&certificates(&self.site.gateway.data_dir), self.site.gateway.id.as_str());
+        let trust = trust.map_err(failed_to)?;
+        let server = tidegate_opcua::Server::start(target.name.as_str(), options, trust, handle).await.map_err(failed_to)?;
+        tracing::info!(target_name = %target.name, address = %server.address(), "OPC UA server started");
+        Ok(Work::OpcUa { server, since })
     }
 
     fn publish_targets(&self) {
-        let probes = self.targets.iter().map(|target| {
-            let probe = target.probe();
-            let probe: TargetProbe = Box::new(move || probe.status());
-            probe
-        });
-        self.gateway.handle().set_targets(probes.collect());
+        self.gateway.handle().set_targets(self.targets.iter().map(RunningTarget::probe).collect());
     }
 
     /// Stops everything: links first, so that their last rows still go to the store, then the rest.

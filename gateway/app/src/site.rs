@@ -34,7 +34,7 @@ pub(crate) fn check(config: &Path, profiles: Profiles) -> (Option<Loaded>, Repor
 /// Builds every target once, to find out about certificates and keys that do not work.
 fn check_targets(site: &Site, report: &mut Report) {
     for target in &site.targets {
-        let TargetKind::Mqtt(options) = &target.kind;
+        let TargetKind::Mqtt(options) = &target.kind else { continue };
         let clock = Arc::new(|| Timestamp::from_millis(0));
         let built = MqttTarget::new(target.name.clone(), options, &site.gateway.id, &site.broker.topic_root, clock);
         let Err(error) = built else { continue };
@@ -61,6 +61,11 @@ fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
         TargetError::ClientCertificate { .. } => "client_certificate",
         TargetError::NoAuthorities { .. } | TargetError::Tls(_) => "url",
     }
+}
+
+/// The folder of OPC UA certificates of a gateway with that data folder.
+pub(crate) fn certificates(data_dir: &Path) -> PathBuf {
+    data_dir.join("opcua")
 }
 
 /// Where a site keeps its data, for commands that only want to know where the gateway is. Mistakes elsewhere in the site do

@@ -3,9 +3,9 @@
 use std::{fs, time::Duration};
 
 use tidegate_config::{self as config, TargetKind};
-use tidegate_model::Name;
+use tidegate_model::{Name, Timestamp};
 use tidegate_north::TargetState;
-use tidegate_runtime::TargetStatus;
+use tidegate_runtime::{ServerStatus, TargetProbe, TargetStatus};
 use tokio::{
     task::{AbortHandle, JoinHandle},
     time::timeout,
@@ -19,9 +19,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) struct RunningTarget {
     pub(crate) target: config::Target,
     pub(crate) files: Files,
-    pub(crate) status: tidegate_north::TargetStatus,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) task: JoinHandle<()>,
+    pub(crate) work: Work,
+}
+
+/// What runs for a target.
+pub(crate) enum Work {
+    /// A task that sends.
+    Sender { status: tidegate_north::TargetStatus, cancel: CancellationToken, task: JoinHandle<()> },
+    /// A server that is asked.
+    OpcUa { server: tidegate_opcua::Server, since: Timestamp },
 }
 
 impl RunningTarget {
@@ -36,19 +42,51 @@ impl RunningTarget {
     }
 
     /// Stops it. Its cursor is free then and stays where it is.
-    pub(crate) async fn stop(mut self) {
-        self.cancel.cancel();
+    pub(crate) async fn stop(self) {
+        let (cancel, mut task) = match self.work {
+            Work::Sender { cancel, task, .. } => (cancel, task),
+            Work::OpcUa { server, .. } => return server.stop().await,
+        };
+        cancel.cancel();
         // A task that panicked has said so; its cursor is where it was.
-        if timeout(FAREWELL, &mut self.task).await.is_err() {
+        if timeout(FAREWELL, &mut task).await.is_err() {
             tracing::warn!(target_name = %self.target.name, "target does not stop by itself; it is ended");
-            self.task.abort();
-            let _ = self.task.await;
+            task.abort();
+            let _ = task.await;
         }
     }
 
     /// Tells the status of the target from anywhere.
-    pub(crate) fn probe(&self) -> Probe {
-        Probe { status: self.status.clone(), cancel: self.cancel.clone(), task: self.task.abort_handle() }
+    pub(crate) fn probe(&self) -> TargetProbe {
+        match &self.work {
+            Work::Sender { status, cancel, task } => {
+                let probe = Probe { status: status.clone(), cancel: cancel.clone(), task: task.abort_handle() };
+                Box::new(move || probe.status())
+            }
+            Work::OpcUa { server, since } => {
+                let (name, address) = (self.target.name.to_string(), server.address().to_string());
+                let (probe, since) = (server.probe(), since.as_millis());
+                Box::new(move || of_server(&name, &address, since, probe()))
+            }
+        }
+    }
+}
+
+/// The status of a server in the words of the interface.
+fn of_server(name: &str, address: &str, since: i64, now: tidegate_opcua::ServerStatus) -> TargetStatus {
+    TargetStatus {
+        name: name.to_owned(),
+        state: if now.running { "online" } else { "stopped" }.to_owned(),
+        since,
+        last_error: now.last_error,
+        server: Some(ServerStatus {
+            address: address.to_owned(),
+            sessions: now.sessions,
+            subscriptions: now.subscriptions,
+            monitored_items: now.monitored_items,
+            values_sent: now.values,
+        }),
+        ..TargetStatus::default()
     }
 }
 
@@ -59,22 +97,24 @@ pub(crate) struct Files(Vec<Option<Vec<u8>>>);
 impl Files {
     /// Reads them; one that cannot be read is like an empty place.
     pub(crate) fn of(target: &config::Target) -> Files {
-        let TargetKind::Mqtt(options) = &target.kind;
-        let tls = options.tls.iter();
+        let tls = match &target.kind {
+            TargetKind::Mqtt(options) => options.tls.iter(),
+            TargetKind::OpcUaServer(_) => None.iter(),
+        };
         let paths = tls.flat_map(|tls| tls.ca.iter().chain(tls.client.iter().flat_map(|(one, other)| [one, other])));
         Files(paths.map(|path| fs::read(path).ok()).collect())
     }
 }
 
 /// Tells the status of a target in the words of the interface.
-pub(crate) struct Probe {
+struct Probe {
     status: tidegate_north::TargetStatus,
     cancel: CancellationToken,
     task: AbortHandle,
 }
 
 impl Probe {
-    pub(crate) fn status(&self) -> TargetStatus {
+    fn status(&self) -> TargetStatus {
         let now = self.status.snapshot();
         let (mut state, next_try) = match now.state {
             TargetState::Connecting => ("connecting", None),

@@ -28,6 +28,7 @@ mod environment;
 mod from_node;
 mod load;
 mod node;
+mod opcua;
 mod profile;
 mod quantity;
 mod render;
@@ -44,6 +45,7 @@ pub use environment::process_environment;
 pub use from_node::FromNode;
 pub use load::{Profiles, load, load_profile, parse_profile};
 pub use node::{Kind, Node};
+pub use opcua::{OpcUaRole, OpcUaServer, OpcUaUser, SecurityPolicy};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, RawNumber, ReportWhen, Rounding, Scaling, SwingingDoor,
     Tag, TagSource, Threshold,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use crate::{At, ByteRate, ByteSize, Origin, Profile, Secret, Table};
+use crate::{At, ByteRate, ByteSize, OpcUaServer, Origin, Profile, Secret, Table};
 
 /// A whole site.
 #[derive(Debug)]
@@ -169,6 +169,8 @@ pub enum StartAt {
 pub enum TargetKind {
     /// `kind = "mqtt"`.
     Mqtt(MqttTarget),
+    /// `kind = "opcua-server"`.
+    OpcUaServer(OpcUaServer),
 }
 
 /// `kind = "mqtt"`.

@@ -110,7 +110,7 @@ fn the_environment_lies_over_the_files() {
     assert_eq!(site.store.max_age, Duration::from_secs(48 * 3600));
     assert!(site.broker.tag_topics);
     assert_eq!(site.gateway.id.as_str(), "line4");
-    let TargetKind::Mqtt(mqtt) = &site.targets[0].kind;
+    let TargetKind::Mqtt(mqtt) = &site.targets[0].kind else { panic!("another kind") };
     assert_eq!(mqtt.login.as_ref().unwrap().1.reveal(), "other");
     let mut report = Report::new();
     assert_eq!(site.links[1].table.take::<u32>("baud", &mut report).unwrap().value, 9600);

@@ -12,8 +12,10 @@ pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
     let Some(targets) = answer.body.get("targets").and_then(Json::as_array) else {
         bail!("the gateway's answer has no targets: {}", answer.body);
     };
+    // A server has no place in the store: it is asked.
+    let targets: Vec<&Json> = targets.iter().filter(|target| target.get("server").is_none()).collect();
     if targets.is_empty() {
-        say("the site has no target");
+        say("the site has no target that rows are sent to");
         return Ok(ExitCode::SUCCESS);
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -13,6 +13,7 @@ mod lookup;
 mod loss;
 mod merge;
 mod names;
+mod opcua;
 mod profile;
 mod stages;
 mod store;
@@ -77,7 +78,8 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     let web = web::web(root, &broker, report);
     let mut links = link::links(root, &gateway.data_dir, report);
     device::devices(root, &mut links, &mut library, files, report);
-    let targets = target::targets(root, report);
+    let listeners = vec![(broker.listen, "the broker".to_owned()), (web.listen, "the web interface".to_owned())];
+    let targets = target::targets(root, listeners, report);
     if profiles == Profiles::All {
         library.read_all(files, report);
     }

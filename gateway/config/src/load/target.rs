@@ -10,7 +10,12 @@ use std::{
 
 use tidegate_model::Name;
 
-use super::{choice_so_far, names::Names, url::MqttUrl};
+use super::{
+    choice_so_far,
+    names::Names,
+    opcua::{self, Listeners},
+    url::MqttUrl,
+};
 use crate::{
     At, Backfill, ByteRate, Format, FromNode, MqttTarget, Report, Secret, StartAt, Table, Target, TargetKind, Tls,
 };
@@ -28,12 +33,26 @@ const MAX_CLIENT_ID: usize = 256;
 /// Names that targets had before.
 type Renamed = Vec<At<Name>>;
 
-/// Reads every `[[target]]`.
-pub(super) fn targets(root: &Table, report: &mut Report) -> Vec<Target> {
+/// What a target is, before its keys are read.
+#[derive(Clone, Copy)]
+enum Kind {
+    Mqtt,
+    OpcUaServer,
+}
+
+/// Reads every `[[target]]`. `listeners`: the addresses that others listen on.
+pub(super) fn targets(root: &Table, mut listeners: Listeners, report: &mut Report) -> Vec<Target> {
     let mut names = Names::new("target");
     let mut renamed = Renamed::new();
     let tables = root.tables("target", "target", report);
-    let targets = tables.into_iter().filter_map(|table| target(table, &mut names, &mut renamed, report)).collect();
+    let mut targets = Vec::with_capacity(tables.len());
+    for table in tables {
+        let Some(target) = target(table, &mut names, &mut renamed, &listeners, report) else { continue };
+        if let TargetKind::OpcUaServer(server) = &target.kind {
+            listeners.push((server.listen, format!("the target \"{}\"", target.name)));
+        }
+        targets.push(target);
+    }
     let mut taken = Names::new("target that was");
     for was in renamed {
         if names.contains(was.value.as_str()) {
@@ -46,27 +65,54 @@ pub(super) fn targets(root: &Table, report: &mut Report) -> Vec<Target> {
     targets
 }
 
-fn target(table: Table, names: &mut Names, renamed: &mut Renamed, report: &mut Report) -> Option<Target> {
+fn target(
+    table: Table,
+    names: &mut Names,
+    renamed: &mut Renamed,
+    listeners: &Listeners,
+    report: &mut Report,
+) -> Option<Target> {
     let name = table.require::<Name>("name", "\"cloud\"", report);
     if let Some(name) = &name {
         names.add(name, report);
     }
     let name = name.map_or_else(Name::placeholder, |name| name.value);
     let table = table.named("target", format!("target.{name}"));
+    let kinds = [("mqtt", Kind::Mqtt), ("opcua-server", Kind::OpcUaServer)];
     let kind = match table.has("kind") {
-        true => table.choice("kind", &[("mqtt", ())], report).map(|at| at.value),
-        false => table.require::<String>("kind", "\"mqtt\"", report).map(|_| ()),
+        true => table.choice("kind", &kinds, report).map(|at| at.value),
+        false => table.require::<String>("kind", "\"mqtt\"", report).map(|_| Kind::Mqtt),
     };
+    let (start, was) = match kind {
+        Some(Kind::OpcUaServer) => (StartAt::Now, no_place(&table, report)),
+        Some(Kind::Mqtt) | None => place(&table, report),
+    };
+    renamed.extend(was.clone());
+    // Which other keys there are depends on the kind.
+    let kind = match kind? {
+        Kind::Mqtt => mqtt(&table, report).map(TargetKind::Mqtt),
+        Kind::OpcUaServer => opcua::server(&table, listeners, report).map(TargetKind::OpcUaServer),
+    };
+    table.finish(report);
+    Some(Target { name, start, was: was.map(|was| was.value), kind: kind? })
+}
+
+/// Where a target begins in the store.
+fn place(table: &Table, report: &mut Report) -> (StartAt, Option<At<Name>>) {
     let starts = [("now", StartAt::Now), ("oldest", StartAt::Oldest)];
     table.note_default("start", "\"now\"", report);
     let start = table.choice("start", &starts, report).map_or(StartAt::Now, |at| at.value);
-    let was = table.take::<Name>("was", report);
-    renamed.extend(was.clone());
-    // Which other keys there are depends on the kind.
-    kind?;
-    let mqtt = mqtt(&table, report);
-    table.finish(report);
-    Some(Target { name, start, was: was.map(|was| was.value), kind: TargetKind::Mqtt(mqtt?) })
+    (start, table.take::<Name>("was", report))
+}
+
+/// Reports the keys of targets that have a place in the store, in one that has none.
+fn no_place(table: &Table, report: &mut Report) -> Option<At<Name>> {
+    for key in ["start", "was"].into_iter().filter(|key| table.has(key)) {
+        table.node(key, report);
+        let help = "an OPC UA server is asked, it sends nothing by itself; remove the key".to_owned();
+        report.error(table.origin_of(key), format!("`{key}` has no effect with `kind = \"opcua-server\"`"), Some(help));
+    }
+    None
 }
 
 fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {

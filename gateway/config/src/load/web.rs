@@ -18,7 +18,7 @@ pub(super) fn web(root: &Table, broker: &Broker, report: &mut Report) -> Web {
 }
 
 /// Whether only one of the two can be listened on. Port 0 is any that is free.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && same_host
 }

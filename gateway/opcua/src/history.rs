@@ -1,0 +1,165 @@
+//! The history of a tag, out of the store, page by page (OPC UA Part 11 §6.4.3, raw values).
+
+use opcua::types::{DataValue, ReadRawModifiedDetails, StatusCode, TimestampsToReturn};
+use tidegate_model::Timestamp;
+use tidegate_runtime::{Handle, HistoryError, HistoryQuery, Sample};
+
+use crate::{node::TagPlace, space::Space, values};
+
+/// Values of one answer, at most; more come with the next question.
+const PAGE: usize = 10_000;
+/// Fewer cannot be asked of the store without the risk of a thinned answer.
+const FEWEST: usize = 100;
+/// Questions to the store for one answer. Each halves the time at least, so that half of them come from centuries to an hour.
+const QUESTIONS: usize = 64;
+
+/// What of a tag's history is still to be read. Times are milliseconds; `to` is not included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rest {
+    from: Option<i64>,
+    to: i64,
+    /// From the newest to the oldest.
+    backward: bool,
+    /// Values that the client wants still, at most.
+    wanted: Option<usize>,
+}
+
+/// One answer.
+pub(crate) struct Page {
+    pub(crate) values: Vec<DataValue>,
+    pub(crate) rest: Option<Rest>,
+}
+
+impl Rest {
+    /// What a client asks for. `now`: the present time, up to which history without an end goes.
+    pub(crate) fn new(details: &ReadRawModifiedDetails, now: Timestamp) -> Result<Rest, StatusCode> {
+        let [start, end] =
+            [&details.start_time, &details.end_time].map(|time| values::timestamp(time).map(Timestamp::as_millis));
+        let wanted = usize::try_from(details.num_values_per_node).ok().filter(|count| *count > 0);
+        let (from, to, backward) = match (start, end) {
+            (Some(start), Some(end)) if start == end => (Some(start), start.saturating_add(1), false),
+            (Some(start), Some(end)) if start < end => (Some(start), end, false),
+            // The start is included and the end is not, in this direction too.
+            (Some(start), Some(end)) => (Some(end.saturating_add(1)), start.saturating_add(1), true),
+            (Some(start), None) if wanted.is_some() => (Some(start), now.as_millis().saturating_add(1), false),
+            (None, Some(end)) if wanted.is_some() => (None, end.saturating_add(1), true),
+            _ => return Err(StatusCode::BadInvalidTimestampArgument),
+        };
+        Ok(Rest { from, to, backward, wanted })
+    }
+
+    /// Reads the next page.
+    pub(crate) async fn read(
+        mut self,
+        handle: &Handle,
+        space: &Space,
+        place: TagPlace,
+        times: TimestampsToReturn,
+    ) -> Result<Page, StatusCode> {
+        let (Some(device), Some(tag)) = (space.device(place.device), space.tag(place)) else {
+            return Err(StatusCode::BadNodeIdUnknown);
+        };
+        let most = self.wanted.map_or(PAGE, |wanted| wanted.min(PAGE));
+        let Part { samples, whole } = self.part(handle, &device.name, tag, most).await?;
+        let mut kept = samples;
+        let cut = kept.len() > most;
+        if cut {
+            keep(&mut kept, most);
+        }
+        let last = kept.last().map(|sample| sample.time.as_millis());
+        if cut && let Some(last) = last {
+            match self.backward {
+                true => self.to = last,
+                false => self.from = Some(last.saturating_add(1)),
+            }
+        }
+        self.wanted = self.wanted.map(|wanted| wanted.saturating_sub(kept.len()));
+        let over = (whole && !cut) || self.wanted == Some(0);
+        let value = |sample: &Sample| {
+            let time = values::date_time(sample.time);
+            let value = values::from_slot(tag, &sample.slot, Some(time));
+            values::with_times(DataValue { server_timestamp: Some(time), ..value }, times)
+        };
+        Ok(Page { values: kept.iter().map(value).collect(), rest: (!over).then_some(self) })
+    }
+
+    /// Samples from the beginning of the rest, every one of them, in its direction; and moves the rest behind them.
+    async fn part(
+        &mut self,
+        handle: &Handle,
+        device: &tidegate_model::Name,
+        tag: &tidegate_runtime::TagInfo,
+        most: usize,
+    ) -> Result<Part, StatusCode> {
+        let (mut from, mut to) = (self.from, self.to);
+        for _ in 0..QUESTIONS {
+            let query = HistoryQuery {
+                device: device.clone(),
+                tag: tag.name.clone(),
+                from: from.map(Timestamp::from_millis),
+                to: Some(Timestamp::from_millis(to)),
+                max_points: most.max(FEWEST),
+            };
+            let history = handle.history(&query).await.map_err(|error| of(&error))?;
+            let mut samples = history.samples;
+            if !history.thinned {
+                let whole = if self.backward { from == self.from } else { to == self.to };
+                if self.backward {
+                    samples.reverse();
+                }
+                // An empty stretch says nothing about the next one.
+                let empty = samples.is_empty() && !whole;
+                match self.backward {
+                    true => self.to = from.unwrap_or(self.to),
+                    false => self.from = Some(to),
+                }
+                if empty {
+                    (from, to) = (self.from, self.to);
+                    continue;
+                }
+                return Ok(Part { samples, whole });
+            }
+            let oldest = samples.first().map_or(to, |sample| sample.time.as_millis());
+            let length = nearer(to.saturating_sub(from.unwrap_or(oldest).max(oldest)), most, history.total);
+            match self.backward {
+                true => from = Some(to.saturating_sub(length)),
+                false => {
+                    from = Some(from.unwrap_or(oldest).max(oldest));
+                    to = from.unwrap_or(oldest).saturating_add(length);
+                }
+            }
+        }
+        Err(StatusCode::BadTimeout)
+    }
+}
+
+struct Part {
+    samples: Vec<Sample>,
+    /// Whether nothing comes after these.
+    whole: bool,
+}
+
+/// A length of time in which as many samples as are wanted would be if they were spread evenly: half of what it was, at most.
+fn nearer(length: i64, wanted: usize, total: u64) -> i64 {
+    let wanted = i128::try_from(wanted).unwrap_or(i128::MAX);
+    let even = i128::from(length).saturating_mul(wanted) / i128::from(total.max(1));
+    i64::try_from(even).unwrap_or(i64::MAX).min(length / 2).max(1)
+}
+
+/// Cuts after so many, and not between two of the same time: the next page begins at a time.
+fn keep(samples: &mut Vec<Sample>, most: usize) {
+    let same = |at: usize| {
+        samples.get(at).map(|sample| sample.time) == samples.get(at.wrapping_sub(1)).map(|sample| sample.time)
+    };
+    let before = (1..=most).rev().find(|at| !same(*at));
+    let after = (most..samples.len()).find(|at| !same(*at));
+    samples.truncate(before.or(after).unwrap_or(samples.len()));
+}
+
+fn of(error: &HistoryError) -> StatusCode {
+    match error {
+        HistoryError::UnknownDevice(_) | HistoryError::UnknownTag { .. } => StatusCode::BadNodeIdUnknown,
+        HistoryError::TooSlow => StatusCode::BadTimeout,
+        HistoryError::Store(_) => StatusCode::BadResourceUnavailable,
+    }
+}

@@ -1,0 +1,342 @@
+//! The gateway's part of the address space, as the library asks for it.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use opcua::{
+    nodes::DefaultTypeTree,
+    server::{
+        ContinuationPoint, CreateMonitoredItem, SubscriptionCache,
+        diagnostics::NamespaceMetadata,
+        node_manager::{
+            BrowseNode, BrowsePathItem, DynNodeManager, ExternalReferenceRequest, HistoryNode, MonitoredItemRef,
+            MonitoredItemUpdateRef, NodeManager, NodeManagerBuilder, ReadNode, RequestContext, ServerContext,
+            WriteNode,
+        },
+    },
+    types::{
+        AttributeId, DateTime, HistoryData, MonitoringMode, NodeId, NumericRange, ReadRawModifiedDetails, StatusCode,
+        TimestampsToReturn,
+    },
+};
+use tidegate_config::{Access, OpcUaUser};
+use tidegate_runtime::Handle;
+
+use crate::{
+    access::is_operator,
+    attributes::{Attributes, answered},
+    browse,
+    history::Rest,
+    items::{self, Items},
+    node::Node,
+    sampling::News,
+    space::Space,
+    values, write,
+};
+
+/// Requests for fewer items than this are taken out one by one.
+const FEW: usize = 16;
+
+/// What the gateway offers; lives on when the library's server is built anew.
+pub(crate) struct Plant {
+    handle: Handle,
+    uri: String,
+    users: Vec<OpcUaUser>,
+    values: AtomicU64,
+}
+
+/// The library's view of it.
+pub(crate) struct Manager {
+    plant: Arc<Plant>,
+    namespace: u16,
+    space: RwLock<Arc<Space>>,
+    items: Mutex<Items>,
+}
+
+impl Plant {
+    pub(crate) fn new(handle: Handle, users: Vec<OpcUaUser>) -> Plant {
+        let uri = format!("urn:tidegate:{}", handle.id());
+        Plant { handle, uri, users, values: AtomicU64::new(0) }
+    }
+
+    /// Values sent to clients because they changed.
+    pub(crate) fn values(&self) -> u64 {
+        self.values.load(Relaxed)
+    }
+}
+
+/// Makes the manager when the library knows the index of its namespace.
+pub(crate) struct Builder(pub(crate) Arc<Plant>);
+
+impl NodeManagerBuilder for Builder {
+    fn build(self: Box<Self>, context: ServerContext) -> Arc<DynNodeManager> {
+        let namespace = context.type_tree.write().namespaces_mut().add_namespace(&self.0.uri);
+        let space = RwLock::new(Arc::new(Space::now(&self.0.handle, namespace)));
+        Arc::new(Manager { plant: self.0, namespace, space, items: Mutex::default() })
+    }
+}
+
+impl Manager {
+    fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn items(&self) -> MutexGuard<'_, Items> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Items that are monitored, and subscriptions that have some.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        self.items().count()
+    }
+
+    /// Items that were ever made.
+    pub(crate) fn made(&self) -> u64 {
+        self.items().made()
+    }
+
+    /// One round: goes over to other devices when there are, and tells what has changed.
+    pub(crate) fn round(&self, subscriptions: &SubscriptionCache, now: Instant) {
+        let mut news = News::default();
+        let mut space = self.space();
+        if space.version() != self.plant.handle.catalog_version() {
+            let new = Arc::new(Space::now(&self.plant.handle, self.namespace));
+            let mut items = self.items();
+            news.gone(items.move_to(&space, &new));
+            *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+            space = new;
+        }
+        news.look(&space, &mut self.items(), now);
+        let (count, early) = news.send(&space, subscriptions);
+        self.plant.values.fetch_add(count, Relaxed);
+        if !early.is_empty() {
+            let mut items = self.items();
+            for handle in early {
+                if let Some(item) = items.find(handle) {
+                    item.told = None;
+                }
+            }
+        }
+    }
+
+    fn operator(&self, context: &RequestContext) -> bool {
+        is_operator(&self.plant.users, context.user_token())
+    }
+
+    fn create(&self, context: &RequestContext, space: &Space, item: &mut CreateMonitoredItem) {
+        let request = item.item_to_monitor();
+        let Some(node) = Node::find(&request.node_id, space) else {
+            item.set_status(StatusCode::BadNodeIdUnknown);
+            return;
+        };
+        let attributes = Attributes { space, operator: self.operator(context) };
+        let value = attributes.read(node, request.attribute_id, &request.index_range, &request.data_encoding);
+        let value = match value {
+            Ok(value) => value,
+            Err(status) => {
+                item.set_status(status);
+                return;
+            }
+        };
+        let changing = items::changing(node).filter(|_| request.attribute_id == AttributeId::Value);
+        // The library takes the range out of the first value itself.
+        let whole = attributes.read(node, request.attribute_id, &NumericRange::None, &request.data_encoding);
+        item.set_status(StatusCode::Good);
+        item.set_initial_value(answered(whole.unwrap_or(value), DateTime::now()));
+        if let Some((place, what)) = changing
+            && let Some(sample) = space.sample(place)
+        {
+            self.items().add(place, what, context.session_id(), item, sample);
+        }
+    }
+}
+
+#[async_trait]
+impl NodeManager for Manager {
+    fn owns_node(&self, id: &NodeId) -> bool {
+        id.namespace == self.namespace
+    }
+
+    fn name(&self) -> &str {
+        "tidegate"
+    }
+
+    fn namespaces_for_user(&self, _context: &RequestContext) -> Vec<NamespaceMetadata> {
+        vec![NamespaceMetadata {
+            namespace_uri: self.plant.uri.clone(),
+            namespace_index: self.namespace,
+            is_namespace_subset: Some(false),
+            ..NamespaceMetadata::default()
+        }]
+    }
+
+    async fn init(&self, _type_tree: &mut DefaultTypeTree, _context: ServerContext) {}
+
+    async fn resolve_external_references(
+        &self,
+        _context: &RequestContext,
+        items: &mut [&mut ExternalReferenceRequest],
+    ) {
+        let space = self.space();
+        for item in items {
+            if let Some(found) = Node::find(item.node_id(), &space).and_then(|node| browse::metadata(&space, node)) {
+                item.set(found);
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        context: &RequestContext,
+        _max_age: f64,
+        times: TimestampsToReturn,
+        nodes: &mut [&mut ReadNode],
+    ) -> Result<(), StatusCode> {
+        let space = self.space();
+        let attributes = Attributes { space: &space, operator: self.operator(context) };
+        let now = DateTime::now();
+        for request in nodes {
+            let wanted = request.node();
+            let read = Node::find(&wanted.node_id, &space).ok_or(StatusCode::BadNodeIdUnknown);
+            let read = read.and_then(|node| {
+                attributes.read(node, wanted.attribute_id, &wanted.index_range, &wanted.data_encoding)
+            });
+            match read {
+                Ok(value) if wanted.attribute_id == AttributeId::Value => {
+                    request.set_result(values::with_times(answered(value, now), times));
+                }
+                Ok(value) => request.set_result(value),
+                Err(status) => request.set_error(status),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, context: &RequestContext, nodes: &mut [&mut WriteNode]) -> Result<(), StatusCode> {
+        let space = self.space();
+        let user = context.user_token().0.clone();
+        write::write(&self.plant.handle, &space, &user, self.operator(context), nodes).await;
+        Ok(())
+    }
+
+    async fn browse(&self, context: &RequestContext, nodes: &mut [BrowseNode]) -> Result<(), StatusCode> {
+        let space = self.space();
+        let types = context.get_type_tree_for_user();
+        for node in nodes {
+            browse::browse(&space, types.get(), node);
+        }
+        Ok(())
+    }
+
+    async fn translate_browse_paths_to_node_ids(
+        &self,
+        context: &RequestContext,
+        nodes: &mut [&mut BrowsePathItem],
+    ) -> Result<(), StatusCode> {
+        let space = self.space();
+        let types = context.get_type_tree_for_user();
+        for node in nodes {
+            browse::translate(&space, types.get(), context.current_node_manager_index, node);
+        }
+        Ok(())
+    }
+
+    async fn create_monitored_items(
+        &self,
+        context: &RequestContext,
+        items: &mut [&mut CreateMonitoredItem],
+    ) -> Result<(), StatusCode> {
+        let space = self.space();
+        for item in items {
+            self.create(context, &space, item);
+        }
+        Ok(())
+    }
+
+    async fn modify_monitored_items(&self, _context: &RequestContext, changes: &[&MonitoredItemUpdateRef]) {
+        let mut items = self.items();
+        for change in changes.iter().filter(|change| change.status_code().is_good()) {
+            if let Some(item) = items.find(change.handle()) {
+                item.library_ms = change.update().revised_sampling_interval;
+                item.interval = items::interval(item.library_ms);
+                item.due = None;
+                // The filter may be another one, and nobody says which: all that could matter to one is told.
+                item.wants_times = true;
+            }
+        }
+    }
+
+    async fn set_monitoring_mode(
+        &self,
+        _context: &RequestContext,
+        mode: MonitoringMode,
+        changed: &[&MonitoredItemRef],
+    ) {
+        let mut items = self.items();
+        for change in changed {
+            if let Some(item) = items.find(change.handle()) {
+                let disabled = mode == MonitoringMode::Disabled;
+                if item.disabled != disabled {
+                    item.told = None;
+                }
+                item.disabled = disabled;
+            }
+        }
+    }
+
+    async fn delete_monitored_items(&self, _context: &RequestContext, gone: &[&MonitoredItemRef]) {
+        match gone.len() {
+            ..=FEW => self.items().remove(gone),
+            _ => self.items().remove_many(gone),
+        }
+    }
+
+    async fn history_read_raw_modified(
+        &self,
+        _context: &RequestContext,
+        details: &ReadRawModifiedDetails,
+        nodes: &mut [&mut HistoryNode],
+        times: TimestampsToReturn,
+    ) -> Result<(), StatusCode> {
+        if details.is_read_modified {
+            return Err(StatusCode::BadHistoryOperationUnsupported);
+        }
+        let space = self.space();
+        let clock = self.plant.handle.clock();
+        for node in nodes {
+            let place = match Node::find(node.node_id(), &space) {
+                Some(Node::Tag(place)) if space.tag(place).is_some_and(|tag| tag.access != Access::Write) => place,
+                Some(_) => {
+                    node.set_status(StatusCode::BadHistoryOperationUnsupported);
+                    continue;
+                }
+                None => {
+                    node.set_status(StatusCode::BadNodeIdUnknown);
+                    continue;
+                }
+            };
+            let rest = match node.continuation_point() {
+                Some(point) => point.get::<Rest>().copied().ok_or(StatusCode::BadContinuationPointInvalid),
+                None => Rest::new(details, clock.timestamp(clock.now())),
+            };
+            let page = match rest {
+                Ok(rest) => rest.read(&self.plant.handle, &space, place, times).await,
+                Err(status) => Err(status),
+            };
+            match page {
+                Ok(page) => {
+                    let empty = page.values.is_empty() && page.rest.is_none();
+                    node.set_status(if empty { StatusCode::GoodNoData } else { StatusCode::Good });
+                    node.set_result(HistoryData { data_values: Some(page.values) });
+                    node.set_next_continuation_point(page.rest.map(|rest| ContinuationPoint::new(Box::new(rest))));
+                }
+                Err(status) => node.set_status(status),
+            }
+        }
+        Ok(())
+    }
+}
