@@ -67,7 +67,11 @@ fn set(file: &Path) -> anyhow::Result<Set> {
     if head.next() != Some("ts") {
         bail!("the first column is not ts");
     }
-    let columns = head.map(column).collect::<anyhow::Result<Arc<[Column]>>>()?;
+    let mut columns: Vec<Column> = Vec::new();
+    for head in head {
+        columns.push(column(head, &columns)?);
+    }
+    let columns: Arc<[Column]> = columns.into();
     let mut rows = Vec::new();
     for line in lines.filter(|line| !line.is_empty()) {
         let mut cells = line.split(',');
@@ -79,7 +83,8 @@ fn set(file: &Path) -> anyhow::Result<Set> {
     Ok(Set { name, columns, rows })
 }
 
-fn column(head: &str) -> anyhow::Result<Column> {
+/// A column that stands after `known`.
+fn column(head: &str, known: &[Column]) -> anyhow::Result<Column> {
     let (name, kind) = head.split_once(':').with_context(|| format!("{head:?} is not name:type"))?;
     let kind = match kind {
         "f" => ValueKind::F64,
@@ -91,7 +96,9 @@ fn column(head: &str) -> anyhow::Result<Column> {
     // Recorded names may have characters that a tag cannot.
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
     let name: String = name.chars().map(allowed).collect();
-    Ok(Column::new(name.parse()?, ValueType::single(kind)))
+    let name = name.parse().ok().filter(|name| known.iter().all(|column| column.name != *name));
+    let name = name.map_or_else(|| format!("column-{}", known.len()).parse(), Ok)?;
+    Ok(Column::new(name, ValueType::single(kind)))
 }
 
 fn value(cell: &str, kind: ValueKind) -> anyhow::Result<Option<Value>> {
@@ -101,7 +108,7 @@ fn value(cell: &str, kind: ValueKind) -> anyhow::Result<Option<Value>> {
     Ok(Some(match kind {
         ValueKind::F64 => Value::F64(cell.parse()?),
         ValueKind::Int => Value::Int(cell.parse()?),
-        ValueKind::Bool => Value::Bool(matches!(cell, "1" | "true")),
+        ValueKind::Bool => Value::Bool(matches!(cell, "1" | "true" | "True" | "TRUE")),
         _ => Value::Text(cell.into()),
     }))
 }
