@@ -108,6 +108,11 @@ impl Stages {
         self.sources.iter().map(|source| !matches!(source, Source::Nothing))
     }
 
+    /// By column: whether the tag is read from the device.
+    pub fn comes_from_device(&self) -> impl Iterator<Item = bool> {
+        self.sources.iter().map(|source| matches!(source, Source::Device | Source::Staged(_) | Source::Guarded(_)))
+    }
+
     pub(crate) fn deadbands(&self) -> usize {
         self.deadbands.len()
     }

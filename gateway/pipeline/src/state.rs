@@ -38,6 +38,11 @@ impl State {
         State { exact: vec![Slot::Bad(Reason::NotYetRead); rounded].into(), ..State::new(stages) }
     }
 
+    /// The same, for a group of events: what the first one does not say is not missing.
+    pub fn of_events(stages: &Stages) -> State {
+        State { polled: true, ..State::of_arrivals(stages) }
+    }
+
     /// What the last poll said about each tag, by column, whether it was reported or not; unchanged where a tag is only written.
     pub fn latest(&self) -> &[Slot] {
         &self.latest

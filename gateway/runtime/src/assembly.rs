@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate_config::{self as config, Report, Site};
-use tidegate_driver_api::{Compiled, Driver, GroupPlan, Link};
+use tidegate_driver_api::{AlarmColumns, Compiled, Driver, GroupPlan, Link};
 use tidegate_model::{Name, TagName};
 use tidegate_pipeline::Stages;
 
@@ -47,6 +47,10 @@ pub(crate) struct AssembledGroup {
     pub(crate) interval: Duration,
     pub(crate) stages: Arc<Stages>,
     pub(crate) info: Arc<GroupInfo>,
+    /// Whether the driver means to subscribe to the group.
+    pub(crate) subscribed: bool,
+    /// Where the fields of an alarm are, in a group of events.
+    pub(crate) alarm: Option<AlarmColumns>,
 }
 
 /// What a link will have to do.
@@ -58,6 +62,8 @@ pub struct Forecast {
     pub devices: usize,
     /// Tags read.
     pub tags: usize,
+    /// Of these, tags that come by themselves when they have changed, as far as the device lets subscribe.
+    pub subscribed: usize,
     /// Requests a second.
     pub requests_per_second: f64,
     /// Bytes a second on the wire, both directions, without the transport's own.
@@ -149,16 +155,18 @@ fn assemble_link(link: &config::Link, compiled: Compiled, report: &mut Report) -
             entry.insert(share(&device.profile, &plan.groups, report)?);
         }
         let shared = profiles.get(&key)?;
-        let groups = device.intervals.iter().zip(&shared.groups);
+        let groups = device.intervals.iter().zip(&shared.groups).zip(plan.groups.iter());
         devices.push(AssembledDevice {
             name: device.name.clone(),
             profile: Arc::clone(&shared.profile),
             groups: groups
-                .map(|(interval, (stages, info))| AssembledGroup {
+                .map(|((interval, (stages, info)), plan)| AssembledGroup {
                     name: info.name.clone(),
                     interval: *interval,
                     stages: Arc::clone(stages),
                     info: Arc::clone(info),
+                    subscribed: plan.subscribed,
+                    alarm: plan.alarm,
                 })
                 .collect(),
             tags: Arc::clone(&shared.tags),
@@ -182,7 +190,7 @@ fn share(profile: &config::Profile, plans: &[GroupPlan], report: &mut Report) ->
     for (index, (group, plan)) in profile.groups.iter().zip(plans).enumerate() {
         groups.push(Stages::compile(group, &plan.kinds, report).map(|stages| {
             let info = GroupInfo::new(group, &stages, &plan.arguments);
-            (Arc::new(stages), Arc::new(info))
+            (Arc::new(stages.with_arguments(&plan.arguments)), Arc::new(info))
         }));
         for (column, tag) in group.tags.iter().enumerate() {
             tags.insert(tag.name.clone(), (index, column));
@@ -228,13 +236,19 @@ impl AssembledLink {
             link: self.name.to_string(),
             devices: self.devices.len(),
             tags: 0,
+            subscribed: 0,
             requests_per_second: 0.0,
             bytes_per_second: 0.0,
         };
         for device in &self.devices {
             for (group, plan) in device.groups.iter().zip(device.plans.iter()) {
+                let tags = plan.kinds.iter().filter(|kind| kind.is_some()).count();
+                forecast.tags += tags;
+                if plan.subscribed {
+                    forecast.subscribed += tags;
+                    continue;
+                }
                 let per_second = 1.0 / group.interval.as_secs_f64().max(0.001);
-                forecast.tags += plan.kinds.iter().filter(|kind| kind.is_some()).count();
                 forecast.requests_per_second += f64::from(plan.requests) * per_second;
                 forecast.bytes_per_second += f64::from(plan.bytes) * per_second;
             }

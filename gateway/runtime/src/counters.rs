@@ -60,6 +60,7 @@ pub struct LatencySnapshot {
 #[derive(Debug, Default)]
 pub(crate) struct DeviceCounters {
     pub(crate) polls: Counter,
+    pub(crate) arrivals: Counter,
     pub(crate) failed_polls: Counter,
     pub(crate) missed_slots: Counter,
     pub(crate) rows: Counter,
@@ -72,6 +73,7 @@ pub(crate) struct LinkCounters {
     pub(crate) connect_failures: Counter,
     pub(crate) requests: Counter,
     pub(crate) polls: Counter,
+    pub(crate) arrivals: Counter,
     pub(crate) failed_polls: Counter,
     pub(crate) missed_slots: Counter,
     pub(crate) rows: Counter,

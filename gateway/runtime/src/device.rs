@@ -53,6 +53,33 @@ impl DeviceTask {
         }
     }
 
+    /// Turns what came without being asked for into a row and sends it on its way.
+    pub(crate) fn arrive(&mut self, group: usize, readings: &mut Readings, emitter: &Emitter) {
+        if let Some(group) = self.groups.get_mut(group) {
+            self.counters.arrivals.add(1);
+            group.arrive(readings, emitter, &self.counters);
+        }
+    }
+
+    /// The device has said everything about a group that it had to say when the session began.
+    pub(crate) fn settle(&mut self, group: usize, readings: &mut Readings, emitter: &Emitter) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.settle(readings, emitter, &self.counters);
+        }
+    }
+
+    /// Reports the tags of a group that comes by itself which may not be silent any longer.
+    pub(crate) fn break_silence(&mut self, group: usize, readings: &mut Readings, emitter: &Emitter) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.break_silence(readings, emitter, &self.counters);
+        }
+    }
+
+    /// Whether the driver means to subscribe to a group.
+    pub(crate) fn is_subscribed(&self, group: usize) -> bool {
+        self.groups.get(group).is_some_and(GroupTask::is_subscribed)
+    }
+
     /// Whether rows of some group wait for the next one.
     pub(crate) fn holds(&self) -> bool {
         self.groups.iter().any(GroupTask::holds)
@@ -76,6 +103,11 @@ impl DeviceTask {
         self.groups.get(group).map_or(0, GroupTask::columns)
     }
 
+    /// Whether it could not be reached since it last answered.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away
+    }
+
     /// The device has answered a poll whose row has been made. Says whether it had been away.
     pub(crate) fn answered(&mut self, emitter: &Emitter) -> bool {
         self.breaker.success();
@@ -95,27 +127,49 @@ impl DeviceTask {
         }
         self.away = true;
         self.tell(DeviceState::Offline, Some(reason), emitter);
-        self.darken(reason, |dark| matches!(dark, None | Some(Reason::NotYetRead)), readings, emitter);
+        self.darken(reason, |group| group.has_been_well(), readings, emitter);
     }
 
-    /// The link is down, so the device cannot be reached.
+    /// The session is over: what it brought by itself comes no more.
+    pub(crate) fn session_over(&mut self, reason: Reason, readings: &mut Readings, emitter: &Emitter) {
+        if self.darken(reason, GroupTask::session_over, readings, emitter) {
+            self.away = true;
+            self.tell(DeviceState::Offline, Some(reason), emitter);
+        }
+    }
+
+    /// The link is down, so the device cannot be reached. Groups that have been bad since their session was lost keep its reason.
     pub(crate) fn unreachable(&mut self, readings: &mut Readings, emitter: &Emitter) {
         self.away = true;
-        self.darken(Reason::Disconnected, |dark| dark != Some(Reason::Disconnected), readings, emitter);
-        self.tell(DeviceState::Offline, Some(Reason::Disconnected), emitter);
+        let choose = |group: &mut GroupTask| match group.is_subscribed() {
+            true => group.has_been_well(),
+            false => group.dark() != Some(Reason::Disconnected),
+        };
+        let darkened = self.darken(Reason::Disconnected, choose, readings, emitter);
+        let before = self.health.get();
+        let reason = match before.state {
+            Some(DeviceState::Offline) if !darkened => before.reason,
+            _ => Some(Reason::Disconnected),
+        };
+        self.tell(DeviceState::Offline, reason, emitter);
     }
 
-    /// Gives a bad row to the groups that are chosen by why they had no value so far.
+    /// Gives a bad row to the groups that are chosen. Whether there was one.
     fn darken(
         &mut self,
         reason: Reason,
-        choose: impl Fn(Option<Reason>) -> bool,
+        choose: impl Fn(&mut GroupTask) -> bool,
         readings: &mut Readings,
         emitter: &Emitter,
-    ) {
-        for group in self.groups.iter_mut().filter(|group| choose(group.dark())) {
-            group.emit_bad(reason, readings, emitter, &self.counters);
+    ) -> bool {
+        let mut darkened = false;
+        for group in &mut self.groups {
+            if choose(group) {
+                group.emit_bad(reason, readings, emitter, &self.counters);
+                darkened = true;
+            }
         }
+        darkened
     }
 
     /// Whether a poll between the slots of this group is of use: values are missing, and the next slot may be far.

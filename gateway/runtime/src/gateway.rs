@@ -127,6 +127,8 @@ impl Gateway {
         let kept: HashSet<Name> = same.into_iter().map(|link| link.name).collect();
         let gone = self.stop_links(|link| !kept.contains(&link.name)).await;
         let result = Reloaded { kept: kept.len(), started: new.len(), stopped: gone.links };
+        // Before the new links have alarms of their own.
+        gone.devices.iter().for_each(|device| device.forget_alarms(&self.outputs));
         let started = self.start_links(new).await;
         self.links.sort_by_key(|link| order.iter().position(|name| *name == link.name));
         self.publish_directory();

@@ -6,15 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidegate_driver_api::Readings;
-use tidegate_model::{Reading, Reason, Row, Stream};
-use tidegate_pipeline::{Stages, State, plausible_device_time};
+use tidegate_driver_api::{AlarmColumns, Readings};
+use tidegate_model::{Reading, Reason, Row, Stream, Timestamp};
+use tidegate_pipeline::{Outcome, Stages, State, plausible_device_time};
 
 use crate::{
+    alarm::{Alarms, Retained},
     clock::Clock,
     counters::{DeviceCounters, LinkCounters},
     hold::Hold,
     outputs::{Outputs, PayloadSize},
+    standing::Standing,
     view::{GroupView, Moment},
 };
 
@@ -23,6 +25,17 @@ pub(crate) struct Emitter {
     pub(crate) outputs: Outputs,
     pub(crate) clock: Clock,
     pub(crate) counters: Arc<LinkCounters>,
+}
+
+/// What a group is, apart from what becomes of its readings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Time between two polls.
+    pub(crate) interval: Duration,
+    /// Whether the driver means to subscribe to it.
+    pub(crate) subscribed: bool,
+    /// Where the fields of an alarm are, when its rows are events.
+    pub(crate) alarm: Option<AlarmColumns>,
 }
 
 /// One group of one device, ready to be polled.
@@ -39,22 +52,42 @@ pub(crate) struct GroupTask {
     trouble: Option<Reason>,
     /// Why no tag had a value in the last poll.
     dark: Option<Reason>,
+    /// Of a group that is to be subscribed to: what is known of its tags.
+    standing: Option<Box<Standing>>,
+    /// Whether the last that was heard of the group came without being asked for.
+    arrived: bool,
+    alarms: Option<Box<Alarms>>,
 }
 
 impl GroupTask {
     /// A group whose stream ends with row `last_seq` so far.
     pub(crate) fn new(
-        interval: Duration,
+        manner: Manner,
         stages: Arc<Stages>,
         stream: Arc<Stream>,
         last_seq: u64,
         topic: String,
     ) -> GroupTask {
-        let view = GroupView::new(stream, State::new(&stages), false);
-        let size = PayloadSize::default();
-        let hold = Hold::new(&stages, interval).map(Box::new);
-        let dark = Some(Reason::NotYetRead);
-        GroupTask { interval, stages, view, last_seq, topic: topic.into(), size, hold, trouble: None, dark }
+        let Manner { interval, subscribed, alarm } = manner;
+        let state = match (alarm, subscribed) {
+            (Some(_), _) => State::of_events(&stages),
+            (None, true) => State::of_arrivals(&stages),
+            (None, false) => State::new(&stages),
+        };
+        GroupTask {
+            interval,
+            standing: subscribed.then(|| Box::new(Standing::new(&stages))),
+            alarms: alarm.map(|columns| Box::new(Alarms::new(columns))),
+            hold: Hold::new(&stages, interval).map(Box::new),
+            stages,
+            view: GroupView::new(stream, state, subscribed),
+            last_seq,
+            topic: topic.into(),
+            size: PayloadSize::default(),
+            trouble: None,
+            dark: Some(Reason::NotYetRead),
+            arrived: false,
+        }
     }
 
     /// Where the latest samples can be read.
@@ -65,6 +98,11 @@ impl GroupTask {
     /// How many columns the group has.
     pub(crate) fn columns(&self) -> usize {
         self.view.stream().columns().len()
+    }
+
+    /// Whether the driver means to subscribe to the group.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.standing.is_some()
     }
 
     /// Why some tag had no value in the last poll.
@@ -79,35 +117,141 @@ impl GroupTask {
 
     /// Turns the readings of one poll into a row, if there is something to report, and sends it on its way.
     pub(crate) fn emit(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
-        self.note(readings.items());
+        self.arrived = false;
+        self.note(readings);
         let now = emitter.clock.now();
-        let time = emitter.clock.timestamp(now);
-        let own_time = readings.device_time().and_then(|own| plausible_device_time(own, time));
+        let (time, own_time) = times(readings, now, emitter);
         let since_start = emitter.clock.since_start(now);
         let outcome = self.view.change(|seen| {
             let outcome = self.stages.run(&mut seen.state, readings.items_mut(), since_start, time);
-            let own_time = own_time.or(outcome.as_ref().and_then(|outcome| outcome.device_time));
-            seen.touch(None::<std::iter::Empty<usize>>, Moment { time: Some(time), device_time: own_time });
+            let device_time = own_time.or(outcome.as_ref().and_then(|outcome| outcome.device_time));
+            seen.touch(Moment { time: Some(time), device_time });
             outcome
         });
-        let Some(outcome) = outcome else { return };
-        let seq = self.last_seq + 1;
-        let values = outcome.slots.iter().filter(|slot| slot.value().is_some()).count();
-        let row = Row {
+        if let Some(outcome) = outcome {
+            self.send(outcome, (now, time, own_time), emitter, counters);
+        }
+    }
+
+    /// Turns what came without being asked for into a row, if there is something to report, and sends it on its way.
+    pub(crate) fn arrive(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
+        if readings.is_past() {
+            return self.remember(readings, emitter, counters);
+        }
+        self.arrived = true;
+        self.note(readings);
+        let now = emitter.clock.now();
+        let (time, own_time) = times(readings, now, emitter);
+        if let Some(alarms) = &mut self.alarms {
+            let time = own_time.unwrap_or(time);
+            alarms.note(self.view.stream().device(), readings.items(), time, &emitter.outputs);
+        }
+        let since_start = emitter.clock.since_start(now);
+        let moment = Moment { time: Some(time), device_time: own_time };
+        let outcome = self.view.change(|seen| {
+            seen.touch_come(readings.items(), moment);
+            let outcome = self.stages.run_partial(&mut seen.state, readings.items_mut(), since_start, time);
+            if let Some(outcome) = &outcome {
+                seen.touch_calculated(self.stages.comes_from_device(), &outcome.slots, moment);
+            }
+            outcome
+        });
+        if let Some(outcome) = outcome {
+            self.send(outcome, (now, time, own_time), emitter, counters);
+        }
+    }
+
+    /// Reports the tags of a group that comes by itself which may not be silent any longer.
+    pub(crate) fn break_silence(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
+        if self.dark.is_some() || !self.stages.has_longest_silence() {
+            return;
+        }
+        readings.reset(self.columns());
+        let now = emitter.clock.now();
+        let (time, since_start) = (emitter.clock.timestamp(now), emitter.clock.since_start(now));
+        let mut run = |state: &mut State| self.stages.run_partial(state, readings.items_mut(), since_start, time);
+        if let Some(outcome) = self.view.change(|seen| run(&mut seen.state)) {
+            self.send(outcome, (now, time, None), emitter, counters);
+        }
+    }
+
+    /// The device has said everything that it had to say when the session began.
+    pub(crate) fn settle(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
+        let Some(alarms) = &self.alarms else { return };
+        alarms.settled(self.view.stream().device(), &emitter.outputs);
+        if self.dark.is_some_and(|reason| reason != Reason::NotYetRead) {
+            self.emit_bad(Reason::NotYetRead, readings, emitter, counters);
+        }
+        self.arrived = true;
+        (self.trouble, self.dark) = (None, None);
+        if let Some(standing) = &mut self.standing {
+            standing.forget();
+        }
+    }
+
+    /// The session is over. Whether the group is bad now and was not before.
+    pub(crate) fn session_over(&mut self) -> bool {
+        if let Some(alarms) = &self.alarms {
+            alarms.lost();
+        }
+        let was_polled = !self.arrived && !matches!(self.dark, Some(Reason::NotYetRead));
+        self.is_subscribed() && !was_polled && self.has_been_well()
+    }
+
+    /// Whether nobody has been told yet that the group has no values.
+    pub(crate) fn has_been_well(&self) -> bool {
+        matches!(self.dark, None | Some(Reason::NotYetRead))
+    }
+
+    /// The alarms that are retained, of a group of events.
+    pub(crate) fn alarms(&self) -> Option<Retained> {
+        self.alarms.as_ref().map(|alarms| alarms.retained())
+    }
+
+    /// Turns readings of the past into a row beside those of the present, which stay the latest.
+    fn remember(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
+        let now = emitter.clock.now();
+        let (time, own_time) = times(readings, now, emitter);
+        let Some(outcome) = self.stages.run_past(readings.items_mut(), time) else { return };
+        // What waits may not be compared with it.
+        self.release(&emitter.outputs);
+        let row = self.row(outcome, time, own_time);
+        let payload = emitter.outputs.publish_past(&self.topic, &row, &mut self.size);
+        self.count(&row, payload.len(), emitter, counters);
+        emitter.outputs.keep(row, payload);
+    }
+
+    fn row(&self, outcome: Outcome, time: Timestamp, own_time: Option<Timestamp>) -> Row {
+        Row {
             stream: Arc::clone(self.view.stream()),
-            seq,
+            seq: self.last_seq + 1,
             time,
             device_time: own_time.or(outcome.device_time),
             slots: outcome.slots,
-        };
+        }
+    }
+
+    /// Sends the next row on its way: the local broker first, then the store.
+    fn send(
+        &mut self,
+        outcome: Outcome,
+        (now, time, own_time): (Instant, Timestamp, Option<Timestamp>),
+        emitter: &Emitter,
+        counters: &DeviceCounters,
+    ) {
+        let row = self.row(outcome, time, own_time);
         let payload = emitter.outputs.publish(&self.topic, &row, &mut self.size);
-        let bytes = payload.len();
+        self.count(&row, payload.len(), emitter, counters);
         match &mut self.hold {
             None => emitter.outputs.keep(row, payload),
             Some(hold) => hold.next(row, payload, now, &emitter.outputs),
         }
-        // Only now: a number whose row got nowhere would be a hole.
-        self.last_seq = seq;
+    }
+
+    /// Counts a row that goes on its way. Only now: a number whose row got nowhere would be a hole.
+    fn count(&mut self, row: &Row, bytes: usize, emitter: &Emitter, counters: &DeviceCounters) {
+        let values = row.slots.iter().filter(|slot| slot.value().is_some()).count();
+        self.last_seq = row.seq;
         counters.rows.add(1);
         emitter.counters.rows.add(1);
         emitter.counters.values.add(u64::try_from(values).unwrap_or(u64::MAX));
@@ -145,7 +289,14 @@ impl GroupTask {
         self.emit(readings, emitter, counters);
     }
 
-    fn note(&mut self, readings: &[Reading]) {
+    fn note(&mut self, readings: &Readings) {
+        if let Some(standing) = &mut self.standing {
+            standing.note(readings);
+            self.trouble = standing.trouble();
+            self.dark = standing.dark();
+            return;
+        }
+        let readings = readings.items();
         self.trouble = readings.iter().find_map(|reading| match reading {
             Reading::Failed(reason) => Some(*reason),
             Reading::Missing | Reading::Value(_) | Reading::Doubtful(..) => None,
@@ -153,4 +304,10 @@ impl GroupTask {
         let has_value = readings.iter().any(|reading| matches!(reading, Reading::Value(_) | Reading::Doubtful(..)));
         self.dark = if has_value { None } else { self.trouble };
     }
+}
+
+/// The gateway's time of readings, and the device's own.
+fn times(readings: &Readings, now: Instant, emitter: &Emitter) -> (Timestamp, Option<Timestamp>) {
+    let time = emitter.clock.timestamp(now);
+    (time, readings.device_time().and_then(|own| plausible_device_time(own, time)))
 }

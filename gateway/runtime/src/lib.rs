@@ -7,6 +7,8 @@
 //! **Invariant:** `Instant::now`, the system clock and sleeping are in `clock.rs` alone.
 //! **Invariant:** nothing here ends in a terminal error: a link is connecting, online, backing off or idle.
 
+mod alarm;
+mod arrivals;
 mod assembly;
 mod backoff;
 mod breaker;
@@ -28,6 +30,7 @@ mod poll;
 mod running;
 mod schedule;
 mod set;
+mod standing;
 mod status;
 mod supervise;
 mod sys;

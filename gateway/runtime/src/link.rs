@@ -12,12 +12,13 @@ use std::{
 };
 
 use tidegate_config::Retry;
-use tidegate_driver_api::{ConnectFault, Cx, Link, Lost, Poll, Readings, Session};
+use tidegate_driver_api::{Arrival, ConnectFault, Cx, Link, Lost, Poll, Readings, Session};
 use tidegate_model::Name;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    arrivals,
     backoff::Backoff,
     clock::Alarm,
     command::WriteOrder,
@@ -76,8 +77,12 @@ pub(crate) struct Memory {
     pub(crate) again: Option<Poll>,
     /// When the session brought its last answer; `None` before its first.
     pub(crate) used: Option<Instant>,
-    /// Whether a pause is over, so that the link is tried though no slot is due.
-    retry: bool,
+    /// When the session was opened.
+    pub(crate) opened: Option<Instant>,
+    /// Rows that have come one after the other without a pause.
+    pub(crate) in_a_row: u32,
+    /// Whether the link is to be tried though no slot is due.
+    pub(crate) retry: bool,
     /// Whether the link could not be reached since the last session.
     pub(crate) cut_off: bool,
     /// What was last said in the log about a link that cannot be reached; `None` when it was said that it can.
@@ -90,13 +95,15 @@ pub(crate) struct Memory {
 enum Woken {
     Time,
     Order(WriteOrder),
+    /// Something came without being asked for, or the session is over.
+    Arrival(Result<Arrival, Lost>),
     Stop,
 }
 
 /// Whether to connect again. A lost session needs no pause of its own: each loss is put down to the device that was
-/// asked, and its breaker spaces the next tries.
+/// asked, and its breaker spaces the next tries. Only of a session that brings values by itself nobody may have been asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Stopped,
     Again,
 }
@@ -138,10 +145,7 @@ impl LinkTask {
                     match self.serve(&mut *session).await {
                         Ok(end) => end,
                         Err(_) if self.cancel.is_cancelled() => End::Stopped,
-                        Err(lost) => {
-                            self.lost(&lost);
-                            End::Again
-                        }
+                        Err(lost) => self.session_over(&lost).await,
                     }
                 }
                 Err(_) if self.cancel.is_cancelled() => End::Stopped,
@@ -183,8 +187,8 @@ impl LinkTask {
                 }
                 None => self.change_state(LinkState::Idle, None),
             }
-            match self.wait(self.schedule.next_due()).await {
-                Woken::Time => {}
+            match self.wait(self.schedule.next_due(), None).await {
+                Woken::Time | Woken::Arrival(_) => {}
                 Woken::Order(order) if self.allows(order.device, self.emitter.clock.now()) => {
                     self.memory.order = Some(order);
                 }
@@ -196,13 +200,14 @@ impl LinkTask {
     }
 
     /// Waits out a pause; slots that pass are missed and orders get their refusal.
-    async fn wait_out(&mut self, pause: Duration) -> End {
+    pub(crate) async fn wait_out(&mut self, pause: Duration) -> End {
         let until = self.emitter.clock.now() + pause;
         let next_try = self.emitter.clock.timestamp(until);
         self.change_state(LinkState::BackingOff, Some(next_try));
         loop {
-            match self.wait(Some(until)).await {
+            match self.wait(Some(until), None).await {
                 Woken::Time => break,
+                Woken::Arrival(_) => {}
                 Woken::Order(order) => write::refuse(order, &self.last_error()),
                 Woken::Stop => return End::Stopped,
             }
@@ -213,13 +218,15 @@ impl LinkTask {
         End::Again
     }
 
-    /// Waits until that time, or for whatever comes before it. Rows that have waited long enough for the next one go meanwhile.
-    async fn wait(&mut self, until: Option<Instant>) -> Woken {
+    /// Waits until that time, or for whatever comes before it, over the session if there is one. Rows that have waited long enough
+    /// for the next one go meanwhile.
+    async fn wait(&mut self, until: Option<Instant>, mut session: Option<&mut dyn Session>) -> Woken {
         loop {
             let devices = if self.holds { self.devices.as_slice() } else { &[] };
             let overdue = devices.iter().filter_map(DeviceTask::overdue).min();
             let overdue = overdue.filter(|overdue| until.is_none_or(|until| *overdue < until));
-            match self.wait_for(overdue.or(until)).await {
+            let session = session.as_mut().map(|session| &mut **session);
+            match self.wait_for(overdue.or(until), session).await {
                 Woken::Time if overdue.is_some() => self.release(overdue),
                 woken => return woken,
             }
@@ -233,7 +240,7 @@ impl LinkTask {
         }
     }
 
-    async fn wait_for(&mut self, until: Option<Instant>) -> Woken {
+    async fn wait_for(&mut self, until: Option<Instant>, session: Option<&mut (dyn Session + '_)>) -> Woken {
         let clock = self.emitter.clock.clone();
         let time = async {
             match until {
@@ -241,17 +248,31 @@ impl LinkTask {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let cx = self.cx(arrivals::PATIENCE);
+        let (alarm, readings) = (&mut self.alarm, &mut self.readings);
+        let arrival = async {
+            match session.and_then(|session| session.subscriber()) {
+                Some(subscriber) => supervise::call(alarm, &cx, subscriber.next(&cx, readings)).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Arrivals last: however many there are, nothing else waits for them.
+        let arrival = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Woken::Stop,
-            Some(order) = self.orders.recv() => Woken::Order(order),
-            () = time => Woken::Time,
-        }
+            () = self.cancel.cancelled() => return Woken::Stop,
+            Some(order) = self.orders.recv() => return Woken::Order(order),
+            () = time => return Woken::Time,
+            arrival = arrival => arrival,
+        };
+        Woken::Arrival(arrival.unwrap_or_else(|given_up| Err(self.given_up(&given_up))))
     }
 
     /// Makes the next poll that is due.
     async fn poll_next(&mut self, session: &mut dyn Session, now: Instant) -> Result<(), Lost> {
         let Some(Due { poll, missed, extra }) = self.schedule.take(now) else { return Ok(()) };
+        if self.comes_by_itself(session, poll) {
+            return Ok(());
+        }
         self.missed(poll.device, missed);
         if extra && !self.devices.get(poll.device).is_some_and(|device| device.needs_extra(poll.group)) {
             // It has been read in its slot meanwhile.
@@ -263,7 +284,10 @@ impl LinkTask {
     /// Lets the next poll that is due pass. False when none is.
     fn skip_next(&mut self, now: Instant) -> bool {
         let Some(due) = self.schedule.take(now) else { return false };
-        self.missed(due.poll.device, due.missed_if_skipped());
+        // What would have come by itself has no slots to miss.
+        if !self.devices.get(due.poll.device).is_some_and(|device| device.is_subscribed(due.poll.group)) {
+            self.missed(due.poll.device, due.missed_if_skipped());
+        }
         let next_try = self.devices.get(due.poll.device).and_then(|device| device.breaker.next_try());
         if let Some(next_try) = next_try.filter(|next_try| due.extra && *next_try > now) {
             self.schedule.add_extra(due.poll, next_try);
@@ -311,11 +335,13 @@ impl LinkTask {
                 } else {
                     self.skip_next(now);
                 }
+                self.take_arrivals(session).await?;
                 continue;
             }
-            match self.wait(self.schedule.next_due()).await {
+            match self.wait(self.schedule.next_due(), Some(session)).await {
                 Woken::Time => {}
-                Woken::Order(order) if self.is_long_unused() => {
+                Woken::Arrival(arrival) => self.arrived(arrival?).await,
+                Woken::Order(order) if self.is_long_unused() && session.subscriber().is_none() => {
                     self.memory.order = Some(order);
                     return Ok(End::Again);
                 }

@@ -17,8 +17,11 @@ impl LinkTask {
     /// A session has been opened.
     pub(crate) fn connected(&mut self) {
         self.emitter.counters.connects.add(1);
-        self.backoff.reset();
         self.memory.used = None;
+        self.memory.opened = Some(self.emitter.clock.now());
+        if !self.subscribes() {
+            self.backoff.reset();
+        }
         self.change_state(LinkState::Online, None);
         if self.memory.warned.take().is_some() {
             tracing::info!(link = %self.name, "link is connected again");

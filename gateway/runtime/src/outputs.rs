@@ -48,6 +48,10 @@ impl Topics {
         format!("{}/{device}/tag/{tag}", self.prefix)
     }
 
+    pub(crate) fn alarm(&self, device: &Name, level: &str) -> String {
+        format!("{}/{device}/alarm/{level}", self.prefix)
+    }
+
     pub(crate) fn set_filter(&self) -> String {
         format!("{}/+/set", self.prefix)
     }
@@ -73,14 +77,24 @@ pub(crate) struct PayloadSize(usize);
 impl Outputs {
     /// Publishes a row on the local broker. Returns its payload.
     pub(crate) fn publish(&self, topic: &Bytes, row: &Row, size: &mut PayloadSize) -> Bytes {
-        let mut payload = Vec::with_capacity(size.0);
-        json::row(row, false, &mut payload);
-        size.0 = payload.len() + payload.len() / 8;
-        let payload = Bytes::from(payload);
-        self.publisher.publish(topic.clone(), payload.clone(), false);
+        let payload = self.data(topic, row, false, size);
         if self.tag_topics {
             self.tags(row);
         }
+        payload
+    }
+
+    /// Publishes a row of the past, which says so and leaves the topics of the tags alone. Returns its payload.
+    pub(crate) fn publish_past(&self, topic: &Bytes, row: &Row, size: &mut PayloadSize) -> Bytes {
+        self.data(topic, row, true, size)
+    }
+
+    fn data(&self, topic: &Bytes, row: &Row, past: bool, size: &mut PayloadSize) -> Bytes {
+        let mut payload = Vec::with_capacity(size.0);
+        json::row(row, past, &mut payload);
+        size.0 = payload.len() + payload.len() / 8;
+        let payload = Bytes::from(payload);
+        self.publisher.publish(topic.clone(), payload.clone(), false);
         payload
     }
 

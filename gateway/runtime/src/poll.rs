@@ -105,7 +105,7 @@ impl LinkTask {
         }
     }
 
-    fn answered(&mut self, index: usize) {
+    pub(crate) fn answered(&mut self, index: usize) {
         let Some(device) = self.devices.get_mut(index) else { return };
         if !device.answered(&self.emitter) {
             return;

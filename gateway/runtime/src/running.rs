@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    alarm::Retained,
     assembly::{AssembledDevice, AssembledLink},
     backoff::Backoff,
     breaker::Breaker,
@@ -17,7 +18,7 @@ use crate::{
     command::{Directory, Entry, QUEUE, WriteOrder},
     counters::LinkCounters,
     device::{DeviceTask, SOON},
-    group::{Emitter, GroupTask},
+    group::{Emitter, GroupTask, Manner},
     handle::{DeviceView, LinkView},
     health::{DeviceHealth, LinkHealth, Shared},
     link::{LinkTask, Memory, Times, part},
@@ -28,6 +29,9 @@ use crate::{
 
 /// What a driver that holds its thread may take until it is left behind.
 const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// Within that time the links of a site begin to subscribe.
+const FIRST_SUBSCRIPTION: Duration = Duration::from_secs(1);
 
 /// A link that runs.
 pub(crate) struct RunningLink {
@@ -50,6 +54,7 @@ pub(crate) struct RunningDevice {
     stages: Vec<Arc<Stages>>,
     views: Vec<GroupView>,
     health: Arc<Shared<DeviceHealth>>,
+    alarms: Vec<Retained>,
 }
 
 /// The place of a link among those that start together.
@@ -169,7 +174,8 @@ async fn groups(device: &AssembledDevice, outputs: &Outputs) -> Result<Vec<Group
         let columns = group.stages.columns();
         let (stream, last_seq) = outputs.store.stream(&device.name, &group.name, columns).await?;
         let topic = outputs.topics.data(&device.name, &group.name);
-        groups.push(GroupTask::new(group.interval, Arc::clone(&group.stages), stream, last_seq, topic));
+        let manner = Manner { interval: group.interval, subscribed: group.subscribed, alarm: group.alarm };
+        groups.push(GroupTask::new(manner, Arc::clone(&group.stages), stream, last_seq, topic));
     }
     Ok(groups)
 }
@@ -192,6 +198,16 @@ fn running_device((device, task): (&AssembledDevice, &DeviceTask)) -> RunningDev
         stages: device.groups.iter().map(|group| Arc::clone(&group.stages)).collect(),
         views: task.groups.iter().map(GroupTask::view).collect(),
         health: Arc::clone(&task.health),
+        alarms: task.groups.iter().filter_map(GroupTask::alarms).collect(),
+    }
+}
+
+impl RunningDevice {
+    /// Takes the alarms of a device that has been stopped off the local broker.
+    pub(crate) fn forget_alarms(&self, outputs: &Outputs) {
+        for alarms in &self.alarms {
+            alarms.forget(&self.name, outputs);
+        }
     }
 }
 
@@ -205,7 +221,9 @@ fn staggered(devices: &[DeviceTask], clock: &Clock, place: Place) -> Schedule {
     for (index, device) in devices.iter().enumerate() {
         let place = index * links + place.index;
         for (poll, interval) in device.polls(index) {
-            let first = part(interval, place, total);
+            // What comes by itself is worth its connection at once, however seldom it comes.
+            let soonest = if device.is_subscribed(poll.group) { interval.min(FIRST_SUBSCRIPTION) } else { interval };
+            let first = part(soonest, place, total);
             schedule.add(poll, interval, start + first);
             if first > SOON {
                 schedule.add_extra(poll, start + part(SOON, place, total));

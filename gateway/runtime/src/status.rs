@@ -68,6 +68,8 @@ pub struct LinkStatus {
     pub requests: u64,
     /// Polls made.
     pub polls: u64,
+    /// Rows that came without being asked for.
+    pub arrivals: u64,
     /// Polls in which the device did not answer.
     pub failed_polls: u64,
     /// Slots that passed without a poll.
@@ -135,6 +137,8 @@ pub struct DeviceStatus {
     pub next_try: Option<i64>,
     /// Polls made.
     pub polls: u64,
+    /// Rows that came without being asked for.
+    pub arrivals: u64,
     /// Polls in which it did not answer.
     pub failed_polls: u64,
     /// Slots that passed without a poll.

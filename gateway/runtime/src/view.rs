@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tidegate_model::{Slot, Stream, TagName, Timestamp};
+use tidegate_model::{Reading, Slot, Stream, TagName, Timestamp};
 use tidegate_pipeline::State;
 
 use crate::health::Shared;
@@ -75,16 +75,36 @@ impl Seen {
         }
     }
 
-    /// Notes when the samples of these columns are from; without columns, those of all.
-    pub(crate) fn touch(&mut self, columns: Option<impl Iterator<Item = usize>>, moment: Moment) {
-        match (&mut self.times, columns) {
-            (Times::Together(all), _) => *all = moment,
-            (Times::Each(moments), None) => moments.fill(moment),
-            (Times::Each(moments), Some(columns)) => {
-                for column in columns {
-                    if let Some(of_column) = moments.get_mut(column) {
-                        *of_column = moment;
-                    }
+    /// Notes when all samples are from.
+    pub(crate) fn touch(&mut self, moment: Moment) {
+        match &mut self.times {
+            Times::Together(all) => *all = moment,
+            Times::Each(moments) => moments.fill(moment),
+        }
+    }
+
+    /// Notes when those samples are from that have come.
+    pub(crate) fn touch_come(&mut self, readings: &[Reading], moment: Moment) {
+        self.touch_some(readings.iter().map(|reading| !matches!(reading, Reading::Missing)), moment);
+    }
+
+    /// Notes when those samples are from that have been calculated for a row with these slots.
+    pub(crate) fn touch_calculated(
+        &mut self,
+        comes_from_device: impl Iterator<Item = bool>,
+        slots: &[Slot],
+        moment: Moment,
+    ) {
+        let calculated = slots.iter().zip(comes_from_device);
+        self.touch_some(calculated.map(|(slot, comes)| !comes && !matches!(slot, Slot::Unchanged)), moment);
+    }
+
+    fn touch_some(&mut self, chosen: impl Iterator<Item = bool>, moment: Moment) {
+        match &mut self.times {
+            Times::Together(all) => *all = moment,
+            Times::Each(moments) => {
+                for (of_column, _) in moments.iter_mut().zip(chosen).filter(|(_, chosen)| *chosen) {
+                    *of_column = moment;
                 }
             }
         }

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod alarms;
+mod arrivals;
 mod catalog;
 mod connecting;
 mod doors;
@@ -16,6 +18,7 @@ mod neighbours;
 mod observer;
 mod plant;
 mod plant_driver;
+mod plant_subscriber;
 mod reloading;
 mod rig;
 mod rows;

@@ -1,13 +1,16 @@
 //! A plant in memory: how its links and devices behave, and what the gateway did to them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use tidegate_driver_api::{Cause, model::Reason};
-use tokio::sync::Semaphore;
+use tidegate_driver_api::{
+    Cause,
+    model::{Reading, Reason, Value},
+};
+use tokio::sync::{Notify, Semaphore};
 
 /// Nothing that is waited for takes as long, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -60,6 +63,25 @@ pub(crate) enum Deed {
         tag: String,
         value: f64,
     },
+    /// A device sent something by itself.
+    Push {
+        device: String,
+    },
+}
+
+/// What comes over a link without being asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Push {
+    Row { device: String, group: String, readings: Vec<(String, Reading)>, device_time: Option<i64>, past: bool },
+    Settled { device: String, group: String },
+    Lost(Cause),
+    Panic,
+}
+
+/// Some tags of a device's group have changed.
+pub(crate) fn changed(device: &str, group: &str, values: &[(&str, f64)]) -> Push {
+    let readings = values.iter().map(|(tag, value)| ((*tag).to_owned(), Reading::Value(Value::F64(*value)))).collect();
+    Push::Row { device: device.to_owned(), group: group.to_owned(), readings, device_time: None, past: false }
 }
 
 /// A deed and when it was done.
@@ -86,6 +108,13 @@ struct State {
     gates: HashMap<String, Arc<Semaphore>>,
     /// How often sessions of the link have been broken from outside.
     cuts: HashMap<String, u64>,
+    /// What comes over the link next.
+    pushes: HashMap<String, VecDeque<Push>>,
+    /// What comes over the link whenever nothing else does.
+    flood: HashMap<String, Push>,
+    /// Devices that cannot be subscribed to.
+    refusing: HashSet<String>,
+    bell: Arc<Notify>,
     log: Vec<Entry>,
 }
 
@@ -151,6 +180,36 @@ impl Plant {
 
     pub(crate) fn cuts(&self, link: &str) -> u64 {
         self.state().cuts.get(link).copied().unwrap_or(0)
+    }
+
+    /// Lets that come over a link.
+    pub(crate) fn push(&self, link: &str, push: Push) {
+        self.state().pushes.entry(link.to_owned()).or_default().push_back(push);
+        self.bell().notify_waiters();
+    }
+
+    /// From now on that comes over a link as fast as it is taken.
+    pub(crate) fn flood(&self, link: &str, push: Push) {
+        self.state().flood.insert(link.to_owned(), push);
+        self.bell().notify_waiters();
+    }
+
+    pub(crate) fn next_push(&self, link: &str) -> Option<Push> {
+        let mut state = self.state();
+        let queued = state.pushes.get_mut(link).and_then(VecDeque::pop_front);
+        queued.or_else(|| state.flood.get(link).cloned())
+    }
+
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.state().bell)
+    }
+
+    pub(crate) fn refuse_subscriptions(&self, device: &str) {
+        self.state().refusing.insert(device.to_owned());
+    }
+
+    pub(crate) fn refuses_subscriptions(&self, device: &str) -> bool {
+        self.state().refusing.contains(device)
     }
 
     pub(crate) fn note(&self, deed: Deed) {

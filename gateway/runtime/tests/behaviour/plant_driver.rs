@@ -5,29 +5,33 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidegate_driver_api::{
     Capabilities, Cause, Compiled, CompiledDevice, ConnectFault, Cx, Driver, Expired, GroupPlan, Link, Lost, Next,
-    Poll, Readings, Session, Step, Writer, Written,
+    Poll, Readings, Session, Step, Subscriber, Writer, Written,
     config::{self, Access, Profile, Report, TagSource},
     model::{Value, ValueKind, ValueType},
 };
 
-use crate::plant::{Deed, Door, Mood, Plant};
+use crate::{
+    plant::{Deed, Door, Mood, Plant},
+    plant_subscriber::subscribed,
+};
 
 /// The driver `plant` over one plant.
 pub(crate) struct PlantDriver(pub(crate) Plant);
 
-struct PlantLink {
-    plant: Plant,
-    name: String,
-    devices: Vec<PlantDevice>,
+pub(crate) struct PlantLink {
+    pub(crate) plant: Plant,
+    pub(crate) name: String,
+    pub(crate) devices: Vec<PlantDevice>,
 }
 
-struct PlantDevice {
-    name: String,
-    profile: Arc<Profile>,
+pub(crate) struct PlantDevice {
+    pub(crate) name: String,
+    pub(crate) profile: Arc<Profile>,
+    plans: Arc<[GroupPlan]>,
 }
 
-struct PlantSession<'link> {
-    link: &'link PlantLink,
+pub(crate) struct PlantSession<'link> {
+    pub(crate) link: &'link PlantLink,
     /// Of the link, when the session was opened.
     cuts: u64,
 }
@@ -46,7 +50,7 @@ impl Driver for PlantDriver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { poll: true, write: true, ..Capabilities::default() }
+        Capabilities { poll: true, write: true, subscribe: true, ..Capabilities::default() }
     }
 
     fn plan(&self, profile: &Arc<Profile>, report: &mut Report) -> Option<Arc<[GroupPlan]>> {
@@ -56,19 +60,22 @@ impl Driver for PlantDriver {
                 TagSource::Device(_) => Some(ValueType::single(ValueKind::F64)),
                 TagSource::Constant(_) | TagSource::Expression(_) => None,
             };
-            GroupPlan { kinds: group.tags.iter().map(kind).collect(), requests: 1, bytes: 1, ..GroupPlan::default() }
+            let kinds = group.tags.iter().map(kind).collect();
+            subscribed(group, GroupPlan { kinds, requests: 1, bytes: 1, ..GroupPlan::default() })
         };
         Some(profile.groups.iter().map(plan).collect())
     }
 
     fn compile(&self, link: &config::Link, report: &mut Report) -> Option<Compiled> {
-        let plans = link.devices.iter().map(|device| self.plan(&device.profile, report));
-        let compiled = plans.map(|groups| Some(CompiledDevice { groups: groups? })).collect::<Option<_>>()?;
-        let device = |device: &config::Device| PlantDevice {
+        let plans: Option<Vec<_>> = link.devices.iter().map(|device| self.plan(&device.profile, report)).collect();
+        let plans = plans?;
+        let compiled = plans.iter().map(|groups| CompiledDevice { groups: Arc::clone(groups) }).collect();
+        let device = |(device, plans): (&config::Device, Arc<[GroupPlan]>)| PlantDevice {
             name: device.name.to_string(),
             profile: Arc::clone(&device.profile),
+            plans,
         };
-        let devices = link.devices.iter().map(device).collect();
+        let devices = link.devices.iter().zip(plans).map(device).collect();
         let link = PlantLink { plant: self.0.clone(), name: link.name.to_string(), devices };
         Some(Compiled { link: Box::new(link), devices: compiled })
     }
@@ -139,6 +146,16 @@ impl Session for PlantSession<'_> {
 
     fn writer(&mut self) -> Option<&mut dyn Writer> {
         Some(self)
+    }
+
+    fn subscriber(&mut self) -> Option<&mut dyn Subscriber> {
+        let subscribes = self.link.devices.iter().any(|device| device.plans.iter().any(|plan| plan.subscribed));
+        subscribes.then_some(self)
+    }
+
+    fn delivers(&self, poll: Poll) -> bool {
+        let device = &self.link.devices[poll.device];
+        device.plans[poll.group].subscribed && !self.link.plant.refuses_subscriptions(&device.name)
     }
 }
 
