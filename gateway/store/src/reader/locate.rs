@@ -22,10 +22,10 @@ const SEARCH: &str = "\
             FROM search WHERE step > 0) \
     SELECT before + 1 FROM search WHERE step = 0 ORDER BY stretch, stream";
 
-/// The blocks at positions of these ranges.
+/// The blocks at positions of these ranges. The order of the two tables is stated, because the other one takes seconds.
 const BLOCKS: &str = "\
     SELECT first_position, row_count, stream_id, first_seq, body_id, seqs FROM json_each(?1) AS range \
-    JOIN block ON first_position >= range.value->>0 AND first_position < range.value->>1 ORDER BY first_position";
+    CROSS JOIN block ON first_position >= range.value->>0 AND first_position < range.value->>1 ORDER BY first_position";
 
 /// The heads of the blocks of these streams, in order; nothing when a part of the tables cannot be read.
 pub(super) async fn blocks(
