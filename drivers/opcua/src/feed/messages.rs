@@ -1,0 +1,135 @@
+//! What the server says by itself, message by message.
+
+use std::time::Instant;
+
+use opcua::types::{
+    DataChangeNotification, EventNotificationList, MonitoredItemNotification, NotificationMessage, ObjectTypeId,
+    StatusChangeNotification, StatusCode, SubscriptionAcknowledgement,
+};
+
+use super::{Feed, Job, MOST_MISSED, PAUSE, Published};
+use crate::{
+    events,
+    fault::Fault,
+    rows::Items,
+    subscription::{Sequence, State},
+};
+
+/// Acknowledgements that wait at most. A server drops what it cannot keep.
+const MOST_ACKNOWLEDGEMENTS: usize = 10_000;
+
+impl Feed {
+    /// Takes the answer to a question for messages.
+    pub(super) fn published(&mut self, answer: Published, now: Instant, items: &Items<'_>) -> Result<(), Fault> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Fault::Refused(StatusCode::BadTooManyPublishRequests)) => {
+                self.most_publishes = self.publishes.len().max(1);
+                return Ok(());
+            }
+            Err(Fault::Refused(StatusCode::BadNoSubscription)) => {
+                self.pause = Some(now + PAUSE);
+                self.all_gone();
+                return Ok(());
+            }
+            // A question that the server kept for too long is asked again.
+            Err(Fault::Silent) | Err(Fault::Refused(StatusCode::BadTimeout)) => return Ok(()),
+            Err(Fault::Refused(status)) => {
+                tracing::debug!(%status, "a question for messages was refused");
+                self.pause = Some(now + PAUSE);
+                return Ok(());
+            }
+            Err(fault) => return Err(fault),
+        };
+        let Some(of) = self.by_id(answer.subscription_id) else { return Ok(()) };
+        let Some(subscription) = self.subscriptions.get_mut(of) else { return Ok(()) };
+        subscription.heard(now);
+        let message = answer.notification_message;
+        if message.notification_data.as_ref().is_none_or(Vec::is_empty) {
+            // A sign of life has the number of the next message and does not use it up.
+            return Ok(());
+        }
+        let number = message.sequence_number;
+        self.acknowledge(answer.subscription_id, number);
+        let sequence =
+            self.subscriptions.get_mut(of).map_or(Sequence::Old, |subscription| subscription.message(number));
+        match sequence {
+            Sequence::Old => return Ok(()),
+            Sequence::Next => {}
+            Sequence::Gap(_, missing) if missing > MOST_MISSED => {
+                let slots = self.subscriptions.get(of).map(|subscription| subscription.slots.clone());
+                self.read_all(&slots.unwrap_or_default(), items);
+            }
+            Sequence::Gap(first, missing) => self.later(Job::Again(of, first, missing)),
+        }
+        self.notify(of, message, now, items);
+        Ok(())
+    }
+
+    /// The server has no subscription of ours: all that we believed in are made anew.
+    fn all_gone(&mut self) {
+        for index in 0..self.subscriptions.len() {
+            let Some(subscription) = self.subscriptions.get_mut(index) else { continue };
+            if subscription.state == State::Live {
+                subscription.id = None;
+                self.make_anew(index);
+            }
+        }
+    }
+
+    /// Everything about a group of events has been said.
+    pub(super) fn settle(&mut self, slot: usize) {
+        if self.settling.iter().any(|(of, _)| *of == slot) {
+            self.settling.retain(|(of, _)| *of != slot);
+            self.rows.settled(slot);
+        }
+    }
+
+    fn acknowledge(&mut self, subscription_id: u32, sequence_number: u32) {
+        if self.acknowledgements.len() < MOST_ACKNOWLEDGEMENTS {
+            self.acknowledgements.push(SubscriptionAcknowledgement { subscription_id, sequence_number });
+        }
+    }
+
+    /// Takes what a message holds.
+    pub(super) fn notify(&mut self, of: usize, message: NotificationMessage, now: Instant, items: &Items<'_>) {
+        let mut values: Vec<MonitoredItemNotification> = Vec::new();
+        for data in message.notification_data.into_iter().flatten() {
+            if data.inner_is::<DataChangeNotification>() {
+                let Some(change) = data.into_inner_as::<DataChangeNotification>() else { continue };
+                let changed = change.monitored_items.unwrap_or_default();
+                if values.is_empty() {
+                    values = changed;
+                } else {
+                    values.extend(changed);
+                }
+            } else if data.inner_is::<EventNotificationList>() {
+                let Some(list) = data.into_inner_as::<EventNotificationList>() else { continue };
+                for event in list.events.into_iter().flatten() {
+                    let fields = event.event_fields.unwrap_or_default();
+                    let Some(slot) = Feed::event_slot(event.client_handle) else { continue };
+                    match events::refresh(&fields) {
+                        Some(ObjectTypeId::RefreshRequiredEventType) => self.later(Job::Refresh(of, slot)),
+                        Some(ObjectTypeId::RefreshEndEventType) => self.settle(slot),
+                        Some(_) => {}
+                        None => self.rows.event(slot, fields),
+                    }
+                }
+            } else if let Some(change) = data.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                tracing::info!(status = %change.status, "the server has ended a subscription; it is made anew");
+                if let Some(subscription) = self.subscriptions.get_mut(of) {
+                    subscription.id = None;
+                }
+                self.make_anew(of);
+            }
+        }
+        if !values.is_empty() {
+            self.rows.values(items, values, false);
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(of) {
+            subscription.heard(now);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One server and the devices behind it: what survives a connection, and how the next one is made.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use opcua::types::EndpointDescription;
+use tidegate_driver_api::{
+    ConnectFault, Cx, Link, Session, async_trait, config,
+    model::{Name, Timestamp},
+};
+use tidegate_trust::Trust;
+
+use crate::{
+    config::LinkKeys,
+    fault::{Fault, hopeless},
+    feed::{Feed, FeedPlan, Job, Kept},
+    history::Hole,
+    node::Address,
+    open::{Held, Opened, Opening},
+    plan::{Place, Slot},
+    resolve::Server,
+    rows::Items,
+    security,
+    session::ServerSession,
+};
+
+/// One server with the devices behind it, compiled.
+pub(crate) struct ServerLink {
+    pub(crate) keys: LinkKeys,
+    pub(crate) name: Name,
+    pub(crate) timeout: Duration,
+    data_dir: PathBuf,
+    gateway: String,
+    devices: Vec<ServerDevice>,
+    pub(crate) slots: Vec<Slot>,
+    /// By number of an item: its slot.
+    pub(crate) slot_of: Vec<u32>,
+    pub(crate) memory: Memory,
+}
+
+/// One device behind the server.
+pub(crate) struct ServerDevice {
+    pub(crate) name: Name,
+    /// Where the ways of its tags begin.
+    pub(crate) root: Option<Address>,
+}
+
+/// What survives a connection.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// The endpoint that was used, as long as it works.
+    endpoint: Option<EndpointDescription>,
+    /// The session, with its subscriptions, as long as the server may still have it.
+    pub(crate) session: Option<(Held, Kept)>,
+    server: Option<Arc<Server>>,
+    /// By slot: the newest time of a value; what is missing after an outage is newer.
+    pub(crate) newest: Vec<Option<Timestamp>>,
+}
+
+impl ServerLink {
+    pub(crate) fn new(keys: LinkKeys, link: &config::Link, devices: Vec<ServerDevice>, slots: Vec<Slot>) -> ServerLink {
+        let of = |(index, slot): (u32, &Slot)| {
+            std::iter::repeat_n(index, slot.tags().map_or(0, |tags| tags.items.len())).collect::<Vec<u32>>()
+        };
+        ServerLink {
+            keys,
+            name: link.name.clone(),
+            timeout: link.timeout,
+            data_dir: link.data_dir.join("opcua"),
+            gateway: "gateway".to_owned(),
+            slot_of: (0..).zip(&slots).flat_map(of).collect(),
+            memory: Memory { newest: vec![None; slots.len()], ..Memory::default() },
+            devices,
+            slots,
+        }
+    }
+
+    /// The items of all slots.
+    pub(crate) fn items(&self) -> Items<'_> {
+        Items { slots: &self.slots, slot_of: &self.slot_of }
+    }
+
+    /// Where the ways of a device's tags begin.
+    pub(crate) fn root(&self, device: usize) -> Option<&Address> {
+        self.devices.get(device)?.root.as_ref()
+    }
+
+    /// The device in a sentence.
+    pub(crate) fn device(&self, device: usize) -> String {
+        self.devices.get(device).map_or_else(|| "the device".to_owned(), |device| device.name.to_string())
+    }
+
+    async fn trust(&self) -> Result<Trust, ConnectFault> {
+        let (root, gateway) = (self.data_dir.clone(), self.gateway.clone());
+        let opened = tokio::task::spawn_blocking(move || Trust::open(&root, &gateway)).await;
+        let opened = opened.map_err(|error| hopeless(format!("the folder of certificates cannot be read: {error}")))?;
+        opened.map_err(|error| hopeless(format!("the folder of certificates cannot be used: {error}")))
+    }
+
+    /// Finds the endpoint and opens the session.
+    async fn open(&mut self) -> Result<(Opened, Option<Kept>), ConnectFault> {
+        let trust = self.trust().await?;
+        let opening =
+            Opening { keys: &self.keys, trust: &trust, link: self.name.as_str(), timeout: self.timeout.max(ANSWER) };
+        // What goes wrong may be because of what is remembered; the next try begins from nothing.
+        let endpoint = match self.memory.endpoint.take() {
+            Some(endpoint) => endpoint,
+            None => opening.discover().await?,
+        };
+        let (held, kept) = self.memory.session.take().unzip();
+        let opened = opening.session(&endpoint, held).await?;
+        self.memory.endpoint = Some(endpoint);
+        Ok((opened, kept))
+    }
+
+    /// Opens a session and finds out what has to be known of the server.
+    async fn begin<'link>(&'link mut self, cx: &Cx) -> Result<ServerSession<'link>, ConnectFault> {
+        let (opened, kept) = self.open().await?;
+        let Opened { channel, held, resumed } = opened;
+        let timeout = self.timeout.max(ANSWER);
+        let name = self.keys.endpoint.to_string();
+        let failed = |fault: Fault| fault.not_connected(&name, "the questions about namespaces and nodes");
+        let server = Arc::new(Server::ask(&channel, timeout).await.map_err(failed)?);
+        channel.teach(server.namespaces(), None);
+        let wanted: Vec<(&Address, Option<&Address>)> = self.addresses().collect();
+        let places = server.find(&channel, &wanted, timeout).await.map_err(failed)?;
+        let moved = self.memory.server.as_ref().is_some_and(|before| before.uris != server.uris);
+        let kept = match kept {
+            Some(kept) if resumed && !moved => kept,
+            Some(kept) if !moved => transferred(&channel, kept, timeout).await.map_err(failed)?,
+            _ => Kept::default(),
+        };
+        self.memory.server = Some(Arc::clone(&server));
+        let channel = Arc::new(channel);
+        let plan = FeedPlan {
+            channel: Arc::clone(&channel),
+            server: Arc::clone(&server),
+            slots: &self.slots,
+            timeout,
+            resumed: kept,
+        };
+        let mut feed = Feed::new(plan, cx.now());
+        if self.keys.backfill {
+            self.holes().for_each(|hole| feed.later(Job::Past(hole)));
+        }
+        Ok(ServerSession::new(self, channel, server, held, places, feed))
+    }
+
+    /// Where all items are to be looked for.
+    fn addresses(&self) -> impl Iterator<Item = (&Address, Option<&Address>)> {
+        self.slots.iter().flat_map(|slot| {
+            let items = slot.tags().map(|tags| tags.items.iter()).into_iter().flatten();
+            items.map(|item| (&item.address, self.root(slot.poll.device)))
+        })
+    }
+
+    /// What happened while nobody listened.
+    fn holes(&self) -> impl Iterator<Item = Hole> {
+        let now = security::now();
+        self.slots.iter().zip(&self.memory.newest).filter_map(move |(slot, newest)| {
+            let count = slot.tags().map_or(0, |tags| tags.items.len());
+            let newest = (*newest)?;
+            (count > 0 && newest < now).then(|| Hole::new((slot.first_item..).take(count), newest, now))
+        })
+    }
+}
+
+/// How long one answer may take while the session is opened, where the link's `timeout` is shorter.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Takes over the subscriptions of a session that is over. Those that the server does not give are made anew.
+async fn transferred(channel: &crate::channel::Channel, mut kept: Kept, timeout: Duration) -> Result<Kept, Fault> {
+    let ids: Vec<u32> = kept.subscriptions.iter().filter_map(|subscription| subscription.id).collect();
+    if ids.is_empty() {
+        return Ok(kept);
+    }
+    let results = match channel.transfer(ids, timeout).await {
+        Ok(results) => results,
+        Err(Fault::Refused(_)) => Vec::new(),
+        Err(fault) => return Err(fault),
+    };
+    let mut results = results.into_iter();
+    for subscription in kept.subscriptions.iter_mut().filter(|subscription| subscription.id.is_some()) {
+        if !results.next().is_some_and(|result| result.status_code.is_good()) {
+            subscription.begin_anew();
+        }
+    }
+    Ok(kept)
+}
+
+#[async_trait]
+impl Link for ServerLink {
+    async fn connect<'link>(&'link mut self, cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
+        let name = self.keys.endpoint.to_string();
+        match cx.within(self.begin(cx)).await {
+            Ok(Ok(session)) => Ok(Box::new(session)),
+            Ok(Err(fault)) => Err(fault),
+            Err(expired) => Err(Fault::from(expired).not_connected(&name, "the connection")),
+        }
+    }
+}
+
+/// Where the items are, as a session knows it.
+pub(crate) type Places = Vec<Place>;

@@ -1,0 +1,142 @@
+//! What a session finds out before it begins: the server's namespaces and limits, and where the tags are.
+
+use std::time::Duration;
+
+use opcua::types::{
+    AttributeId, BrowsePath, DataValue, NamespaceMap, NodeId, ObjectId, QualifiedName, ReadValueId, ReferenceTypeId,
+    RelativePath, RelativePathElement, VariableId, Variant,
+};
+
+use crate::{
+    channel::Channel,
+    fault::Fault,
+    node::{Address, Path, Step},
+    plan::Place,
+    service::attribute,
+};
+
+/// Entries of one request, unless the server takes fewer.
+const AT_ONCE: usize = 1000;
+/// No server has more namespaces; their number has 16 bits.
+const MOST_NAMESPACES: usize = 65_536;
+
+/// How much the server takes in one request (Part 5 §6.3.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) read: usize,
+    pub(crate) browse: usize,
+    pub(crate) translate: usize,
+    pub(crate) monitor: usize,
+    pub(crate) history: usize,
+}
+
+/// What is known of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// The URIs of its namespaces, by their numbers.
+    pub(crate) uris: Vec<String>,
+    pub(crate) limits: Limits,
+}
+
+const ASKED: [VariableId; 6] = [
+    VariableId::Server_NamespaceArray,
+    VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+    VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
+    VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+    VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
+];
+
+impl Server {
+    /// Asks the server for what it is.
+    pub(crate) async fn ask(channel: &Channel, timeout: Duration) -> Result<Server, Fault> {
+        let nodes: Vec<ReadValueId> =
+            ASKED.into_iter().map(|id| attribute(&NodeId::from(id), AttributeId::Value)).collect();
+        let answers = channel.read(nodes, timeout).await?;
+        let [uris, read, browse, translate, monitor, history] = answers.as_slice() else {
+            return Err(Fault::Malformed("a read of six values brought another number".to_owned()));
+        };
+        let limits = Limits {
+            read: limit(read),
+            browse: limit(browse),
+            translate: limit(translate),
+            monitor: limit(monitor),
+            history: limit(history),
+        };
+        Ok(Server { uris: texts(uris), limits })
+    }
+
+    /// The namespaces as the library wants them.
+    pub(crate) fn namespaces(&self) -> NamespaceMap {
+        let numbered = self.uris.iter().zip(0_u16..).map(|(uri, index)| (uri.clone(), index));
+        NamespaceMap::new_full(numbered.collect())
+    }
+
+    /// Finds nodes; of relative ways from where their device begins.
+    pub(crate) async fn find(
+        &self,
+        channel: &Channel,
+        wanted: &[(&Address, Option<&Address>)],
+        timeout: Duration,
+    ) -> Result<Vec<Place>, Fault> {
+        let mut places: Vec<Place> = vec![None; wanted.len()];
+        let mut ways: Vec<(usize, BrowsePath)> = Vec::new();
+        for (index, ((address, root), place)) in wanted.iter().zip(&mut places).enumerate() {
+            match address {
+                Address::Node(node) => *place = node.resolve(&self.uris),
+                Address::Path(path) => ways.extend(self.way(path, *root).map(|way| (index, way))),
+            }
+        }
+        for chunk in ways.chunks(self.limits.translate) {
+            let paths = chunk.iter().map(|(_, way)| way.clone()).collect();
+            let answers = channel.translate(paths, timeout).await?;
+            for ((index, _), answer) in chunk.iter().zip(answers) {
+                let found = answer.targets.unwrap_or_default().into_iter();
+                // What remains of a way leads to another server.
+                let mut here = found.filter(|target| target.remaining_path_index == u32::MAX);
+                if let Some(place) = places.get_mut(*index) {
+                    *place = here.next().map(|target| target.target_id.node_id);
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// The question for a way; `None` when a namespace of it is not there.
+    fn way(&self, path: &Path, root: Option<&Address>) -> Option<BrowsePath> {
+        let (start, before): (NodeId, &[Step]) = match (path.absolute, root) {
+            (true, _) => (NodeId::from(ObjectId::RootFolder), &[]),
+            (false, Some(Address::Path(root))) => (NodeId::from(ObjectId::RootFolder), &root.steps),
+            (false, Some(Address::Node(root))) => (root.resolve(&self.uris)?, &[]),
+            (false, None) => (NodeId::from(ObjectId::ObjectsFolder), &[]),
+        };
+        let element = |step: &Step| {
+            Some(RelativePathElement {
+                reference_type_id: ReferenceTypeId::HierarchicalReferences.into(),
+                is_inverse: false,
+                include_subtypes: true,
+                target_name: QualifiedName::new(step.namespace.place(&self.uris)?, step.name.as_str()),
+            })
+        };
+        let elements: Option<Vec<_>> = before.iter().chain(&path.steps).map(element).collect();
+        Some(BrowsePath { starting_node: start, relative_path: RelativePath { elements: Some(elements?) } })
+    }
+}
+
+/// A limit that the server states; 0 and nothing mean that there is none.
+fn limit(value: &DataValue) -> usize {
+    let stated = match value.value {
+        Some(Variant::UInt32(limit)) => usize::try_from(limit).unwrap_or(AT_ONCE),
+        _ => 0,
+    };
+    if stated == 0 { AT_ONCE } else { stated.min(AT_ONCE) }
+}
+
+fn texts(value: &DataValue) -> Vec<String> {
+    let Some(Variant::Array(array)) = &value.value else { return Vec::new() };
+    let text = |value: &Variant| match value {
+        Variant::String(text) => text.as_ref().to_owned(),
+        _ => String::new(),
+    };
+    array.values.iter().take(MOST_NAMESPACES).map(text).collect()
+}

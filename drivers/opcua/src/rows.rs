@@ -1,0 +1,222 @@
+//! From what a server sent to rows of groups: one batch gives as many rows as it has groups and times.
+//!
+//! An item is known by its number, which is an index: nothing is looked up by name, and nothing allocated, per value.
+
+use std::collections::VecDeque;
+
+use opcua::types::{DataValue, MonitoredItemNotification, Variant};
+use tidegate_driver_api::{
+    Arrival, Readings,
+    model::{Reason, Timestamp},
+};
+
+use crate::{
+    convert, events,
+    plan::{GroupTags, Item, Slot},
+};
+
+/// All items of a link, numbered over all devices and groups.
+pub(crate) struct Items<'a> {
+    pub(crate) slots: &'a [Slot],
+    /// By number of the item: its slot.
+    pub(crate) slot_of: &'a [u32],
+}
+
+impl<'a> Items<'a> {
+    /// The slot of an item.
+    pub(crate) fn slot(&self, item: usize) -> Option<(usize, &'a Slot)> {
+        let index = usize::try_from(*self.slot_of.get(item)?).ok()?;
+        Some((index, self.slots.get(index)?))
+    }
+
+    /// An item with its group.
+    pub(crate) fn item(&self, number: usize) -> Option<(&'a GroupTags, &'a Item)> {
+        let (_, slot) = self.slot(number)?;
+        let tags = slot.tags()?;
+        Some((tags, tags.items.get(number.checked_sub(slot.first_item)?)?))
+    }
+}
+
+/// Notes a value of an item for all its tags.
+pub(crate) fn note(items: &Items<'_>, number: usize, value: &DataValue, out: &mut Readings) {
+    let Some((tags, item)) = items.item(number) else { return };
+    for point in item.points.iter().filter_map(|point| tags.points.get(*point)) {
+        convert::note(point, value, out);
+    }
+}
+
+/// Whether something has already been noted for the item.
+fn is_noted(items: &Items<'_>, number: usize, out: &Readings) -> bool {
+    let Some((tags, item)) = items.item(number) else { return true };
+    let column = item.points.first().and_then(|point| tags.points.get(*point)).map(|point| point.column);
+    column.and_then(|column| out.items().get(column)) != Some(&tidegate_driver_api::model::Reading::Missing)
+}
+
+/// What waits to become rows.
+enum Batch {
+    Values {
+        values: Vec<MonitoredItemNotification>,
+        /// The order in which values are taken, when it is not that in which they came.
+        order: Option<Vec<u32>>,
+        next: usize,
+        /// Whether each time gets a row of its own.
+        by_time: bool,
+        past: bool,
+    },
+    Event {
+        slot: usize,
+        fields: Vec<Variant>,
+    },
+    Failed {
+        slot: usize,
+        columns: Vec<usize>,
+        reason: Reason,
+    },
+    Settled {
+        slot: usize,
+    },
+}
+
+/// What has arrived and is no row yet.
+#[derive(Default)]
+pub(crate) struct Rows {
+    waiting: VecDeque<Batch>,
+    /// By item: the batch in which it was last seen.
+    seen: Vec<u32>,
+    batch: u32,
+}
+
+impl Rows {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes values of items, which their numbers say. Of a group that has several values of one item, each time makes a row.
+    pub(crate) fn values(&mut self, items: &Items<'_>, values: Vec<MonitoredItemNotification>, past: bool) {
+        self.batch = self.batch.wrapping_add(1);
+        self.seen.resize(items.slot_of.len(), 0);
+        let mut repeated = past;
+        let mut sorted = true;
+        let mut slot_before = 0;
+        for value in &values {
+            let Some(number) = index(value.client_handle) else { continue };
+            let Some(seen) = self.seen.get_mut(number) else { continue };
+            repeated |= *seen == self.batch;
+            *seen = self.batch;
+            let slot = items.slot_of.get(number).copied().unwrap_or_default();
+            sorted &= slot >= slot_before;
+            slot_before = slot;
+        }
+        let order = (repeated || !sorted).then(|| {
+            let mut order: Vec<u32> = (0..).take(values.len()).collect();
+            order.sort_by_key(|place| {
+                let value = index(*place).and_then(|place| values.get(place));
+                let number = value.and_then(|value| index(value.client_handle));
+                let slot = number.and_then(|number| items.slot_of.get(number));
+                (slot.copied(), value.filter(|_| repeated).and_then(|value| convert::time(&value.value)))
+            });
+            order
+        });
+        self.waiting.push_back(Batch::Values { values, order, next: 0, by_time: repeated, past });
+    }
+
+    /// Takes an event.
+    pub(crate) fn event(&mut self, slot: usize, fields: Vec<Variant>) {
+        self.waiting.push_back(Batch::Event { slot, fields });
+    }
+
+    /// Notes that columns have no value.
+    pub(crate) fn failed(&mut self, slot: usize, columns: Vec<usize>, reason: Reason) {
+        self.waiting.push_back(Batch::Failed { slot, columns, reason });
+    }
+
+    /// Notes that everything of a group has been said.
+    pub(crate) fn settled(&mut self, slot: usize) {
+        self.waiting.push_back(Batch::Settled { slot });
+    }
+
+    /// The next row, with the index of its slot. What has been taken is gone, also when nothing of it was a row.
+    pub(crate) fn take(&mut self, items: &Items<'_>, out: &mut Readings) -> Option<(usize, Arrival)> {
+        loop {
+            let batch = self.waiting.front_mut()?;
+            if let Batch::Values { values, order, next, by_time, past } = batch {
+                let taken = row(items, values, order.as_deref(), next, *by_time, out);
+                if *past {
+                    out.set_past();
+                }
+                if *next >= values.len() {
+                    self.waiting.pop_front();
+                }
+                match taken {
+                    Some(slot) => return Some((slot, Arrival::Row(items.slots.get(slot)?.poll))),
+                    None => continue,
+                }
+            }
+            let (slot, arrival) = match self.waiting.pop_front()? {
+                Batch::Settled { slot } => (slot, None),
+                Batch::Failed { slot, columns, reason } => {
+                    out.reset(items.slots.get(slot)?.tags()?.columns);
+                    columns.iter().for_each(|column| out.fail(*column, reason));
+                    (slot, Some(()))
+                }
+                Batch::Event { slot, fields } => {
+                    let tags = items.slots.get(slot)?.tags()?;
+                    out.reset(tags.columns);
+                    events::note(tags, &fields, out);
+                    (slot, Some(()))
+                }
+                Batch::Values { .. } => continue,
+            };
+            let poll = items.slots.get(slot)?.poll;
+            return Some((slot, arrival.map_or(Arrival::Settled(poll), |()| Arrival::Row(poll))));
+        }
+    }
+}
+
+/// Takes values into a row until the group, the time or an item says that the next one begins.
+fn row(
+    items: &Items<'_>,
+    values: &[MonitoredItemNotification],
+    order: Option<&[u32]>,
+    next: &mut usize,
+    by_time: bool,
+    out: &mut Readings,
+) -> Option<usize> {
+    let mut slot: Option<usize> = None;
+    let mut newest: Option<Timestamp> = None;
+    while *next < values.len() {
+        let place = match order {
+            Some(order) => order.get(*next).and_then(|place| index(*place)),
+            None => Some(*next),
+        };
+        let value = place.and_then(|place| values.get(place));
+        let number = value.and_then(|value| index(value.client_handle));
+        let found = value.zip(number).and_then(|(value, number)| Some((value, number, items.slot(number)?)));
+        let Some((value, number, (index, of))) = found else {
+            *next += 1;
+            continue;
+        };
+        let time = convert::time(&value.value);
+        match slot {
+            None => {
+                slot = Some(index);
+                out.reset(of.tags()?.columns);
+            }
+            Some(slot) if slot != index || (by_time && time != newest) || is_noted(items, number, out) => break,
+            Some(_) => {}
+        }
+        newest = newest.max(time);
+        note(items, number, &value.value, out);
+        *next += 1;
+    }
+    if let Some(time) = newest {
+        out.set_device_time(time);
+    }
+    slot
+}
+
+/// A number of an item as an index.
+pub(crate) fn index(number: u32) -> Option<usize> {
+    usize::try_from(number).ok()
+}

@@ -1,0 +1,240 @@
+//! One subscription as the server keeps it, and whether it still speaks.
+
+use std::time::{Duration, Instant};
+
+use opcua::types::{
+    AttributeId, CreateSubscriptionRequest, CreateSubscriptionResponse, DataChangeFilter, DataChangeTrigger,
+    DeadbandType, ExtensionObject, MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId,
+};
+
+use crate::{
+    plan::{GroupTags, Item},
+    service::attribute,
+};
+
+/// A subscription with nothing to say says so this often, as long as its interval is not longer.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// A subscription that nobody listens to lives so long: a connection that is back by then finds it.
+const LIFETIME: Duration = Duration::from_secs(120);
+/// What a busy server may be late.
+const LATE: Duration = Duration::from_secs(2);
+/// Items of one subscription; of more, several are made.
+pub(crate) const MOST_ITEMS: usize = 20_000;
+/// Values of one message, so that no message grows beyond what is taken.
+const MOST_VALUES: u32 = 20_000;
+/// The client's number of the item of events of a slot begins here; below are the numbers of items of data.
+pub(crate) const EVENTS: u32 = 1 << 31;
+
+/// How far a subscription is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is being made.
+    Making,
+    /// The server has it.
+    Live,
+    /// The server does not want it; its groups are polled.
+    Refused,
+}
+
+/// One subscription of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) id: Option<u32>,
+    pub(crate) state: State,
+    pub(crate) interval: Duration,
+    /// Indices of the slots whose values it brings.
+    pub(crate) slots: Vec<usize>,
+    /// How long it may be silent.
+    patience: Duration,
+    heard: Option<Instant>,
+    /// The number of the next message.
+    sequence: Option<u32>,
+}
+
+/// What the number of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sequence {
+    /// It is the next one.
+    Next,
+    /// It has been seen.
+    Old,
+    /// So many before it are missing, from this one on.
+    Gap(u32, u32),
+}
+
+impl Subscription {
+    /// One that has to be made.
+    pub(crate) fn new(interval: Duration, slots: Vec<usize>) -> Subscription {
+        Subscription {
+            id: None,
+            state: State::Making,
+            interval,
+            slots,
+            patience: KEEP_ALIVE + LATE,
+            heard: None,
+            sequence: None,
+        }
+    }
+
+    /// Forgets what the server knows; it is made again.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Subscription::new(self.interval, std::mem::take(&mut self.slots));
+    }
+
+    /// The request that makes it.
+    pub(crate) fn request(&self) -> CreateSubscriptionRequest {
+        let keep_alive = times(KEEP_ALIVE, self.interval).max(1);
+        CreateSubscriptionRequest {
+            requested_publishing_interval: millis(self.interval),
+            requested_max_keep_alive_count: keep_alive,
+            requested_lifetime_count: times(LIFETIME, self.interval).max(keep_alive.saturating_mul(3)),
+            max_notifications_per_publish: MOST_VALUES,
+            publishing_enabled: true,
+            priority: 0,
+            request_header: Default::default(),
+        }
+    }
+
+    /// The server has it now, with what it made of the request.
+    pub(crate) fn made(&mut self, answer: &CreateSubscriptionResponse, now: Instant) {
+        self.id = Some(answer.subscription_id);
+        self.state = State::Live;
+        self.sequence = None;
+        self.heard = Some(now);
+        let interval = Duration::try_from_secs_f64(answer.revised_publishing_interval.max(0.0) / 1000.0);
+        let interval = interval.unwrap_or(self.interval);
+        let silence = interval.saturating_mul(answer.revised_max_keep_alive_count.max(1));
+        self.patience = silence.saturating_add(LATE.max(interval));
+        if interval > self.interval {
+            tracing::info!(wanted = ?self.interval, revised = ?interval, "the server publishes less often than wanted");
+        }
+    }
+
+    /// It has been taken up by a new connection.
+    pub(crate) fn resumed(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// The server has sent something of it.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// Whether it has been silent for longer than it may.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        let silent = |heard: Instant| now.saturating_duration_since(heard) > self.patience;
+        self.state == State::Live && self.heard.is_some_and(silent)
+    }
+
+    /// Takes the number of a message with something in it.
+    pub(crate) fn message(&mut self, number: u32) -> Sequence {
+        let expected = self.sequence.unwrap_or(number);
+        let ahead = number.wrapping_sub(expected);
+        if ahead > u32::MAX / 2 {
+            return Sequence::Old;
+        }
+        self.sequence = Some(if number == u32::MAX { 1 } else { number + 1 });
+        if ahead == 0 { Sequence::Next } else { Sequence::Gap(expected, ahead) }
+    }
+
+    /// The number of the next message, once one has come.
+    pub(crate) fn next_message(&self) -> Option<u32> {
+        self.sequence
+    }
+}
+
+/// The request that watches a node. `number` comes back with each of its values.
+pub(crate) fn item_request(
+    number: u32,
+    node: &NodeId,
+    item: &Item,
+    interval: Duration,
+    filtered: bool,
+) -> MonitoredItemCreateRequest {
+    let filter = item.deadband.filter(|_| filtered).map_or_else(ExtensionObject::null, |deadband| {
+        ExtensionObject::from_message(DataChangeFilter {
+            trigger: DataChangeTrigger::StatusValue,
+            deadband_type: deadband_type(DeadbandType::Absolute),
+            deadband_value: deadband,
+        })
+    });
+    MonitoredItemCreateRequest {
+        item_to_monitor: attribute(node, AttributeId::Value),
+        monitoring_mode: MonitoringMode::Reporting,
+        requested_parameters: MonitoringParameters {
+            client_handle: number,
+            sampling_interval: millis(item.sampling.unwrap_or(interval)),
+            filter,
+            queue_size: item.queue,
+            discard_oldest: true,
+        },
+    }
+}
+
+/// The request that watches for events.
+pub(crate) fn event_request(slot: u32, node: &NodeId, tags: &GroupTags) -> MonitoredItemCreateRequest {
+    MonitoredItemCreateRequest {
+        item_to_monitor: attribute(node, AttributeId::EventNotifier),
+        monitoring_mode: MonitoringMode::Reporting,
+        requested_parameters: MonitoringParameters {
+            client_handle: EVENTS | slot,
+            sampling_interval: 0.0,
+            filter: ExtensionObject::from_message(crate::events::filter(tags)),
+            queue_size: EVENT_QUEUE,
+            discard_oldest: true,
+        },
+    }
+}
+
+/// Events that the server keeps between two messages; a trip of a plant brings hundreds at once.
+const EVENT_QUEUE: u32 = 10_000;
+
+#[expect(clippy::as_conversions, reason = "the enum has the numbers of the standard and no other conversion")]
+fn deadband_type(kind: DeadbandType) -> u32 {
+    kind as u32
+}
+
+/// The number of intervals in a time, rounded up.
+fn times(time: Duration, interval: Duration) -> u32 {
+    let interval = interval.max(Duration::from_millis(1)).as_millis();
+    u32::try_from(time.as_millis().div_ceil(interval)).unwrap_or(u32::MAX)
+}
+
+/// A time as OPC UA counts it.
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_in_the_numbers_of_messages_is_noticed_and_an_old_one_ignored() {
+        let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        assert_eq!(subscription.message(7), Sequence::Next);
+        assert_eq!(subscription.message(8), Sequence::Next);
+        assert_eq!(subscription.message(11), Sequence::Gap(9, 2));
+        assert_eq!(subscription.message(9), Sequence::Old);
+        assert_eq!(subscription.message(12), Sequence::Next);
+        subscription.sequence = Some(u32::MAX);
+        assert_eq!(subscription.message(u32::MAX), Sequence::Next);
+        assert_eq!(subscription.message(1), Sequence::Next, "0 is left out");
+    }
+
+    #[test]
+    fn a_subscription_may_be_silent_as_long_as_the_server_said() {
+        let now = Instant::now();
+        let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        assert!(!subscription.is_silent(now + Duration::from_secs(60)), "it is only being made");
+        let answer = CreateSubscriptionResponse {
+            subscription_id: 5,
+            revised_publishing_interval: 500.0,
+            revised_max_keep_alive_count: 6,
+            ..CreateSubscriptionResponse::default()
+        };
+        subscription.made(&answer, now);
+        assert!(!subscription.is_silent(now + Duration::from_secs(5)));
+        assert!(subscription.is_silent(now + Duration::from_millis(5001)));
+    }
+}
