@@ -226,6 +226,37 @@ async fn every_value_comes_out_to_the_last_bit_for_pandas_and_duckdb_and_in_the_
 }
 
 #[tokio::test]
+async fn blocks_in_a_file_are_read_with_nothing_else() -> anyhow::Result<()> {
+    let plant = Plant::filled().await?;
+    let file = plant.path("out.tgb");
+    let (code, said) = plant.export(&format!("--format block -o {file}"))?;
+    assert_eq!((code, said), (Some(0), format!("{} rows in {file}\n", ROWS + 10)));
+    let (code, decoded) = tidegate(["block", "decode", &file], &[])?;
+    assert_eq!(code, Some(0), "{decoded}");
+    let (_, lines) = plant.export("--format jsonl")?;
+    for (decoded, line) in decoded.lines().zip(lines.lines()) {
+        assert_eq!(decoded, line.replacen("\"gateway\":\"line3\",", "", 1));
+    }
+    assert_eq!(decoded.lines().count(), lines.lines().count());
+
+    let some = plant.path("some.tgb");
+    let (code, said) = plant.export(&format!("--tag voltage --tag count --format block -o {some}"))?;
+    assert_eq!(code, Some(0), "{said}");
+    let (_, decoded) = tidegate(["block", "decode", &some], &[])?;
+    let (_, lines) = plant.export("--tag voltage --tag count --format jsonl")?;
+    assert_eq!(decoded, lines.replace("\"gateway\":\"line3\",", ""));
+
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/codec/python");
+    let mut python = Command::new(peers.python());
+    python.args(["-m", "tidegate_block", &file]).env("PYTHONPATH", package).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = python.output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(seqs(&String::from_utf8(output.stdout)?), (1..=ROWS).chain(1..=10).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_range_and_tags_cut_out_a_part_and_each_group_has_a_file() -> anyhow::Result<()> {
     let plant = Plant::filled().await?;
     let (from, to) = (plant.rows[1000].time, plant.rows[1010].time);
@@ -307,7 +338,7 @@ async fn what_is_not_there_is_said_with_what_may_have_been_meant() -> anyhow::Re
         ),
         ("--device meter --from -1h --to -2h --format csv", 1, "is not before --to"),
         ("--device meter --from yesterday --format csv", 2, "write a date or a time"),
-        ("--device meter --format xlsx", 2, "csv, jsonl, parquet"),
+        ("--device meter --format xlsx", 2, "csv, jsonl, parquet, block"),
     ] {
         let (found, text) = export(&format!("{arguments} -o {output}"))?;
         assert_eq!(found, Some(code), "{arguments}: {text}");

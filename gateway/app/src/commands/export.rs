@@ -1,5 +1,6 @@
 //! `tidegate export`: the history of a device out of the store, as a file that other programs read.
 
+mod format;
 mod output;
 mod plan;
 mod when;
@@ -11,7 +12,6 @@ use std::{
 };
 
 use anyhow::bail;
-use tidegate_export::Format;
 use tidegate_model::{Name, Timestamp};
 use tidegate_store::{Missing, Part, Progress, Reader, Recorded, Why};
 
@@ -20,6 +20,7 @@ use crate::{
     console::{complain, say},
     site,
 };
+use format::FileFormat;
 use output::{Destination, Output};
 use plan::{Plan, Wanted};
 use when::When;
@@ -52,27 +53,6 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
-/// A kind of file.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum FileFormat {
-    /// Comma-separated values, a line of names first.
-    Csv,
-    /// One JSON object a line.
-    Jsonl,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl From<FileFormat> for Format {
-    fn from(format: FileFormat) -> Format {
-        match format {
-            FileFormat::Csv => Format::Csv,
-            FileFormat::Jsonl => Format::JsonLines,
-            FileFormat::Parquet => Format::Parquet,
-        }
-    }
-}
-
 pub(crate) fn export(options: &Options) -> anyhow::Result<ExitCode> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
@@ -95,7 +75,7 @@ pub(crate) fn export(options: &Options) -> anyhow::Result<ExitCode> {
         let reader = Reader::open(&data_dir).await?;
         // What is not whole is taken away by its own drop.
         tokio::select! {
-            done = run(&reader, &wanted, options.format.into(), destination, &gateway) => done,
+            done = run(&reader, &wanted, options.format, destination, &gateway) => done,
             _ = tokio::signal::ctrl_c() => bail!("stopped; no file was written"),
         }
     });
@@ -108,19 +88,19 @@ pub(crate) fn export(options: &Options) -> anyhow::Result<ExitCode> {
 async fn run(
     reader: &Reader,
     wanted: &Wanted<'_>,
-    format: Format,
+    format: FileFormat,
     destination: Destination,
     gateway: &Name,
 ) -> anyhow::Result<ExitCode> {
     let recorded = reader.streams().await?;
     let plan = Plan::new(wanted, &recorded, format, gateway)?;
-    let mut output = Output::new(format, destination, &plan)?;
-    let mut bar = Bar::new(&output);
     let mut scan = reader.scan(&plan.query).await?;
+    let mut output = Output::new(format, destination, &plan, scan.store())?;
+    let mut bar = Bar::new(&output);
     let mut damaged = 0_u64;
     while let Some(part) = scan.next().await? {
         match part {
-            Part::Rows { stream, batch, .. } => output.write(&stream, &batch)?,
+            Part::Rows { stream, boot, batch } => output.write(&stream, boot, &batch)?,
             Part::Missing(missing) => {
                 damaged += u64::from(matches!(missing.why, Why::Damaged(_)));
                 bar.clear();

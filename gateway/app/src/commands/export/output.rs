@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
-use tidegate_codec::block::Batch;
-use tidegate_export::{ExportError, Finished, Format, Table, Writer, json_lines};
+use tidegate_codec::block::{Batch, StoreId};
+use tidegate_export::{BlockFile, ExportError, Finished, Format, Table, Writer, json_lines};
 use tidegate_model::Stream;
 
-use super::plan::Plan;
+use super::{format::FileFormat, plan::Plan};
 
 /// Where to write.
 #[derive(Debug, Clone)]
@@ -26,7 +26,9 @@ pub(super) enum Destination {
 
 /// The files that are being written, one after the other.
 pub(super) struct Output {
-    format: Format,
+    format: FileFormat,
+    /// The store that has numbered the rows, where it is known.
+    store: Option<StoreId>,
     destination: Destination,
     tables: Vec<Table>,
     table_of: BTreeMap<tidegate_model::StreamId, usize>,
@@ -57,6 +59,8 @@ enum To {
     Table(Writer<Target>),
     /// Of any tables.
     Lines(Target),
+    /// Of any streams.
+    Blocks(Box<BlockFile<Target>>),
 }
 
 /// What is written to. A file has another name until it is whole, and is gone if it does not get so far.
@@ -96,24 +100,42 @@ impl Destination {
 
 impl Output {
     /// Nothing is written before there is a row.
-    pub(super) fn new(format: Format, destination: Destination, plan: &Plan) -> anyhow::Result<Output> {
+    pub(super) fn new(
+        format: FileFormat,
+        destination: Destination,
+        plan: &Plan,
+        store: Option<StoreId>,
+    ) -> anyhow::Result<Output> {
         let groups: Vec<&str> = plan.groups().into_iter().map(|group| group.as_str()).collect();
         if groups.len() > 1 && !format.mixes_groups() && !matches!(destination, Destination::Folder(_)) {
             bail!(
-                "a {format} file has the rows of one group, and here are {}; choose one with --group, or write a file of \
+                "a {} file has the rows of one group, and here are {}; choose one with --group, or write a file of \
                  each into a folder with --output FOLDER/",
+                format.extension(),
                 groups.join(", ")
             );
         }
-        if format == Format::Parquet && matches!(destination, Destination::Stdout) && stdout().is_terminal() {
-            bail!("Parquet is nothing to look at; write it to a file with --output FILE");
+        if let Some(is) = format.binary()
+            && matches!(destination, Destination::Stdout)
+            && stdout().is_terminal()
+        {
+            bail!("{is} nothing to look at; write to a file with --output FILE");
         }
         if let Destination::Folder(folder) = &destination {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("failed to make the folder {}", folder.display()))?;
         }
         let (tables, table_of) = (plan.tables.clone(), plan.table_of.clone());
-        Ok(Output { format, destination, tables, table_of, open: None, names: BTreeMap::new(), done: Done::default() })
+        Ok(Output {
+            format,
+            store,
+            destination,
+            tables,
+            table_of,
+            open: None,
+            names: BTreeMap::new(),
+            done: Done::default(),
+        })
     }
 
     /// Whether standard output is what is written to.
@@ -121,8 +143,8 @@ impl Output {
         matches!(self.destination, Destination::Stdout)
     }
 
-    /// Appends rows of a stream.
-    pub(super) fn write(&mut self, stream: &Stream, batch: &Batch) -> anyhow::Result<()> {
+    /// Appends rows of a stream that were numbered in that start of the gateway.
+    pub(super) fn write(&mut self, stream: &Stream, boot: u64, batch: &Batch) -> anyhow::Result<()> {
         // A stream that has come up since the plan was made is for the next export.
         let Some(table) = self.table_of.get(&stream.id()).copied() else { return Ok(()) };
         self.open_for(table)?;
@@ -136,6 +158,9 @@ impl Output {
                 let places = content.places(stream.columns());
                 json_lines::write(to, content, batch, 0..batch.len(), &places)?;
             }
+            To::Blocks(file) => {
+                file.write(stream, boot, batch, &content.places(stream.columns())).map_err(said)?;
+            }
         }
         self.done.rows += u64::try_from(batch.len()).unwrap_or(u64::MAX);
         Ok(())
@@ -145,8 +170,8 @@ impl Output {
     fn open_for(&mut self, table: usize) -> anyhow::Result<()> {
         let goes_on = |open: &Open| match (&open.to, &self.destination) {
             (To::Table(_), _) => open.table == table,
-            (To::Lines(_), Destination::Folder(_)) => self.group(open.table) == self.group(table),
-            (To::Lines(_), _) => true,
+            (To::Lines(_) | To::Blocks(_), Destination::Folder(_)) => self.group(open.table) == self.group(table),
+            (To::Lines(_) | To::Blocks(_), _) => true,
         };
         if self.open.as_ref().is_some_and(goes_on) {
             return Ok(());
@@ -158,9 +183,16 @@ impl Output {
             None => Target::Stdout(BufWriter::new(stdout())),
             Some(path) => file(path)?,
         };
-        let to = match self.format {
-            Format::JsonLines => To::Lines(target),
-            format => To::Table(Writer::new(format, target, content).map_err(said)?),
+        let to = match self.format.of_table() {
+            Some(Format::JsonLines) => To::Lines(target),
+            Some(format) => To::Table(Writer::new(format, target, content).map_err(said)?),
+            None => {
+                let store = self.store.context(
+                    "the rows are from before the store had an identity, which blocks need; start the gateway once, or export \
+                     them in another format",
+                )?;
+                To::Blocks(Box::new(BlockFile::new(target, store)))
+            }
         };
         self.open = Some(Open { table, path, to });
         Ok(())
@@ -175,7 +207,9 @@ impl Output {
         let path = match &self.destination {
             Destination::Stdout => PathBuf::new(),
             Destination::File(path) => path.clone(),
-            Destination::Folder(folder) => folder.join(format!("{}.{}.{}", table.device(), table.group(), self.format)),
+            Destination::Folder(folder) => {
+                folder.join(format!("{}.{}.{}", table.device(), table.group(), self.format.extension()))
+            }
         };
         let count = self.names.entry(path.clone()).or_default();
         *count += 1;
@@ -184,7 +218,7 @@ impl Output {
             (Destination::Stdout, _) => bail!(
                 "the type of a tag has changed, and {} has one type for each column; write a file for each with --output, or \
                  choose a range with --from and --to",
-                self.format
+                self.format.extension()
             ),
             (_, 1) => Ok(Some(path)),
             (_, count) => Ok(Some(numbered(&path, count))),
@@ -199,6 +233,7 @@ impl Output {
                 target.flush()?;
                 target
             }
+            To::Blocks(file) => file.finish().map_err(said)?,
             To::Table(writer) => {
                 let Finished { to, left_out, .. } = writer.finish().map_err(said)?;
                 self.done.left_out += left_out;

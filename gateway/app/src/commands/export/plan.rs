@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use tidegate_config::nearest;
-use tidegate_export::{Format, Table};
+use tidegate_export::Table;
 use tidegate_model::{Column, Name, Stream, StreamId, TagName, Timestamp};
 use tidegate_store::{Query, Recorded, Version};
+
+use super::format::FileFormat;
 
 /// What the options ask for, as they are written.
 pub(super) struct Wanted<'a> {
@@ -28,7 +30,12 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Finds what is wanted among what has been recorded.
-    pub(super) fn new(wanted: &Wanted, recorded: &[Recorded], format: Format, gateway: &Name) -> anyhow::Result<Plan> {
+    pub(super) fn new(
+        wanted: &Wanted,
+        recorded: &[Recorded],
+        format: FileFormat,
+        gateway: &Name,
+    ) -> anyhow::Result<Plan> {
         let of_device = device(wanted, recorded)?;
         let of_group = group(wanted, of_device)?;
         let tags = tags(wanted, &of_group)?;
@@ -56,7 +63,7 @@ impl Plan {
         gateway: &Name,
         versions: impl Iterator<Item = &'a Version>,
         tags: &[TagName],
-        format: Format,
+        format: FileFormat,
     ) -> anyhow::Result<()> {
         let mut tables: Vec<(&Stream, Vec<Column>)> = Vec::new();
         for stream in versions.map(|version| &version.stream) {
@@ -189,7 +196,7 @@ mod tests {
         vec![group("fast", fast), group("slow", slow)]
     }
 
-    fn plan(group: Option<&str>, tags: &[&str], format: Format) -> anyhow::Result<Plan> {
+    fn plan(group: Option<&str>, tags: &[&str], format: FileFormat) -> anyhow::Result<Plan> {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let wanted = Wanted { device: "meter", group, tags: &tags, from: None, to: None };
         Plan::new(&wanted, &recorded(), format, &"line3".parse()?)
@@ -201,9 +208,9 @@ mod tests {
 
     #[test]
     fn columns_that_come_and_go_are_one_table_until_a_type_changes() {
-        let csv = plan(Some("fast"), &[], Format::Csv).unwrap();
+        let csv = plan(Some("fast"), &[], FileFormat::Csv).unwrap();
         assert_eq!(csv.tables.iter().map(names).collect::<Vec<_>>(), [["a", "b", "c"]]);
-        let parquet = plan(Some("fast"), &[], Format::Parquet).unwrap();
+        let parquet = plan(Some("fast"), &[], FileFormat::Parquet).unwrap();
         assert_eq!(parquet.tables.iter().map(names).collect::<Vec<_>>(), [vec!["a", "b", "c"], vec!["a"]]);
         assert_eq!(
             parquet.table_of.into_iter().collect::<Vec<_>>(),
@@ -213,10 +220,10 @@ mod tests {
 
     #[test]
     fn tags_stand_in_the_order_in_which_they_are_named_and_choose_their_groups() {
-        let both = plan(None, &["c", "a"], Format::Csv).unwrap();
+        let both = plan(None, &["c", "a"], FileFormat::Csv).unwrap();
         assert_eq!(both.tables.iter().map(names).collect::<Vec<_>>(), [["c", "a"]]);
-        assert_eq!(plan(None, &[], Format::Csv).unwrap().groups().len(), 2);
-        assert_eq!(plan(None, &["d"], Format::Csv).unwrap().groups().len(), 1);
+        assert_eq!(plan(None, &[], FileFormat::Csv).unwrap().groups().len(), 2);
+        assert_eq!(plan(None, &["d"], FileFormat::Csv).unwrap().groups().len(), 1);
     }
 
     #[test]
@@ -229,18 +236,18 @@ mod tests {
             to: Some(Timestamp::from_millis(to)),
         };
         let plan =
-            |from, to| Plan::new(&wanted(from, to), &recorded(), Format::Csv, &"line3".parse().unwrap()).unwrap();
+            |from, to| Plan::new(&wanted(from, to), &recorded(), FileFormat::Csv, &"line3".parse().unwrap()).unwrap();
         assert_eq!(plan(20_000, 30_000).table_of.into_keys().collect::<Vec<_>>(), [StreamId(2)]);
         assert!(plan(50_000, 60_000).tables.is_empty());
     }
 
     #[test]
     fn a_name_that_nothing_has_is_answered_with_the_nearest() {
-        let said = |group, tags: &[&str]| plan(group, tags, Format::Csv).err().map(|error| error.to_string());
+        let said = |group, tags: &[&str]| plan(group, tags, FileFormat::Csv).err().map(|error| error.to_string());
         assert!(said(Some("fats"), &[]).is_some_and(|said| said.ends_with("did you mean \"fast\"?")));
         assert!(said(Some("fast"), &["d"]).is_some_and(|said| said.contains("no")));
         let wanted = Wanted { device: "mter", group: None, tags: &[], from: None, to: None };
-        let error = Plan::new(&wanted, &recorded(), Format::Csv, &"line3".parse().unwrap()).err().unwrap();
+        let error = Plan::new(&wanted, &recorded(), FileFormat::Csv, &"line3".parse().unwrap()).err().unwrap();
         assert!(error.to_string().ends_with("did you mean \"meter\"?"), "{error}");
     }
 }
