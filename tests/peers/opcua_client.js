@@ -152,7 +152,7 @@ class Station {
       const session = await this.session();
       const index = (await session.readNamespaceArray()).indexOf(uri);
       const nodes = [];
-      for (let item = Math.floor((number * count) / sessions); item < Math.floor(((number + 1) * count) / sessions); item++) {
+      for (let item = 0; item < count; item++) {
         nodes.push(`ns=${index};s=t${String(item).padStart(4, "0")}`);
       }
       made += await this.monitor(session, nodes, 1000, (_index, value) => {

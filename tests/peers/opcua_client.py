@@ -12,7 +12,7 @@ answered with one line, `ok JSON` or `error WHY`; a PATH is `device/tag`, browse
     subscribe PATH...         from then on notifications are counted (without PATH: every variable)
     count                     by path: how many notifications, the last value and its status
     history PATH              the values of the last hour
-    many COUNT SESSIONS URI   as many items `nsu=URI;s=t0000` … in so many sessions, for benches
+    many COUNT SESSIONS URI   the items `nsu=URI;s=t0000` and so on in each of so many sessions, for benches
     total                     notifications since the last time this was asked, and how old p50 and p99 were in milliseconds
 
 It ends when standard input ends.
@@ -153,14 +153,13 @@ class Station:
 
     async def many(self, count, sessions, uri):
         made = 0
-        for number in range(sessions):
+        for _ in range(sessions):
             client = await self.session()
             self.others.append(client)
             index = await client.get_namespace_index(uri)
             subscription = await client.create_subscription(1_000, self.counter, queue_maxsize=1_000_000)
             self.subscriptions.append(subscription)
-            share = range(number * count // sessions, (number + 1) * count // sessions)
-            nodes = [client.get_node(ua.NodeId(f"t{item:04}", index)) for item in share]
+            nodes = [client.get_node(ua.NodeId(f"t{item:04}", index)) for item in range(count)]
             for first in range(0, len(nodes), 1_000):
                 handles = await subscription.subscribe_data_change(nodes[first : first + 1_000], sampling_interval=1_000)
                 made += sum(isinstance(handle, int) for handle in handles)

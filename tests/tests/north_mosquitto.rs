@@ -5,14 +5,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::Path,
     process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -24,7 +20,7 @@ use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, Val
 use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
 use tidegate_store::Store;
 use tidegate_tests::{
-    Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until,
+    Cut, Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -225,16 +221,19 @@ fn fifty_connections_cut_under_load_lose_no_row() {
     let Some(peers) = Peers::find().unwrap() else { return };
     let broker = Mosquitto::start(&peers).unwrap();
     let subscriber = Subscriber::start(&peers, broker.address(), "plant/+/+/data/#").unwrap();
-    let proxy = Proxy::start(broker.address());
+    let proxy = FaultProxy::start(broker.address(), 1).unwrap();
     let mut line = Line::new();
-    line.start(&options(proxy.address));
-    let mut cuts = 0;
+    line.start(&options(proxy.address()));
+    let (mut cuts, mut last) = (0, None);
     while cuts < 50 {
         // Under load: rows come all the time, and a cut hits what is on its way.
         line.rows(40);
         thread::park_timeout(Duration::from_millis(10));
-        if line.status().in_flight > 0 && proxy.cut() {
+        let status = line.status();
+        if status.in_flight > 0 && last != Some(status.reconnects) {
+            proxy.cut(if cuts % 2 == 0 { Cut::Reset } else { Cut::Closed });
             cuts += 1;
+            last = Some(status.reconnects);
         }
     }
     line.until_all_acknowledged();
@@ -373,74 +372,4 @@ fn authority_files(authority: &Authority, folder: &Path, name: &str) {
     let certificate = params.signed_by(&key, authority).unwrap();
     fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
     fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
-
-/// Hands bytes on in both directions until it is told to cut.
-struct Proxy {
-    address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    /// Bytes handed on to the broker, so that a cut hits a connection that has carried something.
-    carried: Arc<AtomicU64>,
-    closed: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    fn start(broker: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy {
-            address: listener.local_addr().unwrap(),
-            open: Arc::default(),
-            carried: Arc::default(),
-            closed: Arc::default(),
-        };
-        let (open, carried, closed) = (Arc::clone(&proxy.open), Arc::clone(&proxy.carried), Arc::clone(&proxy.closed));
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                if closed.load(Relaxed) {
-                    return;
-                }
-                let client = client.unwrap();
-                let server = TcpStream::connect(broker).unwrap();
-                let uncounted = Arc::default();
-                hand_on(client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&carried));
-                hand_on(server.try_clone().unwrap(), client.try_clone().unwrap(), uncounted);
-                open.lock().unwrap().extend([client, server]);
-            }
-        });
-        proxy
-    }
-
-    /// Cuts what is open, in the middle of whatever it carries. False when there was nothing to cut.
-    fn cut(&self) -> bool {
-        let mut open = self.open.lock().unwrap();
-        if self.carried.swap(0, Relaxed) == 0 {
-            return false;
-        }
-        let any = !open.is_empty();
-        for socket in open.drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-        any
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.closed.store(true, Relaxed);
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-fn hand_on(mut from: TcpStream, mut to: TcpStream, carried: Arc<AtomicU64>) {
-    thread::spawn(move || -> io::Result<()> {
-        let mut bytes = [0; 4096];
-        loop {
-            let count = from.read(&mut bytes)?;
-            if count == 0 {
-                return to.shutdown(Shutdown::Write);
-            }
-            to.write_all(&bytes[..count])?;
-            carried.fetch_add(count.try_into().unwrap(), Relaxed);
-        }
-    });
 }

@@ -4,6 +4,7 @@ mod codec;
 mod commands;
 mod drain;
 mod load;
+mod opcua;
 mod process;
 mod road;
 mod site;
@@ -33,6 +34,8 @@ enum What {
     Store(store::Options),
     /// How fast the backlog of an outage gets to a broker while live rows go on.
     Drain(drain::Options),
+    /// What the values of an OPC UA server cost on their way to a subscriber, beside clients that others wrote.
+    Opcua(opcua::Options),
 }
 
 /// Measures and prints.
@@ -46,5 +49,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         Some(What::Codec(options)) => codec::run(options),
         Some(What::Store(options)) => store::run(options),
         Some(What::Drain(options)) => drain::run(options),
+        Some(What::Opcua(options)) => opcua::run(options),
     }
 }

@@ -40,9 +40,9 @@ impl Place {
         Some(Place::Node(namespace, identifier))
     }
 
-    /// From the key `path`: `/Objects/2:Plant/urn:plant:T1`; the part before the last colon of a name is its namespace.
+    /// From the key `path`: `/Objects/2:Plant/nsu=urn:plant;T1`.
     pub(crate) fn of_path(text: &str) -> Option<Place> {
-        let mut names = names(text).into_iter().peekable();
+        let mut names = names(text)?.into_iter().peekable();
         if names.peek().is_some_and(|(_, name)| name == "Objects") {
             names.next();
         }
@@ -68,20 +68,41 @@ fn namespace_of(text: &str) -> Option<Namespace> {
     }
 }
 
-/// The browse names of a path. A namespace that is a URL has slashes of its own: they do not end a name before its colon does.
-fn names(text: &str) -> Vec<(Namespace, String)> {
+/// The browse names of a path; one without a namespace is in that of the one before.
+fn names(text: &str) -> Option<Vec<(Namespace, String)>> {
     let mut names: Vec<(Namespace, String)> = Vec::new();
-    for part in text.split('/').filter(|part| !part.is_empty()) {
-        let (namespace, name) = match part.rsplit_once(':') {
-            None => (names.last().map_or(Namespace::Index(0), |(namespace, _)| namespace.clone()), part),
-            Some((namespace, name)) => match namespace.parse() {
-                Ok(index) => (Namespace::Index(index), name),
-                Err(_) => (Namespace::Uri(namespace.to_owned()), name),
-            },
+    let mut rest = text.strip_prefix('/').unwrap_or(text);
+    loop {
+        let before = names.last().map_or(Namespace::Index(0), |(namespace, _)| namespace.clone());
+        let named = rest.starts_with("nsu=") || rest.starts_with("ns=");
+        let (namespace, behind) = match (named, rest.split_once(':')) {
+            (true, _) => rest.split_once(';').and_then(|(namespace, behind)| Some((namespace_of(namespace)?, behind)))?,
+            (false, Some((index, behind))) if index.parse::<u16>().is_ok() => {
+                (Namespace::Index(index.parse().unwrap_or_default()), behind)
+            }
+            (false, _) => (before, rest),
         };
-        names.push((namespace, name.to_owned()));
+        let (name, after) = name(behind);
+        names.push((namespace, name));
+        match after {
+            Some(after) => rest = after,
+            None => return Some(names),
+        }
     }
-    names
+}
+
+/// A name up to the next slash, and what is behind that; `&` takes its meaning from the character behind it.
+fn name(text: &str) -> (String, Option<&str>) {
+    let mut name = String::new();
+    let mut characters = text.char_indices();
+    while let Some((place, character)) = characters.next() {
+        match character {
+            '/' => return (name, text.get(place + 1..)),
+            '&' => name.extend(characters.next().map(|(_, character)| character)),
+            character => name.push(character),
+        }
+    }
+    (name, None)
 }
 
 #[cfg(test)]
@@ -96,5 +117,13 @@ mod tests {
         assert_eq!(Place::of_node("ns=2;i=5"), Some(Place::Node(Namespace::Index(2), Identifier::Numeric(5))));
         assert_eq!(Place::of_node("i=2258"), Some(Place::Node(Namespace::Index(0), Identifier::Numeric(2258))));
         assert_eq!(Place::of_node("Temp"), None);
+    }
+
+    #[test]
+    fn a_path_keeps_the_namespace_of_the_step_before() {
+        let Some(Place::Path(names)) = Place::of_path("/Objects/nsu=http://x.org/a;Plant/Line&/1/0:T") else { panic!() };
+        let uri = Namespace::Uri("http://x.org/a".to_owned());
+        let expected = [(uri.clone(), "Plant"), (uri, "Line/1"), (Namespace::Index(0), "T")];
+        assert_eq!(names, expected.map(|(namespace, name)| (namespace, name.to_owned())));
     }
 }

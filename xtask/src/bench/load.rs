@@ -165,7 +165,7 @@ fn gateway(workspace: &Workspace, site: &Path) -> anyhow::Result<Process> {
 }
 
 /// Waits until the gateway answers.
-fn wait_until_running(ports: &Ports) -> anyhow::Result<()> {
+pub(crate) fn wait_until_running(ports: &Ports) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match counters(ports) {
@@ -199,7 +199,7 @@ fn sum(counters: &BTreeMap<String, f64>, name: &str) -> f64 {
     counters.iter().filter(|(key, _)| of_name(key)).map(|(_, value)| value).sum()
 }
 
-fn ratio(count: u64, seconds: f64) -> f64 {
+pub(crate) fn ratio(count: u64, seconds: f64) -> f64 {
     Duration::from_secs(count).as_secs_f64() / seconds
 }
 
@@ -208,12 +208,12 @@ fn whole(number: f64) -> u64 {
     Duration::try_from_secs_f64(number).map_or(0, |time| time.as_secs())
 }
 
-fn mebibytes(kibibytes: u64) -> f64 {
+pub(crate) fn mebibytes(kibibytes: u64) -> f64 {
     ratio(kibibytes, 1024.0)
 }
 
 /// The age below which this part of the sorted ages is, in milliseconds.
-fn percentile(sorted: &[u32], part: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[u32], part: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let rank = Duration::from_secs(u64::try_from(last).unwrap_or(0)).mul_f64(part).as_secs();
     let age = sorted.get(usize::try_from(rank).unwrap_or(last)).copied().unwrap_or(0);

@@ -1,8 +1,8 @@
 //! Child processes that end with the measurement, whatever happens.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 /// A child process that is killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
+    stdin: Option<ChildStdin>,
     name: String,
     lines: Receiver<String>,
 }
@@ -19,12 +20,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program; its standard output can be waited for.
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Process> {
+        Process::start_with(command, Stdio::null())
+    }
+
+    /// Starts a program that takes lines on its standard input.
+    pub(crate) fn start_listening(command: &mut Command) -> anyhow::Result<Process> {
+        Process::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(command: &mut Command, stdin: Stdio) -> anyhow::Result<Process> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("failed to start {name}"))?;
+        let mut child =
+            command.stdin(stdin).stdout(Stdio::piped()).spawn().with_context(|| format!("failed to start {name}"))?;
         let (sender, lines) = channel();
         let stdout = child.stdout.take().context("the child has no standard output")?;
         std::thread::spawn(move || {
@@ -34,12 +41,18 @@ impl Process {
                 }
             }
         });
-        Ok(Process { child, name, lines })
+        Ok(Process { stdin: child.stdin.take(), child, name, lines })
     }
 
     /// The process's number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Says a line to a program that was started with [`Process::start_listening`].
+    pub(crate) fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        let stdin = self.stdin.as_mut().with_context(|| format!("{} does not listen", self.name))?;
+        writeln!(stdin, "{line}").and_then(|()| stdin.flush()).with_context(|| format!("{} has ended", self.name))
     }
 
     /// Waits for so many lines of standard output that `wanted` accepts.

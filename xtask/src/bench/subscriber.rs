@@ -25,6 +25,8 @@ pub(crate) struct Counts {
     pub(crate) values: u64,
     /// Age of each row at its arrival, in microseconds. Rows carry whole milliseconds, so an age is up to 1 ms too high.
     pub(crate) ages: Vec<u32>,
+    /// Age of each row that has the device's own time, by that time.
+    pub(crate) source_ages: Vec<u32>,
     pub(crate) errors: u64,
 }
 
@@ -84,20 +86,28 @@ async fn receive(port: u16, counts: &Mutex<Counts>, stop: &AtomicBool) {
 
 fn count(payload: &[u8], counts: &Mutex<Counts>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = time_of(payload).map(|millis| now.saturating_sub(Duration::from_millis(millis)));
+    let since =
+        |millis| u32::try_from(now.saturating_sub(Duration::from_millis(millis)).as_micros()).unwrap_or(u32::MAX);
     // Every value is preceded by a colon; five more stand before ts, seq, values and bad.
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     counts.rows += 1;
     counts.values += values_in(payload);
-    match age {
-        Some(age) => counts.ages.push(u32::try_from(age.as_micros()).unwrap_or(u32::MAX)),
+    match number_behind(payload, b"{\"ts\":") {
+        Some(millis) => counts.ages.push(since(millis)),
         None => counts.errors += 1,
     }
+    // It stands before the values.
+    let head = payload.get(..HEAD.min(payload.len())).unwrap_or_default();
+    counts.source_ages.extend(number_behind(head, b",\"device_ts\":").map(since));
 }
 
-/// The milliseconds of a row's `{"ts":1700000000000,…`.
-fn time_of(payload: &[u8]) -> Option<u64> {
-    let rest = payload.strip_prefix(b"{\"ts\":")?;
+/// What comes before a row's values is not longer.
+const HEAD: usize = 200;
+
+/// The whole number behind a key (`{"ts":1700000000000,…`).
+fn number_behind(payload: &[u8], key: &[u8]) -> Option<u64> {
+    let start = payload.windows(key.len()).position(|window| window == key)?;
+    let rest = payload.get(start + key.len()..)?;
     let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }
@@ -122,7 +132,8 @@ mod tests {
     #[test]
     fn a_row_is_counted_by_its_values() {
         let row = br#"{"ts":1700000000123,"seq":7,"values":{"a":1.5,"b":2,"c":3},"bad":{"d":"timeout"}}"#;
-        assert_eq!(time_of(row), Some(1_700_000_000_123));
+        assert_eq!(number_behind(row, b"{\"ts\":"), Some(1_700_000_000_123));
+        assert_eq!(number_behind(row, b",\"device_ts\":"), None);
         assert_eq!(values_in(row), 3);
         assert_eq!(values_in(br#"{"ts":1,"seq":1,"values":{}}"#), 0);
     }

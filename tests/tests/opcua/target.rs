@@ -1,0 +1,136 @@
+//! The gateway as a server, for foreign clients.
+
+use serde_json::json;
+use tidegate_tests::{
+    Gateway, ModbusServer, OpcuaClient, OpcuaLogin, PATIENCE, Peers, Port, Site, Stack, Table, wait_until,
+};
+
+const PROFILE: &str = r#"
+[profile]
+manufacturer = "Acme"
+model = "Oven"
+driver = "modbus"
+version = 1
+
+[[group]]
+name = "all"
+interval = "100ms"
+
+[[tag]]
+name = "setpoint"
+group = "all"
+table = "holding"
+address = 100
+type = "i16"
+scale = 0.1
+unit = "°C"
+access = "read_write"
+minimum = 0.0
+maximum = 100.0
+range = { low = 0.0, high = 120.0 }
+
+[[tag]]
+name = "temperature"
+group = "all"
+table = "holding"
+address = 0
+type = "i16"
+scale = 0.1
+unit = "°C"
+"#;
+
+fn served(stack: Stack) -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let mut oven = ModbusServer::start(&peers, &[1])?;
+    oven.set(1, Table::Holding, 0, &[215])?;
+    let (site, port) = (Site::new()?, Port::reserve()?);
+    site.write_file("profiles/acme/oven.toml", PROFILE)?;
+    site.write(
+        "line3",
+        &format!(
+            "[[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"300ms\"\n\n\
+             [[device]]\nname = \"oven\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n\n\
+             [[target]]\nname = \"scada\"\nkind = \"opcua-server\"\nlisten = \"{}\"\n\
+             security = [\"none\", \"basic256sha256\", \"aes128_sha256_rsaoaep\", \"aes256_sha256_rsapss\"]\n\n\
+             [[target.user]]\nname = \"op\"\npassword = \"secret\"\nrole = \"operator\"\n\n\
+             [[target.user]]\nname = \"guest\"\npassword = \"welcome\"\nrole = \"viewer\"\n",
+            oven.address(),
+            port.address()
+        ),
+    )?;
+    let _gateway = Gateway::start(&site)?;
+    let url = format!("opc.tcp://{}/", port.address());
+    let operator = OpcuaLogin { user: Some(("op", "secret")), ..OpcuaLogin::default() };
+    let mut client = OpcuaClient::connected(&peers, stack, &url, &operator)?;
+    let found = client.browse()?;
+    let path = |tag: &str| found.keys().find(|path| path.ends_with(&format!("/{tag}"))).cloned().unwrap();
+    let (temperature, setpoint) = (path("temperature"), path("setpoint"));
+    wait_until(PATIENCE, "the first value", || {
+        client.read(&temperature).ok().filter(|read| read["value"] == json!(21.5))
+    })?;
+    let read = client.read(&setpoint)?;
+    assert_eq!(
+        (&read["status"], &read["times"], &read["unit"]),
+        (&json!("Good"), &json!(true), &json!("°C")),
+        "{read}"
+    );
+    assert_eq!(read["range"][1].as_f64(), Some(120.0), "{read}");
+
+    assert_eq!(client.subscribe(&[&temperature, &setpoint])?, 2);
+    oven.set(1, Table::Holding, 0, &[300])?;
+    client
+        .wait_for_notified(PATIENCE, "a new value", |seen| (seen[&temperature][1].as_f64()? == 30.0).then_some(()))?;
+    assert_eq!(client.write(&setpoint, "42.5")?, "Good");
+    assert_eq!(oven.get(1, Table::Holding, 100, 1)?, [425]);
+    assert_ne!(client.write(&setpoint, "100.5")?, "Good", "above the maximum of the profile");
+    assert_ne!(client.write(&temperature, "1")?, "Good", "not writable");
+    assert_eq!(oven.get(1, Table::Holding, 100, 1)?, [425]);
+    let held = wait_until(PATIENCE, "the history of both values", || {
+        let history = client.history(&temperature).ok()?;
+        (history.contains(&json!(21.5)) && history.contains(&json!(30.0))).then_some(history)
+    })?;
+    assert!(held.len() > 1);
+
+    oven.silent(1, true)?;
+    client.wait_for_notified(PATIENCE, "the silence of the device", |seen| {
+        seen[&temperature][2].as_str()?.starts_with("Bad").then_some(())
+    })?;
+    users_and_policies(&peers, stack, &site, &url, &setpoint)
+}
+
+/// Who may come, and how.
+fn users_and_policies(peers: &Peers, stack: Stack, site: &Site, url: &str, setpoint: &str) -> anyhow::Result<()> {
+    let refused = |login: &OpcuaLogin<'_>| OpcuaClient::connect(peers, stack, url, login).map(|client| client.is_err());
+    assert!(refused(&OpcuaLogin { user: Some(("op", "wrong")), ..OpcuaLogin::default() })?, "a wrong password");
+    assert!(refused(&OpcuaLogin { user: Some(("nobody", "secret")), ..OpcuaLogin::default() })?, "an unknown user");
+    let guest = OpcuaLogin { user: Some(("guest", "welcome")), ..OpcuaLogin::default() };
+    let mut guest = OpcuaClient::connected(peers, stack, url, &guest)?;
+    assert_ne!(guest.write(setpoint, "1")?, "Good", "a viewer writes nothing");
+
+    // A client's certificate is judged as a server's is.
+    let folder = tempfile::tempdir()?;
+    let policies = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"];
+    let login = |policy| OpcuaLogin {
+        policy: Some(policy),
+        user: Some(("op", "secret")),
+        folder: Some(folder.path()),
+        ..OpcuaLogin::default()
+    };
+    assert!(refused(&login(policies[0]))?, "a certificate that nobody has judged");
+    let fingerprint = crate::security::waiting(site)?;
+    crate::security::trust(site, &["accept", &fingerprint])?;
+    for policy in policies {
+        OpcuaClient::connected(peers, stack, url, &login(policy))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn asyncua_browses_reads_writes_and_asks_for_history() -> anyhow::Result<()> {
+    served(Stack::Asyncua)
+}
+
+#[test]
+fn node_opcua_browses_reads_writes_and_asks_for_history() -> anyhow::Result<()> {
+    served(Stack::NodeOpcua)
+}
