@@ -89,6 +89,7 @@ impl Gateway {
             directory: RwLock::new(Directory::default()),
             links: RwLock::new(Vec::new()),
             targets: RwLock::new(Vec::new()),
+            notices: RwLock::new(Vec::new()),
         });
         let mut gateway = Gateway { handle, outputs, links: Vec::new(), cancel, tasks };
         if let Err(error) = gateway.start_links(assembly.links).await {

@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) directory: RwLock<Directory>,
     pub(crate) links: RwLock<Vec<LinkView>>,
     pub(crate) targets: RwLock<Vec<TargetProbe>>,
+    pub(crate) notices: RwLock<Vec<String>>,
 }
 
 /// Where the status of a link is.
@@ -87,6 +88,11 @@ impl Handle {
     /// Says how the status of the targets is found out, in place of what was said before.
     pub fn set_targets(&self, targets: Vec<TargetProbe>) {
         *self.inner.targets.write().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+
+    /// Says what will need a person soon, in place of what was said before.
+    pub fn set_notices(&self, notices: Vec<String>) {
+        *self.inner.notices.write().unwrap_or_else(PoisonError::into_inner) = notices;
     }
 
     pub(crate) fn replace(&self, directory: Directory, links: Vec<LinkView>) {
@@ -143,6 +149,7 @@ impl Handle {
             uptime_s: self.inner.clock.uptime().as_secs(),
             healthy: problems.is_empty(),
             problems,
+            notices: self.inner.notices.read().unwrap_or_else(PoisonError::into_inner).clone(),
             clock_steps: self.inner.clock.steps(),
             links: self.links(),
             targets: self.targets(),

@@ -17,6 +17,8 @@ pub struct Status {
     pub healthy: bool,
     /// What needs a person, if something does.
     pub problems: Vec<String>,
+    /// What will need a person soon: certificates that expire.
+    pub notices: Vec<String>,
     /// How often the system clock was set since the start.
     pub clock_steps: u64,
     /// The links in the order of the site.
