@@ -5,9 +5,14 @@ use tidegate_driver_api::Driver;
 #[cfg(feature = "modbus")]
 static MODBUS_TCP: tidegate_driver_modbus::ModbusTcp = tidegate_driver_modbus::ModbusTcp::new();
 
+#[cfg(feature = "opcua")]
+static OPCUA: tidegate_driver_opcua::OpcUa = tidegate_driver_opcua::OpcUa::new();
+
 static ALL: &[&dyn Driver] = &[
     #[cfg(feature = "modbus")]
     &MODBUS_TCP,
+    #[cfg(feature = "opcua")]
+    &OPCUA,
 ];
 
 /// Every driver that is built in, in the order they are listed to a person.

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** a value is found by its number, which is an index; nothing is looked up by name when values come.
 
+mod browse;
 mod channel;
 mod config;
 mod convert;
@@ -29,6 +30,7 @@ mod session;
 mod status;
 mod subscription;
 mod transport;
+mod types;
 mod writer;
 
 pub use config::{Endpoint, Identity, LinkKeys, Quirks, Security};

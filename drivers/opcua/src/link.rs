@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use opcua::types::EndpointDescription;
+use opcua::types::{EndpointDescription, NodeId};
 use tidegate_driver_api::{
     ConnectFault, Cx, Link, Session, async_trait, config,
     model::{Name, Timestamp},
@@ -17,10 +17,12 @@ use crate::{
     node::Address,
     open::{Held, Opened, Opening},
     plan::{Place, Slot},
+    point::Part,
     resolve::Server,
     rows::Items,
     security,
     session::ServerSession,
+    types,
 };
 
 /// One server with the devices behind it, compiled.
@@ -66,7 +68,7 @@ impl ServerLink {
             name: link.name.clone(),
             timeout: link.timeout,
             data_dir: link.data_dir.join("opcua"),
-            gateway: "gateway".to_owned(),
+            gateway: link.gateway.to_string(),
             slot_of: (0..).zip(&slots).flat_map(of).collect(),
             memory: Memory { newest: vec![None; slots.len()], ..Memory::default() },
             devices,
@@ -123,6 +125,11 @@ impl ServerLink {
         channel.teach(server.namespaces(), None);
         let wanted: Vec<(&Address, Option<&Address>)> = self.addresses().collect();
         let places = server.find(&channel, &wanted, timeout).await.map_err(failed)?;
+        let structures = self.structures(&places);
+        if !structures.is_empty() {
+            let types = types::learn(&channel, &structures, timeout).await.map_err(failed)?;
+            channel.teach(server.namespaces(), Some(types));
+        }
         let moved = self.memory.server.as_ref().is_some_and(|before| before.uris != server.uris);
         let kept = match kept {
             Some(kept) if resumed && !moved => kept,
@@ -151,6 +158,16 @@ impl ServerLink {
             let items = slot.tags().map(|tags| tags.items.iter()).into_iter().flatten();
             items.map(|item| (&item.address, self.root(slot.poll.device)))
         })
+    }
+
+    /// The nodes of which tags want a field.
+    fn structures(&self, places: &[Place]) -> Vec<NodeId> {
+        let wants = |number: &usize| {
+            let Some((tags, item)) = self.items().item(*number) else { return false };
+            let mut points = item.points.iter().filter_map(|point| tags.points.get(*point));
+            points.any(|point| point.parts.iter().any(|part| matches!(part, Part::Field(_))))
+        };
+        (0..places.len()).filter(wants).filter_map(|number| places.get(number)?.clone()).collect()
     }
 
     /// What happened while nobody listened.

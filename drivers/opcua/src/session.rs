@@ -4,11 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use opcua::types::{AttributeId, NodeId};
 use tidegate_driver_api::{
-    Arrival, Cause, Cx, Expired, Lost, Next, Poll, Readings, Session, Step, Subscriber, Writer, async_trait,
+    Arrival, Browser, Cause, Cx, Expired, Lost, Next, Poll, Readings, Session, Step, Subscriber, Writer, async_trait,
     model::Reason,
 };
 
 use crate::{
+    browse::Browse,
     channel::Channel,
     convert,
     encode::Taken,
@@ -30,6 +31,8 @@ pub(crate) struct ServerSession<'link> {
     held: Held,
     places: Places,
     pub(crate) feed: Feed,
+    /// The list of what the server offers that is being made.
+    pub(crate) browse: Browse,
     /// What nodes take that have been written to.
     pub(crate) taken: HashMap<NodeId, Taken>,
 }
@@ -43,7 +46,7 @@ impl<'link> ServerSession<'link> {
         places: Places,
         feed: Feed,
     ) -> ServerSession<'link> {
-        ServerSession { link, channel, server, held, places, feed, taken: HashMap::new() }
+        ServerSession { link, channel, server, held, places, feed, browse: Browse::default(), taken: HashMap::new() }
     }
 
     /// The session is over, unless the fault was only a refusal; the server keeps it for the next connection.
@@ -138,6 +141,10 @@ impl Session for ServerSession<'_> {
     }
 
     fn subscriber(&mut self) -> Option<&mut dyn Subscriber> {
+        Some(self)
+    }
+
+    fn browser(&mut self) -> Option<&mut dyn Browser> {
         Some(self)
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use opcua::types::{
-    AttributeId, BrowseDescription, BrowseDirection, BrowseResultMask, CallMethodRequest, DataTypeId, DataValue,
-    NodeClassMask, NodeId, NumericRange, ReferenceTypeId, StatusCode, Variant, VariantScalarTypeId, VariantTypeId,
-    WriteValue,
+    Argument, AttributeId, BrowseDescription, BrowseDirection, BrowseResultMask, CallMethodRequest, DataTypeId,
+    DataValue, NodeClassMask, NodeId, NumericRange, ReferenceTypeId, StatusCode, Variant, VariantScalarTypeId,
+    VariantTypeId, WriteValue,
 };
 use tidegate_driver_api::{Cx, Lost, Poll, Writer, Written, async_trait, model::Value};
 
@@ -20,6 +20,11 @@ use crate::{
 
 /// Types between one of a server's own and the one of OPC UA that it is made of.
 const MOST_PARENTS: usize = 16;
+/// Properties of a method.
+const MOST_PROPERTIES: u32 = 100;
+
+/// What the server says of a call, or why it was not made.
+type Called = Result<StatusCode, String>;
 
 #[async_trait]
 impl Writer for ServerSession<'_> {
@@ -73,11 +78,12 @@ impl Writer for ServerSession<'_> {
                     // The server has another type there now; the next write asks.
                     self.taken.remove(&node);
                 }
-                answer.map(|results| results.first().copied().unwrap_or(StatusCode::BadUnexpectedError))
+                answer.map(|results| Ok(results.first().copied().unwrap_or(StatusCode::BadUnexpectedError)))
             }
         };
         match sent {
-            Ok(status) if status.is_bad() => Ok(Written::Refused(format!("{device} refused it ({status})"))),
+            Ok(Err(refusal)) => Ok(Written::Refused(refusal)),
+            Ok(Ok(status)) if status.is_bad() => Ok(Written::Refused(format!("{device} refused it ({status})"))),
             Ok(_) => Ok(Written::Confirmed),
             Err(fault) => self.settle(fault, &what),
         }
@@ -137,16 +143,58 @@ impl ServerSession<'_> {
         Ok(references.into_iter().next().map(|reference| reference.node_id.node_id))
     }
 
-    async fn call(&mut self, cx: &Cx, object: NodeId, method: NodeId, raw: &Value) -> Result<StatusCode, Fault> {
-        let arguments: Vec<Variant> = match raw {
-            Value::Array(arguments) => arguments.iter().map(encode::natural).collect(),
-            value => vec![encode::natural(value)],
+    /// Calls a method. Arguments become what the method says that it takes; as they are where it does not say.
+    async fn call(&mut self, cx: &Cx, object: NodeId, method: NodeId, raw: &Value) -> Result<Called, Fault> {
+        let given: &[Value] = match raw {
+            Value::Array(arguments) => arguments,
+            value => std::slice::from_ref(value),
         };
-        let arguments = self.typed(cx, &method, arguments).await?;
+        let arguments: Result<Vec<Variant>, String> = match self.arguments(cx, &method).await? {
+            None => Ok(given.iter().map(encode::natural).collect()),
+            Some(wanted) if wanted.len() != given.len() => {
+                return Ok(Err(format!("the method takes {} arguments, not {}", wanted.len(), given.len())));
+            }
+            Some(wanted) => given.iter().zip(wanted).map(|(value, taken)| encode::encode(value, taken)).collect(),
+        };
+        let arguments = match arguments {
+            Ok(arguments) => arguments,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let call = CallMethodRequest { object_id: object, method_id: method, input_arguments: Some(arguments) };
         let channel = Arc::clone(&self.channel);
         let result = self.within(cx, channel.call(call, cx.timeout())).await?;
-        Ok(result.status_code)
+        Ok(Ok(result.status_code))
+    }
+
+    /// What a method takes; `None` when it does not say.
+    async fn arguments(&mut self, cx: &Cx, method: &NodeId) -> Result<Option<Vec<Taken>>, Fault> {
+        let question = BrowseDescription {
+            node_id: method.clone(),
+            browse_direction: BrowseDirection::Forward,
+            reference_type_id: ReferenceTypeId::HasProperty.into(),
+            include_subtypes: true,
+            node_class_mask: NodeClassMask::VARIABLE.bits(),
+            result_mask: result_mask(),
+        };
+        let channel = Arc::clone(&self.channel);
+        let results = self.within(cx, channel.browse(vec![question], MOST_PROPERTIES, cx.timeout())).await?;
+        let properties = results.into_iter().next().and_then(|result| result.references).unwrap_or_default();
+        let inputs = properties.into_iter().find(|property| property.browse_name.name.as_ref() == "InputArguments");
+        // A method without the property takes nothing (Part 3 §5.7), but servers forget it too: as it is, then.
+        let Some(inputs) = inputs else { return Ok(None) };
+        let asked = vec![attribute(&inputs.node_id.node_id, AttributeId::Value)];
+        let answers = self.within(cx, channel.read(asked, cx.timeout())).await?;
+        let Some(Variant::Array(array)) = answers.into_iter().next().and_then(|answer| answer.value) else {
+            return Ok(None);
+        };
+        let mut taken = Vec::new();
+        for value in array.values {
+            let Variant::ExtensionObject(object) = value else { return Ok(None) };
+            let Some(argument) = object.into_inner_as::<Argument>() else { return Ok(None) };
+            let Some(scalar) = self.built_in(cx, &argument.data_type).await? else { return Ok(None) };
+            taken.push(Taken { scalar, array: argument.value_rank >= 0 });
+        }
+        Ok(Some(taken))
     }
 
     /// The type of a node's value; asked for once a session.
@@ -191,11 +239,6 @@ impl ServerSession<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// Arguments as the method takes them, where it says so; as they are where it does not.
-    async fn typed(&mut self, _cx: &Cx, _method: &NodeId, arguments: Vec<Variant>) -> Result<Vec<Variant>, Fault> {
-        Ok(arguments)
     }
 }
 

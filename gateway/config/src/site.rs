@@ -104,6 +104,8 @@ pub struct Link {
     pub origin: Origin,
     /// Name of the driver (`modbus-tcp`); whether there is one is not known here.
     pub driver: At<String>,
+    /// `id` of the gateway, for a driver whose protocol has a name for whoever asks.
+    pub gateway: Name,
     /// `data_dir` of the gateway, for a driver that has to keep something over a restart (certificates).
     pub data_dir: PathBuf,
     /// How long the driver waits for one answer.

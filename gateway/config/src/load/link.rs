@@ -1,11 +1,11 @@
 //! `[[link]]`.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tidegate_model::Name;
 
 use super::names::Names;
-use crate::{At, Device, FromNode, Link, Origin, Report, Retry, Table};
+use crate::{At, Device, FromNode, Gateway, Link, Origin, Report, Retry, Table};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -37,7 +37,7 @@ impl Links {
 }
 
 /// Reads every `[[link]]`; what they all have in common.
-pub(super) fn links(root: &Table, data_dir: &Path, report: &mut Report) -> Links {
+pub(super) fn links(root: &Table, gateway: &Gateway, report: &mut Report) -> Links {
     let mut links = Links { links: Vec::new(), names: Names::new("link"), by_name: HashMap::new() };
     for table in root.tables("link", "link", report) {
         let name = table.require::<Name>("name", "\"press\"", report);
@@ -45,7 +45,7 @@ pub(super) fn links(root: &Table, data_dir: &Path, report: &mut Report) -> Links
             links.names.add(name, report);
         }
         let name = name.map_or_else(Name::placeholder, |name| name.value);
-        if let Some(link) = link(table.named("link", format!("link.{name}")), name, data_dir, report) {
+        if let Some(link) = link(table.named("link", format!("link.{name}")), name, gateway, report) {
             links.by_name.entry(link.name.to_string()).or_insert(links.links.len());
             links.links.push(link);
         }
@@ -54,7 +54,7 @@ pub(super) fn links(root: &Table, data_dir: &Path, report: &mut Report) -> Links
 }
 
 /// A link without its devices. Without a driver there is nothing more to check.
-fn link(table: Table, name: Name, data_dir: &Path, report: &mut Report) -> Option<Link> {
+fn link(table: Table, name: Name, gateway: &Gateway, report: &mut Report) -> Option<Link> {
     let driver: Option<At<String>> = table.require("driver", "\"modbus-tcp\"", report);
     let waits = Duration::from_millis(1)..=Duration::from_secs(600);
     let timeout = table.take_within("timeout", Duration::from_secs(1), waits.clone(), report).value;
@@ -64,7 +64,8 @@ fn link(table: Table, name: Name, data_dir: &Path, report: &mut Report) -> Optio
         name,
         origin: table.origin().clone(),
         driver: driver?,
-        data_dir: data_dir.to_owned(),
+        gateway: gateway.id.clone(),
+        data_dir: gateway.data_dir.clone(),
         timeout,
         connect_timeout,
         retry,

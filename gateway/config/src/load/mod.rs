@@ -76,7 +76,7 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     let broker = broker::broker(root, report);
     let store = store::store(root, report);
     let web = web::web(root, &broker, report);
-    let mut links = link::links(root, &gateway.data_dir, report);
+    let mut links = link::links(root, &gateway, report);
     device::devices(root, &mut links, &mut library, files, report);
     let listeners = vec![(broker.listen, "the broker".to_owned()), (web.listen, "the web interface".to_owned())];
     let targets = target::targets(root, listeners, report);
