@@ -1,6 +1,7 @@
 """An OPC UA server made of asyncua, steered by lines on standard input; `opcua_server.js` is the same made of node-opcua.
 
     opcua_server.py --port PORT --folder FOLDER [--items N] [--padding N] [--every MS] [--no-anonymous] [--no-security]
+                    [--nodes FILE]
 
 Prints `ready` when it listens on 127.0.0.1. Its namespace is `urn:tidegate:tests:plant`; `--padding` puts so many other
 namespaces before it, so that its index is another one. `FOLDER` keeps the server's certificate from one start to the next.
@@ -15,6 +16,8 @@ The object `Plant` (`s=Plant`) has, each with its name as the identifier:
     Long          1,500 doubles
     Hist          double with a history
     Add           method of two Int32 that gives their sum
+
+`--nodes` names a JSON file of more variables (`namespace`, `name`, `type`, `value`, `writable`); only this script has it.
 
 The user `op` with the password `secret` may do everything. Commands, each answered with one line, `ok …` or `error …`:
 
@@ -97,6 +100,17 @@ class Plant:
             ua.NodeId("Add", index), f"{index}:Add", self.sum, [ua.VariantType.Int32, ua.VariantType.Int32], [ua.VariantType.Int32]
         )
         self.nodes["Add"] = method
+
+    async def more(self, file):
+        """Variables of namespaces of their own."""
+        for given in json.loads(file.read_text()):
+            index = await self.server.register_namespace(given["namespace"])
+            identifier, kind = ua.NodeId(given["name"], index), getattr(ua.VariantType, given["type"])
+            name = f"{index}:{given['name']}"
+            node = await self.server.nodes.objects.add_variable(identifier, name, given["value"], kind)
+            if given["writable"]:
+                await node.set_writable()
+            self.nodes[given["name"]] = node
 
     async def add(self, name, value, kind=None):
         node = await self.plant.add_variable(ua.NodeId(name, self.index), f"{self.index}:{name}", value, kind)
@@ -211,6 +225,7 @@ async def main():
     arguments.add_argument("--items", type=int, default=0)
     arguments.add_argument("--padding", type=int, default=0)
     arguments.add_argument("--every", type=int, default=200)
+    arguments.add_argument("--nodes", type=pathlib.Path)
     arguments.add_argument("--no-anonymous", action="store_true")
     arguments.add_argument("--no-security", action="store_true")
     given = arguments.parse_args()
@@ -228,6 +243,8 @@ async def main():
     server.set_security_policy(policies)
     plant = Plant(server, given)
     await plant.build()
+    if given.nodes:
+        await plant.more(given.nodes)
     async with server:
         await server.historize_node_data_change(plant.hist, period=None, count=10_000)
         print("ready", flush=True)

@@ -7,13 +7,14 @@ use std::{
 
 use opcua::types::{DataValue, StatusCode, Variant};
 use tidegate_config::{Access, Profile, Tag, TagSource};
+use tidegate_driver_opcua::{Address, Namespace};
 use tidegate_model::Value;
 use tokio::sync::watch;
 
 use super::{
     cell::Cell,
     kind::{Kind, time},
-    place::Place,
+    place,
     plan::Plan,
 };
 use crate::{clock::Clock, motion::Moment, noise::mix};
@@ -22,7 +23,7 @@ use crate::{clock::Clock, motion::Moment, noise::mix};
 #[derive(Debug)]
 pub(crate) struct Point {
     pub(crate) cell: Cell,
-    pub(crate) place: Place,
+    pub(crate) place: Address,
     pub(crate) access: Access,
     pub(crate) unit: Option<String>,
     pub(crate) description: Option<String>,
@@ -130,9 +131,13 @@ fn point(tag: &Tag, group: &str, all_change: bool, seed: u64) -> Option<Point> {
         _ => None,
     };
     let place = match word("node") {
-        Some(node) => Place::of_node(&node)?,
-        None => Place::of_path(&word("path")?)?,
+        Some(node) => place::of_node(&node)?,
+        None => place::of_path(&word("path")?)?,
     };
+    // What is in the namespace of OPC UA itself, each server has of its own.
+    if matches!(&place, Address::Node(node) if node.namespace == Namespace::OPC_UA) {
+        return None;
+    }
     let kind = word("type").and_then(|word| Kind::of_word(&word)).unwrap_or(Kind::DOUBLE);
     let items = number("count").or_else(|| number("index").map(|index| index.saturating_add(1)));
     Some(Point {

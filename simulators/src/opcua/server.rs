@@ -25,9 +25,11 @@ use opcua::{
     },
 };
 
+use tidegate_driver_opcua::Namespace;
+
 use super::{
     options::OpcuaOptions,
-    place::Namespace,
+    place,
     plant::Plant,
     space::{self, OWN_NAMESPACE},
 };
@@ -121,8 +123,10 @@ fn manager(
     let plant = Arc::clone(plant);
     let model = options.profile.model.clone();
     InMemoryNodeManagerBuilder::new(move |context: ServerContext, space: &mut AddressSpace| {
-        let wanted: BTreeSet<Namespace> =
-            plant.points.iter().flat_map(|point| point.place.namespaces()).cloned().collect();
+        let mut wanted: Vec<Namespace> =
+            plant.points.iter().flat_map(|point| place::namespaces(&point.place)).cloned().collect();
+        wanted.sort_by_key(ToString::to_string);
+        wanted.dedup();
         let mut namespaces = vec![];
         let mut indexes = HashMap::new();
         let mut add = |uri: &str| {
@@ -145,10 +149,10 @@ fn manager(
             let made = add(&format!("{OWN_NAMESPACE}:{index}"));
             indexes.insert(Namespace::Index(index), made);
         }
-        for namespace in wanted {
-            if let Namespace::Uri(uri) = &namespace {
+        for namespace in &wanted {
+            if let Namespace::Uri(uri) = namespace {
                 let made = add(uri);
-                indexes.insert(namespace, made);
+                indexes.insert(namespace.clone(), made);
             }
         }
         let own = add(OWN_NAMESPACE);

@@ -11,11 +11,9 @@ use opcua::{
     },
 };
 use tidegate_config::Access;
+use tidegate_driver_opcua::{Address, Namespace, Step};
 
-use super::{
-    place::{Namespace, Place},
-    plant::{Plant, Point},
-};
+use super::plant::{Plant, Point};
 
 /// The namespace of what has no place of its own.
 pub(crate) const OWN_NAMESPACE: &str = "urn:tidegate:simulator";
@@ -38,18 +36,18 @@ pub(crate) fn build(
     for (index, point) in plant.points.iter().enumerate() {
         let of = |namespace: &Namespace| indexes.get(namespace).copied().unwrap_or(own);
         let (id, name, parent) = match &point.place {
-            Place::Node(namespace, identifier) => {
-                let id = NodeId { namespace: of(namespace), identifier: identifier.clone() };
+            Address::Node(node) => {
+                let id = NodeId { namespace: of(&node.namespace), identifier: node.identifier.clone() };
                 let folder = NodeId::new(own, format!("group {}", point.group));
                 if !space.node_exists(&folder) {
                     let name = QualifiedName::new(own, point.group.as_str());
                     space.add_folder(&folder, name, LocalizedText::from(point.group.as_str()), &device);
                 }
-                (id, QualifiedName::new(own, browse_name(identifier, point)), folder)
+                (id, QualifiedName::new(own, browse_name(&node.identifier, point)), folder)
             }
-            Place::Path(names) => {
-                let Some(((namespace, name), folders)) = names.split_last() else { continue };
-                let folders = folders.iter().map(|(namespace, name)| (of(namespace), name.as_str()));
+            Address::Path(path) => {
+                let Some((Step { namespace, name }, folders)) = path.steps.split_last() else { continue };
+                let folders = folders.iter().map(|step| (of(&step.namespace), step.name.as_str()));
                 let (parent, path) = folder(space, own, &objects, folders);
                 let id = NodeId::new(own, format!("{path}/{name}"));
                 (id, QualifiedName::new(of(namespace), name.as_str()), parent)

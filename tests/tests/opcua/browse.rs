@@ -1,5 +1,7 @@
 //! `tidegate browse`: a profile made from what a foreign server offers, with which the gateway then runs.
 
+use std::fs;
+
 use tidegate_tests::{Gateway, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, tidegate};
 
 use crate::line::{Tags, link};
@@ -14,15 +16,15 @@ fn browsed(stack: Stack) -> anyhow::Result<()> {
     let (bare, device) = links.split_once("[[device]]").unwrap();
     site.write("line3", bare)?;
     let start = format!("nsu={};s=Plant", OpcuaServer::NAMESPACE);
-    let (code, text) = tidegate(["browse", "-c", &file, "plant", "--from", &start, "--profile"], &[])?;
+    let made = site.path().join("profiles/acme/plant.toml");
+    fs::create_dir_all(made.parent().unwrap())?;
+    let out = made.display().to_string();
+    let (code, text) = tidegate(["browse", "-c", &file, "plant", &start, "--profile", "--out", &out], &[])?;
     assert_eq!(code, Some(0), "{text}");
-    // What is said on the way goes to standard error, behind the profile.
-    let profile: String =
-        text.lines().take_while(|line| !line.starts_with("found")).map(|line| format!("{line}\n")).collect();
+    let profile = fs::read_to_string(&made)?;
     for part in ["manufacturer", "Setpoint", "°C", "Temperature wanted", "high = 150", "access = \"read_write\""] {
         assert!(profile.contains(part), "{part} is not in\n{profile}");
     }
-    site.write_file("profiles/acme/plant.toml", &profile)?;
     site.write("line3", &format!("{bare}[[device]]{device}"))?;
     let _gateway = Gateway::start(&site)?;
     let said = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/#")?;

@@ -1,7 +1,7 @@
 //! Every profile of the repository against the answer it must give.
 //!
 //! `tests/profiles/<vendor>/<model>.toml` beside `profiles/<vendor>/<model>.toml`: what the registers of such a device hold,
-//! what the device refuses, what has to come out, and the bytes of its writes.
+//! what the device refuses, what has to come out, and the bytes of its writes; or the nodes of an OPC UA server.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 
 mod answer;
 mod machine;
+mod opcua;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ use answer::Answer;
 use machine::Machine;
 use tidegate_driver_api::Written;
 use tidegate_model::Slot;
-use tidegate_tests::Device;
+use tidegate_tests::{Device, Peers};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -40,6 +41,14 @@ fn paths(folder: &Path) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The paths of all profiles of a protocol.
+fn of_driver(driver: &str) -> Vec<String> {
+    let line = format!("driver = \"{driver}\"");
+    let text = |path: &String| fs::read_to_string(root().join("profiles").join(format!("{path}.toml")));
+    let is = |path: &String| text(path).expect("a profile can be read").lines().any(|found| found == line);
+    paths(&root().join("profiles")).into_iter().filter(is).collect()
 }
 
 /// What is wrong with a profile and its answer; nothing when all is well.
@@ -91,7 +100,7 @@ fn untried_writes(device: &Device, answer: &Answer) -> Option<String> {
 #[test]
 fn every_profile_gives_its_answer() {
     let mut failures = Vec::new();
-    for path in paths(&root().join("profiles")) {
+    for path in of_driver("modbus") {
         match wrong(&path) {
             Ok(wrong) if wrong.is_empty() => {}
             Ok(wrong) => failures.push(format!("{path}:\n    {}", wrong.join("\n    "))),
@@ -99,6 +108,18 @@ fn every_profile_gives_its_answer() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_profile_of_opc_ua_gives_its_answer() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let profiles = of_driver("opcua");
+    assert!(profiles.len() >= 2, "the profiles have gone: {profiles:?}");
+    for path in profiles {
+        let wrong = opcua::wrong(&peers, &root(), &path)?;
+        assert!(wrong.is_empty(), "{path}:\n    {}", wrong.join("\n    "));
+    }
+    Ok(())
 }
 
 #[test]
@@ -142,7 +163,7 @@ fn electrical_quantities_are_called_alike() {
         ("%", ""),
         ("min", ""),
     ];
-    for path in paths(&root().join("profiles")) {
+    for path in of_driver("modbus") {
         let machine = "127.0.0.1:9".parse().expect("an address");
         let device = Device::open(&root().join("profiles"), &path, machine, 1).expect("a profile without mistakes");
         for tag in device.profile().groups.iter().flat_map(|group| &group.tags) {
