@@ -10,6 +10,7 @@ use tidegate_model::{Slot, Timestamp, Value};
 
 use crate::{
     Places, Table,
+    fill::Drawn,
     state::{DEVICE_TIME, SEQ, State, TIME, quality_column, value_column},
 };
 
@@ -38,9 +39,15 @@ impl<W: Write> CsvWriter<W> {
         CsvWriter { to, out, qualities: Vec::new() }
     }
 
-    pub(crate) fn write(&mut self, batch: &Batch, rows: Range<usize>, places: &Places) -> io::Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        batch: &Batch,
+        drawn: Drawn<'_>,
+        rows: Range<usize>,
+        places: &Places,
+    ) -> io::Result<()> {
         for row in rows {
-            self.line(batch, row, places);
+            self.line(batch, drawn, row, places);
             if self.out.len() >= PIECE {
                 self.to.write_all(&self.out)?;
                 self.out.clear();
@@ -49,7 +56,7 @@ impl<W: Write> CsvWriter<W> {
         Ok(())
     }
 
-    fn line(&mut self, batch: &Batch, row: usize, places: &Places) {
+    fn line(&mut self, batch: &Batch, drawn: Drawn<'_>, row: usize, places: &Places) {
         let (Some(row_time), Some(seq)) = (batch.time(row), batch.seq(row)) else { return };
         let out = &mut self.out;
         time(row_time, out);
@@ -67,7 +74,7 @@ impl<W: Write> CsvWriter<W> {
             if let Some(content) = slot.as_ref().and_then(Slot::value) {
                 value(content, out);
             }
-            let state = slot.as_ref().map_or(State::Absent, State::of);
+            let state = slot.as_ref().map_or(State::Absent, State::of).drawn(drawn.has(row, place));
             // Writing to memory does not fail.
             let _ = write!(self.qualities, "{state}");
         }

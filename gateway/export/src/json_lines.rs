@@ -8,7 +8,7 @@ use std::{
 use tidegate_codec::{block::Batch, json};
 use tidegate_model::{Row, Slot, Timestamp};
 
-use crate::{Places, Table};
+use crate::{Filled, Places, Table, fill::Drawn};
 
 /// Lines are handed on in pieces of about so many bytes.
 const PIECE: usize = 64 * 1024;
@@ -23,6 +23,26 @@ const PIECE: usize = 64 * 1024;
 ///
 /// What `to` says.
 pub fn write(to: &mut impl Write, table: &Table, batch: &Batch, rows: Range<usize>, places: &Places) -> io::Result<()> {
+    write_drawn(to, table, batch, Drawn::NONE, rows, places)
+}
+
+/// The same for rows some values of which were drawn: `"interpolated":["voltage_l1"]` at the end of a line names their tags.
+///
+/// # Errors
+///
+/// What `to` says.
+pub fn write_filled(to: &mut impl Write, table: &Table, filled: &Filled, places: &Places) -> io::Result<()> {
+    write_drawn(to, table, &filled.batch, Drawn::of(filled), 0..filled.batch.len(), places)
+}
+
+pub(crate) fn write_drawn(
+    to: &mut impl Write,
+    table: &Table,
+    batch: &Batch,
+    drawn: Drawn<'_>,
+    rows: Range<usize>,
+    places: &Places,
+) -> io::Result<()> {
     let head = head(table);
     let (mut out, mut payload) = (Vec::new(), Vec::new());
     let slots = vec![Slot::Unchanged; table.columns().len()].into();
@@ -39,6 +59,7 @@ pub fn write(to: &mut impl Write, table: &Table, batch: &Batch, rows: Range<usiz
         out.extend_from_slice(&head);
         // The payload's own opening brace is that of the head.
         out.extend_from_slice(payload.get(1..).unwrap_or_default());
+        put_interpolated(table, places, drawn, row, &mut out);
         out.push(b'\n');
         if out.len() >= PIECE {
             to.write_all(&out)?;
@@ -46,6 +67,17 @@ pub fn write(to: &mut impl Write, table: &Table, batch: &Batch, rows: Range<usiz
         }
     }
     to.write_all(&out)
+}
+
+/// The tags that were drawn, in the place of the closing brace and with it.
+fn put_interpolated(table: &Table, places: &Places, drawn: Drawn<'_>, row: usize, out: &mut Vec<u8>) {
+    let columns = table.columns().iter().zip(places.iter());
+    let names: Vec<String> =
+        columns.filter(|(_, place)| drawn.has(row, *place)).map(|(column, _)| format!("\"{}\"", column.name)).collect();
+    if !names.is_empty() {
+        out.pop();
+        out.extend_from_slice(format!(",\"interpolated\":[{}]}}", names.join(",")).as_bytes());
+    }
 }
 
 /// `{"device":"meter-1","group":"fast",`. The alphabet of names needs no escapes.

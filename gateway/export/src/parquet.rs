@@ -17,7 +17,7 @@ use ::parquet::{
 use tidegate_codec::block::Batch;
 use tidegate_model::Timestamp;
 
-use crate::{ExportError, Places, Table, state::State};
+use crate::{ExportError, Places, Table, fill::Drawn, state::State};
 use column::{Numbers, TagColumn, Values};
 
 /// A row group ends at so many rows …
@@ -66,11 +66,17 @@ impl<W: Write + Send> ParquetWriter<W> {
         self.file.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
 
-    pub(crate) fn write(&mut self, batch: &Batch, rows: Range<usize>, places: &Places) -> Result<(), ExportError> {
+    pub(crate) fn write(
+        &mut self,
+        batch: &Batch,
+        drawn: Drawn<'_>,
+        rows: Range<usize>,
+        places: &Places,
+    ) -> Result<(), ExportError> {
         let mut start = rows.start;
         while start < rows.end {
             let end = rows.end.min(start + STEP);
-            self.take_up(batch, start..end, places);
+            self.take_up(batch, drawn, start..end, places);
             if self.rows >= GROUP_ROWS || self.waiting_bytes() >= GROUP_BYTES {
                 self.write_group()?;
             }
@@ -79,7 +85,7 @@ impl<W: Write + Send> ParquetWriter<W> {
         Ok(())
     }
 
-    fn take_up(&mut self, batch: &Batch, rows: Range<usize>, places: &Places) {
+    fn take_up(&mut self, batch: &Batch, drawn: Drawn<'_>, rows: Range<usize>, places: &Places) {
         self.rows += rows.len();
         for row in rows.clone() {
             self.time.push(batch.time(row).map(Timestamp::as_millis));
@@ -88,7 +94,8 @@ impl<W: Write + Send> ParquetWriter<W> {
         }
         for (tag, place) in self.tags.iter_mut().zip(places.iter()) {
             for row in rows.clone() {
-                let state = tag.push(place.and_then(|place| batch.slot(row, place)));
+                let is_drawn = drawn.has(row, place);
+                let state = tag.push(place.and_then(|place| batch.slot(row, place)), is_drawn);
                 self.left_out += u64::from(state == State::OtherType);
             }
         }

@@ -9,6 +9,8 @@ use tidegate_model::{Reason, Slot};
 pub(crate) enum State {
     /// There is a value that can be trusted; the quality column is empty.
     Good,
+    /// There is a value that was not recorded, but drawn between two that were.
+    Interpolated,
     /// Nothing new since the last value.
     Unchanged,
     /// The group did not have the tag at that time.
@@ -22,6 +24,11 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// What there is to say about a good slot that may have been drawn.
+    pub(crate) fn drawn(self, is_drawn: bool) -> State {
+        if is_drawn && self == State::Good { State::Interpolated } else { self }
+    }
+
     /// What there is to say about a slot.
     pub(crate) fn of(slot: &Slot) -> State {
         match slot {
@@ -36,7 +43,8 @@ impl State {
     pub(crate) fn all_but_good() -> impl Iterator<Item = State> {
         let uncertain = Reason::ALL.into_iter().map(State::Uncertain);
         let bad = Reason::ALL.into_iter().map(State::Bad);
-        [State::Unchanged, State::Absent, State::OtherType].into_iter().chain(uncertain).chain(bad)
+        let plain = [State::Interpolated, State::Unchanged, State::Absent, State::OtherType];
+        plain.into_iter().chain(uncertain).chain(bad)
     }
 }
 
@@ -44,6 +52,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             State::Good => Ok(()),
+            State::Interpolated => f.write_str("interpolated"),
             State::Unchanged => f.write_str("unchanged"),
             State::Absent => f.write_str("absent"),
             State::OtherType => f.write_str("other_type"),

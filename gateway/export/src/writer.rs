@@ -5,7 +5,9 @@ use std::{io::Write, ops::Range};
 use tidegate_codec::block::Batch;
 use tidegate_model::Column;
 
-use crate::{ExportError, Format, Places, Table, csv::CsvWriter, json_lines, parquet::ParquetWriter};
+use crate::{
+    ExportError, Filled, Format, Places, Table, csv::CsvWriter, fill::Drawn, json_lines, parquet::ParquetWriter,
+};
 
 /// Writes one table to one file, batch after batch.
 pub struct Writer<W: Write + Send> {
@@ -80,10 +82,25 @@ impl<W: Write + Send> Writer<W> {
     pub fn write(&mut self, batch: &Batch, rows: Range<usize>, places: &Places) -> Result<(), ExportError> {
         let rows = rows.start.min(batch.len())..rows.end.min(batch.len());
         self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        self.put(batch, Drawn::NONE, rows, places)
+    }
+
+    /// Appends rows some values of which were drawn between others; their quality says `interpolated`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::write`].
+    pub fn write_filled(&mut self, filled: &Filled, places: &Places) -> Result<(), ExportError> {
+        let rows = 0..filled.batch.len();
+        self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        self.put(&filled.batch, Drawn::of(filled), rows, places)
+    }
+
+    fn put(&mut self, batch: &Batch, drawn: Drawn<'_>, rows: Range<usize>, places: &Places) -> Result<(), ExportError> {
         match &mut self.to {
-            Inner::Csv(csv) => csv.write(batch, rows, places)?,
-            Inner::JsonLines(to) => json_lines::write(to, &self.table, batch, rows, places)?,
-            Inner::Parquet(parquet) => parquet.write(batch, rows, places)?,
+            Inner::Csv(csv) => csv.write(batch, drawn, rows, places)?,
+            Inner::JsonLines(to) => json_lines::write_drawn(to, &self.table, batch, drawn, rows, places)?,
+            Inner::Parquet(parquet) => parquet.write(batch, drawn, rows, places)?,
         }
         Ok(())
     }

@@ -64,8 +64,8 @@ impl TagColumn {
         TagColumn { kind: value_type.kind, items, taken: Taken::new(value_type.kind, items), bytes: 0 }
     }
 
-    /// Takes up one slot (none: the row does not have the tag), and says what its quality column will say.
-    pub(super) fn push(&mut self, slot: Option<Slot>) -> State {
+    /// Takes up one slot (none: the row does not have the tag), whose value may have been drawn, and says what its quality column will say.
+    pub(super) fn push(&mut self, slot: Option<Slot>, is_drawn: bool) -> State {
         let state = match &slot {
             None => State::Absent,
             Some(slot) => match (slot.value(), self.items) {
@@ -75,6 +75,7 @@ impl TagColumn {
                 (Some(_), true) => State::OtherType,
             },
         };
+        let state = state.drawn(is_drawn);
         if state == State::OtherType || slot.as_ref().and_then(Slot::value).is_none() {
             self.nothing();
         }

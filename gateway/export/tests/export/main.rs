@@ -10,6 +10,7 @@
 
 mod blocks;
 mod csv;
+mod fill;
 mod json_lines;
 mod parquet;
 
