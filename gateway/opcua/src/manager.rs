@@ -264,8 +264,6 @@ impl NodeManager for Manager {
                 item.library_ms = change.update().revised_sampling_interval;
                 item.interval = items::interval(item.library_ms);
                 item.due = None;
-                // The filter may be another one, and nobody says which: all that could matter to one is told.
-                item.wants_times = true;
             }
         }
     }
