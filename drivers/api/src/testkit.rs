@@ -11,6 +11,7 @@
 //!
 //! The suite plays the part of the runtime, so it reads the clock.
 
+mod abilities;
 mod checks;
 
 use std::{
@@ -74,6 +75,12 @@ pub trait Harness: Sync {
 
     /// A tag that may be written, and a value for it. `None` when the driver cannot write.
     fn write(&self) -> Option<(Poll, usize, Value)>;
+
+    /// A group that the driver subscribes to. The healthy device sends what [`Harness::expected`] says when a session begins.
+    /// `None` when the driver cannot subscribe.
+    fn subscribed(&self) -> Option<Poll> {
+        None
+    }
 }
 
 /// Something that the driver did not show.
@@ -104,6 +111,14 @@ pub async fn check(harness: &dyn Harness) -> Vec<Failure> {
         judge("a closed connection is noticed at once", checks::closing_is_noticed(harness)).await,
         judge("a dropped call leaves nothing open", checks::dropped_call_is_closed(harness)).await,
         judge("a driver can do what it says it can", checks::capabilities_are_true(harness)).await,
+        judge(
+            "what a device sends by itself is complete, also when calls are dropped",
+            abilities::arrivals_are_complete(harness),
+        )
+        .await,
+        judge("a wait for arrivals ends in time", abilities::waiting_ends(harness)).await,
+        judge("a list of what a device offers ends and makes a profile", abilities::list_makes_a_profile(harness))
+            .await,
         judge("a write is sent once and confirmed", checks::write_is_confirmed(harness)).await,
         judge("a write without an answer is unknown and was sent once", checks::lost_write_was_sent_once(harness))
             .await,

@@ -54,6 +54,13 @@ enum Command {
     },
     /// List the drivers that are built in and what each can do.
     Drivers,
+    /// List what a device offers, or write a profile of it. Connects by itself, with the link's configuration.
+    #[command(after_help = "Examples:\n  tidegate browse press\n  tidegate browse press --filter temperature\n  \
+                      tidegate browse press --profile --out profiles/acme/press.toml")]
+    Browse {
+        #[command(flatten)]
+        options: commands::browse::Options,
+    },
     /// Print the latest samples of a device, through the running gateway.
     #[command(after_help = "Examples:\n  tidegate read meter-1\n  tidegate read meter-1 voltage_l1 current_l1")]
     Read {
@@ -97,7 +104,9 @@ enum Command {
         site: SiteFile,
     },
     /// Say which OPC UA certificates of other applications are trusted.
-    #[command(after_help = "Examples:\n  tidegate trust list\n  tidegate trust accept 3fa8c1d0\n  tidegate trust refuse 3fa8c1d0")]
+    #[command(
+        after_help = "Examples:\n  tidegate trust list\n  tidegate trust accept 3fa8c1d0\n  tidegate trust refuse 3fa8c1d0"
+    )]
     Trust {
         #[command(flatten)]
         site: SiteFile,
@@ -139,6 +148,7 @@ impl Cli {
             Command::Check { site } => commands::check::check(&site.config),
             Command::PrintConfig { site } => commands::check::print_config(&site.config),
             Command::Drivers => commands::drivers::drivers(),
+            Command::Browse { options } => commands::browse::browse(&options),
             Command::Read { site, device, tags } => commands::values::read(&site.config, &device, &tags),
             Command::Write { site, device, values } => commands::values::write(&site.config, &device, &values),
             Command::Export { options } => commands::export::export(&options),

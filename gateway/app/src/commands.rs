@@ -1,6 +1,7 @@
 //! What each command of the command line does, one file each.
 
 pub(crate) mod block;
+pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod drivers;

@@ -214,3 +214,14 @@ pub enum Access {
     /// Written, never polled (a reset command).
     Write,
 }
+
+impl Access {
+    /// The word in the file: `read`, `read_write` or `write`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::ReadWrite => "read_write",
+            Access::Write => "write",
+        }
+    }
+}

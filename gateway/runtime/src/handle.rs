@@ -8,8 +8,10 @@ use std::{
 use tidegate_broker::Broker;
 use tidegate_model::Name;
 use tidegate_store::Store;
+use tokio::sync::mpsc;
 
 use crate::{
+    browse::BrowseOrder,
     catalog::Catalog,
     clock::Clock,
     command::{self, Begun, CommandError, Directory, WriteError},
@@ -51,6 +53,7 @@ pub(crate) struct LinkView {
     pub(crate) health: Arc<Shared<LinkHealth>>,
     pub(crate) counters: Arc<LinkCounters>,
     pub(crate) devices: Vec<DeviceView>,
+    pub(crate) browses: mpsc::Sender<BrowseOrder>,
 }
 
 /// Where the status of a device is.
@@ -79,6 +82,12 @@ impl Handle {
 
     pub(crate) fn shelf(&self) -> &Catalog {
         &self.inner.catalog
+    }
+
+    /// Where a list of what is behind a link can be ordered.
+    pub(crate) fn browses(&self, link: &str) -> Option<mpsc::Sender<BrowseOrder>> {
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.iter().find(|view| view.name.as_str() == link).map(|view| view.browses.clone())
     }
 
     pub(crate) fn archive(&self) -> &Archive {

@@ -12,6 +12,7 @@ mod arrivals;
 mod assembly;
 mod backoff;
 mod breaker;
+mod browse;
 mod catalog;
 mod clock;
 mod command;
@@ -38,6 +39,7 @@ mod view;
 mod write;
 
 pub use assembly::{Assembly, Forecast, assemble};
+pub use browse::{BrowseError, Browsed, Listed, OwnBrowse};
 pub use catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo, TagInfo};
 pub use clock::Clock;
 pub use command::{CommandError, DEFAULT_TTL, WriteError};
@@ -51,6 +53,9 @@ pub use status::{
 };
 
 pub use view::{Latest, TagSample};
+
+/// What [`Handle::browse`] gives.
+pub use tidegate_driver_api::{Node, NodeKind};
 
 /// What [`Handle::history`] takes and gives: whoever shows it need not know the store.
 pub use tidegate_store::{History, HistoryQuery, Missing, Sample, Why};

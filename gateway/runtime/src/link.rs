@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     arrivals,
     backoff::Backoff,
+    browse::BrowseOrder,
     clock::Alarm,
     command::WriteOrder,
     device::DeviceTask,
@@ -58,6 +59,7 @@ pub(crate) struct LinkTask {
     pub(crate) holds: bool,
     pub(crate) schedule: Schedule,
     pub(crate) orders: mpsc::Receiver<WriteOrder>,
+    pub(crate) browses: mpsc::Receiver<BrowseOrder>,
     pub(crate) times: Times,
     pub(crate) health: Arc<Shared<LinkHealth>>,
     pub(crate) emitter: Emitter,
@@ -73,6 +75,8 @@ pub(crate) struct LinkTask {
 pub(crate) struct Memory {
     /// An order that came while there was no session; to be carried out over the next one.
     pub(crate) order: Option<WriteOrder>,
+    /// A list of what the device offers that somebody waits for.
+    pub(crate) browse: Option<BrowseOrder>,
     /// A poll that was cut short through no fault of its device; to be made again over the next session.
     pub(crate) again: Option<Poll>,
     /// When the session brought its last answer; `None` before its first.
@@ -95,6 +99,7 @@ pub(crate) struct Memory {
 enum Woken {
     Time,
     Order(WriteOrder),
+    Browse(BrowseOrder),
     /// Something came without being asked for, or the session is over.
     Arrival(Result<Arrival, Lost>),
     Stop,
@@ -173,7 +178,7 @@ impl LinkTask {
         let retry = std::mem::take(&mut self.memory.retry);
         while !self.cancel.is_cancelled() {
             let now = self.emitter.clock.now();
-            if self.memory.order.is_some() || self.memory.again.is_some() {
+            if self.memory.order.is_some() || self.memory.again.is_some() || self.memory.browse.is_some() {
                 return true;
             }
             if retry && self.devices.iter().any(|device| device.breaker.allows(now)) {
@@ -193,6 +198,7 @@ impl LinkTask {
                     self.memory.order = Some(order);
                 }
                 Woken::Order(order) => write::refuse(order, write::LEFT_ALONE),
+                Woken::Browse(order) => self.memory.browse = Some(order),
                 Woken::Stop => return false,
             }
         }
@@ -209,6 +215,7 @@ impl LinkTask {
                 Woken::Time => break,
                 Woken::Arrival(_) => {}
                 Woken::Order(order) => write::refuse(order, &self.last_error()),
+                Woken::Browse(order) => order.refuse(&self.last_error()),
                 Woken::Stop => return End::Stopped,
             }
         }
@@ -225,7 +232,7 @@ impl LinkTask {
             let devices = if self.holds { self.devices.as_slice() } else { &[] };
             let overdue = devices.iter().filter_map(DeviceTask::overdue).min();
             let overdue = overdue.filter(|overdue| until.is_none_or(|until| *overdue < until));
-            let session = session.as_mut().map(|session| &mut **session);
+            let session = session.as_deref_mut();
             match self.wait_for(overdue.or(until), session).await {
                 Woken::Time if overdue.is_some() => self.release(overdue),
                 woken => return woken,
@@ -261,6 +268,7 @@ impl LinkTask {
             biased;
             () = self.cancel.cancelled() => return Woken::Stop,
             Some(order) = self.orders.recv() => return Woken::Order(order),
+            Some(order) = self.browses.recv() => return Woken::Browse(order),
             () = time => return Woken::Time,
             arrival = arrival => arrival,
         };
@@ -338,8 +346,19 @@ impl LinkTask {
                 self.take_arrivals(session).await?;
                 continue;
             }
+            if self.memory.browse.is_some() {
+                self.browse_on(session).await?;
+                // A driver that has the next piece already never waits, and nobody else would get a turn.
+                tokio::task::yield_now().await;
+                while let Ok(order) = self.orders.try_recv() {
+                    write::carry_out(self, session, order).await?;
+                }
+                self.take_arrivals(session).await?;
+                continue;
+            }
             match self.wait(self.schedule.next_due(), Some(session)).await {
                 Woken::Time => {}
+                Woken::Browse(order) => self.memory.browse = Some(order),
                 Woken::Arrival(arrival) => self.arrived(arrival?).await,
                 Woken::Order(order) if self.is_long_unused() && session.subscriber().is_none() => {
                     self.memory.order = Some(order);

@@ -66,12 +66,18 @@ impl LinkTask {
         if let Some(order) = self.memory.order.take() {
             write::refuse(order, &self.last_error());
         }
+        if let Some(order) = self.memory.browse.take() {
+            order.refuse(&self.last_error());
+        }
         self.backoff.pause(fault.retry_soon, rand::random())
     }
 
     /// Notes that a session has ended.
     pub(crate) fn lost(&mut self, lost: &Lost) {
         self.emitter.counters.lost(lost.cause);
+        if let Some(order) = self.memory.browse.take() {
+            order.refuse(&lost.detail);
+        }
         tracing::debug!(link = %self.name, error = %lost, "session ended; it is made anew when it is needed");
         self.note_error(lost.to_string());
     }

@@ -85,12 +85,14 @@ impl RunningLink {
             let breaker = Breaker::new(assembled.times.retry, assembled.times.timeout);
             tasks.push(DeviceTask::new(device.name.clone(), groups, breaker, DeviceHealth::unknown(since)));
         }
+        let (browses, browse_orders) = mpsc::channel(1);
         let view = LinkView {
             name: assembled.name.clone(),
             driver: assembled.driver,
             health: Arc::clone(&health),
             counters: Arc::clone(&counters),
             devices: assembled.devices.iter().zip(&tasks).map(device_view).collect(),
+            browses,
         };
         let devices = assembled.devices.iter().zip(&tasks).map(running_device).collect();
         let (orders, receiver) = mpsc::channel(QUEUE);
@@ -101,6 +103,7 @@ impl RunningLink {
             schedule: staggered(&tasks, clock, place),
             devices: tasks,
             orders: receiver,
+            browses: browse_orders,
             times: assembled.times,
             health,
             emitter: Emitter { outputs: outputs.clone(), clock: clock.clone(), counters },

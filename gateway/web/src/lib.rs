@@ -7,6 +7,7 @@
 //! | `/api/v1/status` | `status.rs` |
 //! | `/api/v1/devices`, `/api/v1/devices/{device}/values` | `devices.rs` |
 //! | `/api/v1/history` | `history.rs` |
+//! | `/api/v1/links/{link}/browse` | `browse.rs` |
 //!
 //! Everything but the first three needs a login (`login.rs`, `access.rs`, `local.rs`). What a client may send, delay and
 //! take up is limited in `connections.rs` and `body.rs`; the form of all answers is in `answer.rs`.
@@ -18,6 +19,7 @@
 mod access;
 mod answer;
 mod body;
+mod browse;
 mod connections;
 mod devices;
 mod health;

@@ -76,12 +76,13 @@ struct Snapshot {
 /// A counter of each link: name, help, how it is read.
 type LinkCounter = (&'static str, &'static str, fn(&LinkStatus) -> u64);
 
-const LINK_COUNTERS: [LinkCounter; 11] = [
+const LINK_COUNTERS: [LinkCounter; 12] = [
     ("link_connects", "Sessions opened", |link| link.connects),
     ("link_connect_failures", "Tries to connect that failed", |link| link.connect_failures),
     ("link_requests", "Requests sent", |link| link.requests),
     ("polls", "Polls made", |link| link.polls),
     ("failed_polls", "Polls in which the device did not answer", |link| link.failed_polls),
+    ("arrivals", "Rows that came without being asked for", |link| link.arrivals),
     ("missed_slots", "Slots that passed without a poll", |link| link.missed_slots),
     ("rows", "Rows made", |link| link.rows),
     ("values", "Values in these rows", |link| link.values),
@@ -299,6 +300,7 @@ mod tests {
             lost: Lost { timeout: 12, ..Lost::default() },
             latency,
             devices: Vec::new(),
+            arrivals: 13,
         };
         Status {
             id: "line3".to_owned(),

@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
 use tidegate_runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Access, Listener, answer, body, connections, devices, health, history, login, metrics, status};
+use crate::{Access, Listener, answer, body, browse, connections, devices, health, history, login, metrics, status};
 
 /// The running interface.
 pub struct Server {
@@ -58,6 +61,7 @@ fn routes(shared: Shared) -> Router {
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{device}/values", get(devices::values).put(devices::write))
         .route("/api/v1/history", get(history::history))
+        .route("/api/v1/links/{link}/browse", post(browse::browse))
         .fallback(answer::nothing_here)
         .layer(middleware::from_fn(body::take))
         .layer(middleware::from_fn_with_state(shared.clone(), login::login));

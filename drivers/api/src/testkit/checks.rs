@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Behaviour, Harness, PATIENT, SHORT, SLACK, ScriptedDevice, within};
 use crate::{Cause, Compiled, Cx, Lost, Next, Poll, Readings, Session, Step, Written};
 
-type Result<T = ()> = std::result::Result<T, String>;
+pub(super) type Result<T = ()> = std::result::Result<T, String>;
 
 const FIRST: Poll = Poll { device: 0, group: 0 };
 
@@ -180,7 +180,16 @@ pub(super) async fn capabilities_are_true(harness: &dyn Harness) -> Result {
     let mut session = connect(&mut compiled).await?;
     let writes = session.writer().is_some();
     ensure(writes == claims.write, || format!("it claims {claims:?}, but has a writer: {writes}"))?;
-    ensure(harness.write().is_some() == claims.write, || "the harness has no tag to write".to_owned())
+    ensure(harness.write().is_some() == claims.write, || "the harness has no tag to write".to_owned())?;
+    let subscribes = session.subscriber().is_some();
+    ensure(subscribes == claims.subscribe, || format!("it claims {claims:?}, but has a subscriber: {subscribes}"))?;
+    let subscribed = harness.subscribed();
+    ensure(subscribed.is_some() == claims.subscribe, || "the harness has no group to subscribe to".to_owned())?;
+    if let Some(poll) = subscribed {
+        ensure(session.delivers(poll), || format!("it does not deliver {poll:?}"))?;
+    }
+    let browses = session.browser().is_some();
+    ensure(browses == claims.browse, || format!("it claims {claims:?}, but has a browser: {browses}"))
 }
 
 pub(super) async fn write_is_confirmed(harness: &dyn Harness) -> Result {
@@ -227,7 +236,7 @@ fn once(device: &dyn ScriptedDevice) -> Result {
     ensure(device.writes() == 1, || format!("the device got {} writes", device.writes()))
 }
 
-fn compile(harness: &dyn Harness, link: &Configured) -> Result<Compiled> {
+pub(super) fn compile(harness: &dyn Harness, link: &Configured) -> Result<Compiled> {
     let mut report = Report::new();
     let compiled = harness.driver().compile(link, &mut report);
     ensure(!report.has_errors(), || report.render())?;
@@ -236,7 +245,7 @@ fn compile(harness: &dyn Harness, link: &Configured) -> Result<Compiled> {
     Ok(compiled)
 }
 
-async fn connect(compiled: &mut Compiled) -> Result<Box<dyn Session + '_>> {
+pub(super) async fn connect(compiled: &mut Compiled) -> Result<Box<dyn Session + '_>> {
     compiled.link.connect(&within(PATIENT)).await.map_err(|fault| format!("no session: {fault}"))
 }
 
@@ -322,11 +331,11 @@ async fn closed(device: &dyn ScriptedDevice) -> Result {
     Ok(())
 }
 
-fn in_time(begun: Instant, allowed: Duration) -> Result {
+pub(super) fn in_time(begun: Instant, allowed: Duration) -> Result {
     let took = begun.elapsed();
     ensure(took < allowed + SLACK, || format!("it took {} ms", took.as_millis()))
 }
 
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result {
+pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result {
     if holds { Ok(()) } else { Err(otherwise()) }
 }

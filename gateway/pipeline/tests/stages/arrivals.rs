@@ -177,14 +177,14 @@ fn what_comes_by_itself_makes_the_rows_that_a_poll_of_everything_would_have_made
         let mut held = vec![Reading::Missing; 7];
         for second in 0..60 {
             let mut changed: Vec<(usize, Reading)> = Vec::new();
-            for column in 0..3 {
+            for (column, held) in held.iter_mut().enumerate().take(3) {
                 if second == 0 || dice.below(3) == 0 {
                     let reading = match dice.below(8) {
                         0 => Reading::Failed(Reason::DeviceFault),
                         1 => Reading::Doubtful(Value::F64(1.0), Reason::Stale),
                         _ => number(dice.between(0.0, 10.0)),
                     };
-                    held[column] = reading.clone();
+                    *held = reading.clone();
                     changed.push((column, reading));
                 }
             }

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod arrivals;
+mod browsing;
 mod catalog;
 mod connecting;
 mod doors;

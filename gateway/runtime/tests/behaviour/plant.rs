@@ -63,6 +63,10 @@ pub(crate) enum Deed {
         tag: String,
         value: f64,
     },
+    /// The device was asked for a piece of what it offers.
+    List {
+        link: String,
+    },
     /// A device sent something by itself.
     Push {
         device: String,
@@ -115,6 +119,8 @@ struct State {
     /// Devices that cannot be subscribed to.
     refusing: HashSet<String>,
     bell: Arc<Notify>,
+    /// What the plant offers, if it can say so.
+    shelf: Option<Vec<String>>,
     log: Vec<Entry>,
 }
 
@@ -202,6 +208,15 @@ impl Plant {
 
     pub(crate) fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.state().bell)
+    }
+
+    /// From now on the plant can be asked what it offers.
+    pub(crate) fn offer(&self, ids: &[&str]) {
+        self.state().shelf = Some(ids.iter().map(|id| (*id).to_owned()).collect());
+    }
+
+    pub(crate) fn shelf(&self) -> Option<Vec<String>> {
+        self.state().shelf.clone()
     }
 
     pub(crate) fn refuse_subscriptions(&self, device: &str) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_driver_api::{
-    Capabilities, Cause, Compiled, CompiledDevice, ConnectFault, Cx, Driver, Expired, GroupPlan, Link, Lost, Next,
-    Poll, Readings, Session, Step, Subscriber, Writer, Written,
+    Browser, Capabilities, Cause, Compiled, CompiledDevice, ConnectFault, Cx, Driver, Expired, GroupPlan, Link,
+    Listing, Lost, Next, Node, NodeKind, Poll, Readings, Session, Step, Subscriber, Writer, Written,
     config::{self, Access, Profile, Report, TagSource},
     model::{Value, ValueKind, ValueType},
 };
@@ -34,6 +34,8 @@ pub(crate) struct PlantSession<'link> {
     pub(crate) link: &'link PlantLink,
     /// Of the link, when the session was opened.
     cuts: u64,
+    /// Where the list began, and how many nodes of it have been told.
+    list: Option<(Option<String>, usize)>,
 }
 
 impl Driver for PlantDriver {
@@ -86,7 +88,7 @@ impl Link for PlantLink {
     async fn connect<'link>(&'link mut self, _cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
         self.plant.note(Deed::Connect { link: self.name.clone() });
         match self.plant.door(&self.name) {
-            Door::Open => Ok(Box::new(PlantSession { cuts: self.plant.cuts(&self.name), link: self })),
+            Door::Open => Ok(Box::new(PlantSession { cuts: self.plant.cuts(&self.name), link: self, list: None })),
             Door::Refused => {
                 let detail = format!("{} refused the connection", self.name);
                 Err(ConnectFault { cause: Cause::Closed, detail, retry_soon: true })
@@ -153,6 +155,10 @@ impl Session for PlantSession<'_> {
         subscribes.then_some(self)
     }
 
+    fn browser(&mut self) -> Option<&mut dyn Browser> {
+        self.link.plant.shelf().is_some().then_some(self)
+    }
+
     fn delivers(&self, poll: Poll) -> bool {
         let device = &self.link.devices[poll.device];
         device.plans[poll.group].subscribed && !self.link.plant.refuses_subscriptions(&device.name)
@@ -174,6 +180,42 @@ impl Writer for PlantSession<'_> {
                 Written::Confirmed
             }
         })
+    }
+}
+
+/// Three nodes with each request.
+#[async_trait]
+impl Browser for PlantSession<'_> {
+    fn begin(&mut self, start: Option<&str>) {
+        self.list = Some((start.map(str::to_owned), 0));
+    }
+
+    async fn list(&mut self, cx: &Cx, found: &mut Vec<Node>) -> Result<Listing, Lost> {
+        let (start, done) = self.list.clone().unwrap();
+        let shelf = self.link.plant.shelf().unwrap();
+        self.link.plant.note(Deed::List { link: self.link.name.clone() });
+        self.meet(cx, &self.link.name, "list").await?;
+        let wanted: Vec<&String> =
+            shelf.iter().filter(|id| start.as_ref().is_none_or(|start| id.starts_with(start))).collect();
+        if wanted.is_empty() {
+            return Ok(Listing::Refused(format!("there is no node {}", start.unwrap_or_default())));
+        }
+        found.extend(wanted.iter().skip(done).take(3).map(|id| Node {
+            id: (*id).clone(),
+            path: (*id).clone(),
+            kind: NodeKind::Tag,
+            value_type: Some("Double".to_owned()),
+            unit: None,
+            range: None,
+            description: None,
+            access: Some(Access::Read),
+        }));
+        self.list = Some((start, done + 3));
+        Ok(if done + 3 < wanted.len() { Listing::More(wanted.len() - done - 3) } else { Listing::Complete })
+    }
+
+    fn profile(&self, _chosen: &[Node]) -> Result<String, String> {
+        Err("the plant has no profiles".to_owned())
     }
 }
 
