@@ -130,14 +130,14 @@ impl Fill {
     /// # Errors
     ///
     /// [`BlockError::TooLarge`], which rows out of batches do not cause.
-    pub fn next(&mut self) -> Result<Option<Filled>, BlockError> {
+    pub fn ready(&mut self) -> Result<Option<Filled>, BlockError> {
         let all = self.passed + self.rows.len();
         let open = self.doors.iter().filter_map(|door| door.from).map(|from| from.row + 1).min().unwrap_or(all);
         let most = self.passed + self.rows.len().saturating_sub(WAITING / self.columns.len().max(1));
         self.take(open.max(most).saturating_sub(self.passed))
     }
 
-    /// Lets go of all lines: what waits is handed on by [`Fill::next`] as it is.
+    /// Lets go of all lines: what waits is handed on by [`Fill::ready`] as it is.
     pub fn end(&mut self) {
         for door in &mut self.doors {
             door.from = None;
@@ -262,7 +262,7 @@ mod tests {
     /// What comes, a line a row: the values, those that were drawn with a `~`.
     fn all(fill: &mut Fill) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(filled) = fill.next().unwrap() {
+        while let Some(filled) = fill.ready().unwrap() {
             for row in 0..filled.batch.len() {
                 let cell = |column: usize| match filled.batch.slot(row, column).unwrap() {
                     Slot::Good(value) => {

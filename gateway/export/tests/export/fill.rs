@@ -24,7 +24,7 @@ fn filled() -> Filled {
     let mut fill = Fill::new(&columns()).unwrap();
     fill.push(&batch);
     fill.end();
-    let filled = fill.next().unwrap().unwrap();
+    let filled = fill.ready().unwrap().unwrap();
     assert_eq!((filled.batch.len(), filled.drawn()), (3, 1));
     filled
 }
