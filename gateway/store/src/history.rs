@@ -12,7 +12,7 @@ use crate::{
     Missing, Reader, StoreError, Why,
     reader::{Access, Query, Span, Unit, Walk, Window, damage, matching},
 };
-use samples::Samples;
+use samples::{Samples, Unpacked, Unpacker, halves};
 use thin::{Frame, PER_BUCKET, Thin};
 
 /// Which samples are wanted.
@@ -84,7 +84,8 @@ impl Reader {
             return Ok(Some(History { unit, samples: Vec::new(), thinned: false, total: 0, missing: Vec::new() }));
         };
         let frame = Frame { from: first.max(window.first), to: last.min(window.last), most: max_points };
-        let mut reading = Reading { samples: Some(Samples::new(Thin::new(frame), window)), missing: Vec::new() };
+        let mut reading =
+            Reading { samples: Some(Samples::new(Thin::new(frame))), unpackers: [None, None], missing: Vec::new() };
         for streams in &groups {
             reading.group(&self.access, streams, &tag, window).await?;
         }
@@ -99,6 +100,7 @@ impl Reader {
 struct Reading {
     /// Away while a batch is being decoded.
     samples: Option<Samples>,
+    unpackers: [Option<Unpacker>; 2],
     missing: Vec<Missing>,
 }
 
@@ -113,8 +115,9 @@ impl Reading {
         let Some(first) = streams.first() else { return Ok(()) };
         let mut walk = Walk::begin(access.clone(), streams.iter().map(|stream| stream.id()).collect(), window).await?;
         if let Some(samples) = &mut self.samples {
-            samples.begin_group(streams, tag);
+            samples.begin_group();
         }
+        self.unpackers = [0, 1].map(|_| Some(Unpacker::new(streams, tag, window)));
         let mut units = walk.next(None).await?;
         while let Some(these) = units {
             // What comes next is read while this is decoded, as long as its numbers are known beforehand.
@@ -134,22 +137,27 @@ impl Reading {
         Ok(())
     }
 
-    /// Decodes in a thread where that keeps nobody waiting.
+    /// Decodes in threads where that keeps nobody waiting: two, of which each has a half, as the columns before the tag's have to
+    /// be decoded as well.
     fn decode(&mut self, units: Vec<Unit>) -> impl Future<Output = Result<Decoded, StoreError>> + use<> {
-        let samples = self.samples.take();
+        let (samples, [one, other]) = (self.samples.take(), self.unpackers.each_mut().map(Option::take));
         async move {
             let mut samples = samples.ok_or(StoreError::Closed)?;
-            let decoding = tokio::task::spawn_blocking(move || {
-                let unreadable = samples.take(&units);
-                Decoded { samples, unreadable }
+            let (first, second) = halves(units);
+            let (first, second) = tokio::join!(unpack(one, first), unpack(other, second));
+            let ((one, first), (other, second)) = (first?, second?);
+            let taking = tokio::task::spawn_blocking(move || {
+                let unreadable = samples.take(first.into_iter().chain(second));
+                Decoded { samples, unpackers: [one, other], unreadable }
             });
             // Only a runtime that ends, or a fault in the program, ends such a task.
-            decoding.await.map_err(|_| StoreError::Closed)
+            taking.await.map_err(|_| StoreError::Closed)
         }
     }
 
     fn note(&mut self, stream: &Stream, decoded: Decoded) {
         self.samples = Some(decoded.samples);
+        self.unpackers = decoded.unpackers.map(Some);
         for (span, why) in decoded.unreadable {
             self.missing.push(Missing {
                 device: stream.device().clone(),
@@ -164,7 +172,21 @@ impl Reading {
 
 struct Decoded {
     samples: Samples,
+    unpackers: [Unpacker; 2],
     unreadable: Vec<(Option<Span>, String)>,
+}
+
+/// Unpacks units in a thread where that keeps nobody waiting.
+async fn unpack(unpacker: Option<Unpacker>, units: Vec<Unit>) -> Result<(Unpacker, Vec<Unpacked>), StoreError> {
+    let mut unpacker = unpacker.ok_or(StoreError::Closed)?;
+    if units.is_empty() {
+        return Ok((unpacker, Vec::new()));
+    }
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let unpacked = unpacker.unpack(&units);
+        (unpacker, unpacked)
+    });
+    unpacking.await.map_err(|_| StoreError::Closed)
 }
 
 /// The times of the first and the last row in the window, of whatever device, or a little beyond; `None` when there is none.

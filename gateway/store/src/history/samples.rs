@@ -6,7 +6,7 @@ use tidegate_codec::{
     block::{Batch, Decoder},
     record::Record,
 };
-use tidegate_model::{Slot, Stream, StreamId, TagName};
+use tidegate_model::{Slot, Stream, StreamId, TagName, Timestamp};
 
 use super::thin::Thin;
 use crate::{
@@ -14,14 +14,14 @@ use crate::{
     reader::{Found, Span, Unit, Window},
 };
 
-/// Takes the samples of one tag out of what is found.
-pub(super) struct Samples {
-    thin: Thin,
+/// Packed bytes that are not worth to be shared out.
+const FEW: usize = 16 << 10;
+
+/// Unpacks the samples of one tag. It keeps its working memory.
+pub(super) struct Unpacker {
     window: Window,
     decoder: Decoder,
     columns: BTreeMap<StreamId, Column>,
-    /// The last number of the group that has been read.
-    done: Option<u64>,
 }
 
 /// Where the tag is in the rows of a stream.
@@ -31,9 +31,121 @@ struct Column {
     batch: Batch,
 }
 
+/// What a unit holds.
+pub(super) struct Unpacked {
+    span: Option<Span>,
+    rows: Result<Rows, String>,
+}
+
+struct Rows {
+    /// The samples in the window, with the numbers of their rows.
+    samples: Vec<(u64, Timestamp, Slot)>,
+    /// The largest number of all rows.
+    last: Option<u64>,
+}
+
+/// Takes the samples of one tag.
+pub(super) struct Samples {
+    thin: Thin,
+    /// The last number of the group that has been read.
+    done: Option<u64>,
+}
+
+/// Cuts units into two parts of about the same size, to be unpacked at the same time; the second is empty when it is little.
+pub(super) fn halves(mut units: Vec<Unit>) -> (Vec<Unit>, Vec<Unit>) {
+    let bytes = |unit: &Unit| match &unit.found {
+        Found::Record(bytes) | Found::Block { bytes, .. } => bytes.len(),
+        Found::Unreadable(_) => 0,
+    };
+    let all: usize = units.iter().map(bytes).sum();
+    if all <= FEW {
+        return (units, Vec::new());
+    }
+    let mut before = 0;
+    let is_first = |unit: &&Unit| {
+        let is_first = before < all / 2;
+        before += bytes(unit);
+        is_first
+    };
+    let first = units.iter().take_while(is_first).count();
+    let second = units.split_off(first);
+    (units, second)
+}
+
+impl Unpacker {
+    pub(super) fn new(streams: &[Arc<Stream>], tag: &TagName, window: Window) -> Unpacker {
+        let column = |stream: &Arc<Stream>| {
+            let index = stream.columns().iter().position(|column| column.name == *tag)?;
+            let batch = Batch::new(stream.columns().get(..=index)?);
+            Some((stream.id(), Column { index, batch }))
+        };
+        Unpacker { window, decoder: Decoder::new(), columns: streams.iter().filter_map(column).collect() }
+    }
+
+    /// The samples of these units.
+    pub(super) fn unpack(&mut self, units: &[Unit]) -> Vec<Unpacked> {
+        units.iter().map(|unit| Unpacked { span: unit.span, rows: self.rows(&unit.found) }).collect()
+    }
+
+    fn rows(&mut self, found: &Found) -> Result<Rows, String> {
+        match found {
+            Found::Unreadable(why) => Err(why.clone()),
+            Found::Record(bytes) => self.record(bytes),
+            Found::Block { stream, rows, first, seqs, bytes } => {
+                self.block(*stream, *rows, *first, seqs.as_deref(), bytes)
+            }
+        }
+    }
+
+    fn record(&mut self, bytes: &[u8]) -> Result<Rows, String> {
+        let record = Record::decode(bytes).map_err(|error| error.to_string())?;
+        let mut rows = Rows { samples: Vec::new(), last: None };
+        for row in record.rows() {
+            let Some(column) = self.columns.get(&row.stream) else { continue };
+            rows.last = rows.last.max(Some(row.seq));
+            let slot = row.slots.get(column.index).ok_or("a row does not fit its columns")?;
+            if *slot != Slot::Unchanged && self.window.holds(row.time) {
+                rows.samples.push((row.seq, row.time, slot.clone()));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn block(
+        &mut self,
+        stream: StreamId,
+        rows: u64,
+        first: u64,
+        seqs: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<Rows, String> {
+        let Some(column) = self.columns.get_mut(&stream) else { return Ok(Rows { samples: Vec::new(), last: None }) };
+        let head = decode::head(bytes)?;
+        if head.stream != stream || head.first_seq != first || u64::from(head.rows) != rows {
+            return Err("its block is another one".to_owned());
+        }
+        let read = self.decoder.decode_first_into(&head, head.schema, &mut column.batch);
+        read.map_err(|error| error.to_string())?;
+        let batch = &column.batch;
+        let seqs = match seqs {
+            Some(seqs) => numbering::decode(seqs, batch.len()).ok_or("the numbers of its rows are damaged")?,
+            None => (first..).take(batch.len()).collect(),
+        };
+        let samples = batch.times().iter().zip(batch.slots(column.index)).zip(&seqs);
+        let is_one = |time: Timestamp, slot: &Slot| *slot != Slot::Unchanged && self.window.holds(time);
+        Ok(Rows {
+            samples: samples
+                .filter(|((time, slot), _)| is_one(**time, slot))
+                .map(|((time, slot), seq)| (*seq, *time, slot))
+                .collect(),
+            last: seqs.last().copied(),
+        })
+    }
+}
+
 impl Samples {
-    pub(super) fn new(thin: Thin, window: Window) -> Samples {
-        Samples { thin, window, decoder: Decoder::new(), columns: BTreeMap::new(), done: None }
+    pub(super) fn new(thin: Thin) -> Samples {
+        Samples { thin, done: None }
     }
 
     pub(super) fn into_thin(self) -> Thin {
@@ -45,88 +157,28 @@ impl Samples {
     }
 
     /// From now on the samples of another group.
-    pub(super) fn begin_group(&mut self, streams: &[Arc<Stream>], tag: &TagName) {
-        let column = |stream: &Arc<Stream>| {
-            let index = stream.columns().iter().position(|column| column.name == *tag)?;
-            let batch = Batch::new(stream.columns().get(..=index)?);
-            Some((stream.id(), Column { index, batch }))
-        };
-        self.columns = streams.iter().filter_map(column).collect();
+    pub(super) fn begin_group(&mut self) {
         self.done = None;
     }
 
     /// Takes the samples of these units, and gives those that cannot be read, and why.
-    pub(super) fn take(&mut self, units: &[Unit]) -> Vec<(Option<Span>, String)> {
+    pub(super) fn take(&mut self, units: impl Iterator<Item = Unpacked>) -> Vec<(Option<Span>, String)> {
         let mut unreadable = Vec::new();
-        for unit in units {
-            if let Err(why) = self.take_one(&unit.found) {
-                self.done = self.done.max(unit.span.map(|span| span.last));
-                unreadable.push((unit.span, why));
+        for Unpacked { span, rows } in units {
+            match rows {
+                Ok(rows) => {
+                    // Rows before may have been joined with rows that are read already.
+                    let before = self.done;
+                    self.done = before.max(rows.last);
+                    let new = rows.samples.into_iter().filter(|(seq, ..)| Some(*seq) > before);
+                    new.for_each(|(_, time, slot)| self.thin.add(time, slot));
+                }
+                Err(why) => {
+                    self.done = self.done.max(span.map(|span| span.last));
+                    unreadable.push((span, why));
+                }
             }
         }
         unreadable
-    }
-
-    fn take_one(&mut self, found: &Found) -> Result<(), String> {
-        match found {
-            Found::Unreadable(why) => Err(why.clone()),
-            Found::Record(bytes) => self.record(bytes),
-            Found::Block { stream, rows, first, seqs, bytes } => {
-                self.block(*stream, *rows, *first, seqs.as_deref(), bytes)
-            }
-        }
-    }
-
-    fn record(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let record = Record::decode(bytes).map_err(|error| error.to_string())?;
-        let before = self.done;
-        for row in record.rows().iter().filter(|row| Some(row.seq) > before) {
-            let Some(column) = self.columns.get(&row.stream) else { continue };
-            self.done = self.done.max(Some(row.seq));
-            match row.slots.get(column.index) {
-                Some(Slot::Unchanged) => {}
-                Some(slot) if self.window.holds(row.time) => self.thin.add(row.time, slot.clone()),
-                Some(_) => {}
-                None => return Err("a row does not fit its columns".to_owned()),
-            }
-        }
-        Ok(())
-    }
-
-    fn block(
-        &mut self,
-        stream: StreamId,
-        rows: u64,
-        first: u64,
-        seqs: Option<&[u8]>,
-        bytes: &[u8],
-    ) -> Result<(), String> {
-        let Some(column) = self.columns.get_mut(&stream) else { return Ok(()) };
-        let head = decode::head(bytes)?;
-        if head.stream != stream || head.first_seq != first || u64::from(head.rows) != rows {
-            return Err("its block is another one".to_owned());
-        }
-        let read = self.decoder.decode_first_into(&head, head.schema, &mut column.batch);
-        read.map_err(|error| error.to_string())?;
-        let batch = &column.batch;
-        let (last, skip) = match seqs {
-            Some(seqs) => {
-                let seqs = numbering::decode(seqs, batch.len()).ok_or("the numbers of its rows are damaged")?;
-                (seqs.last().copied(), seqs.partition_point(|seq| Some(*seq) <= self.done))
-            }
-            None => {
-                // It may have been joined with rows that are read already.
-                let next = self.done.map_or(0, |done| done.saturating_add(1));
-                (batch.last_seq(), usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX))
-            }
-        };
-        self.done = self.done.max(last);
-        let samples = batch.times().iter().zip(batch.slots(column.index)).skip(skip);
-        for (time, slot) in samples {
-            if slot != Slot::Unchanged && self.window.holds(*time) {
-                self.thin.add(*time, slot);
-            }
-        }
-        Ok(())
     }
 }

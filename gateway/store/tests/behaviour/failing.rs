@@ -206,6 +206,50 @@ async fn a_full_disk_is_waited_for_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn compaction_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), &["-t", "tmpfs", "-o", "size=6m", "none"]) else {
+        return println!("skipped: a file system of six megabytes can only be mounted as root");
+    };
+    let store = open(dir.path()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut press = Machine::with_columns(&store, "press", 200).await;
+    press.run(&store, 1);
+    // As long as the first row is in flight nothing is moved into blocks.
+    let first = some(&mut target, 1).await;
+    for made in (21..=401).step_by(20) {
+        press.run(&store, 20);
+        settle(&store, made).await;
+    }
+    assert_eq!(store.status().epochs, 0);
+    other_program(dir.path()).await.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+    let ballast = dir.path().join("ballast");
+    // Room for a few commits, but not for the blocks of 400 rows of 1.6 kB.
+    let _ = std::fs::write(&ballast, vec![0_u8; 6 << 20]);
+    let file = std::fs::OpenOptions::new().write(true).open(&ballast).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 200 * 1024).unwrap();
+    drop(file);
+    target.acknowledge(first[0].ticket);
+    press.run(&store, 1);
+    until(|| store.status().failing.is_some(), "blocks find no room").await;
+    assert!(store.status().failing.unwrap().contains("the disk is full"));
+    assert_eq!((store.status().rows_committed, store.status().epochs), (402, 0), "it was not the commit");
+
+    std::fs::remove_file(&ballast).unwrap();
+    press.run(&store, 20);
+    until(|| store.status().block_rows > 300, "there are blocks").await;
+    assert_eq!(drain(&mut target, 421).await.of("press"), (2..=422).collect::<Vec<u64>>());
+    assert_eq!(drain(&mut cursor(&store, "late").await, 422).await.of("press"), (1..=422).collect::<Vec<u64>>());
+    assert_eq!((store.status().failing, store.status().dropped.disk_failing), (None, 0));
+    store.close().await;
+    let mut other = other_program(dir.path()).await;
+    let lost = "SELECT (SELECT count(*) FROM body) - (SELECT count(*) FROM block) - \
+                (SELECT coalesce(sum(end_id - first_id), 0) FROM loose)";
+    let lost: i64 = sqlx::query_scalar(lost).fetch_one(&mut other).await.unwrap();
+    assert!(lost <= 0, "no body is left over that nothing refers to");
+}
+
+#[tokio::test]
 async fn a_gateway_starts_on_a_disk_that_is_nearly_full() {
     let dir = tempfile::tempdir().unwrap();
     let Some(_mounted) = Mounted::new(dir.path(), &["-t", "tmpfs", "-o", "size=1m", "none"]) else {
