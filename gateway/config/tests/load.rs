@@ -162,3 +162,19 @@ fn a_place_is_known_for_every_key_of_a_link() {
     assert_eq!(table.origin_of("nothing"), table.origin());
     assert!(table.entries().any(|(key, _, node)| key == "baud" && matches!(node.kind, Kind::Integer(19200))));
 }
+
+#[test]
+fn drivers_take_keys_of_a_group_and_what_nobody_took_is_unknown() {
+    let text = "[profile]\nmanufacturer = \"M\"\nmodel = \"X\"\ndriver = \"d\"\n\
+        [[group]]\nname = \"g\"\ninterval = \"1s\"\nevents = \"all\"\nevent = \"all\"\n\
+        [[tag]]\nname = \"t\"\ngroup = \"g\"\n";
+    let mut report = Report::new();
+    let profile =
+        tidegate_config::parse_profile(&tidegate_config::Source::new("profile.toml", text.to_owned()), &mut report);
+    assert_eq!(report.render(), "", "the keys of a group may be a driver's");
+    let events = profile.groups[0].table.take::<String>("events", &mut report);
+    assert_eq!(events.map(|events| events.value).as_deref(), Some("all"));
+    profile.finish(&mut report);
+    let rendered = report.render();
+    assert!(rendered.contains("unknown key `event`") && rendered.contains("did you mean `events`?"), "{rendered}");
+}

@@ -30,9 +30,11 @@ impl LinkTask {
         self.devices.iter().any(|device| (0..device.groups.len()).any(|group| device.is_subscribed(group)))
     }
 
-    /// Whether the session brings the values of the group, so that it is not polled in the slot that has come.
+    /// Whether the session brings the values of the group, so that it is not polled in the slot that has come. Events cannot be polled:
+    /// a driver that does not get them makes their tags bad.
     pub(crate) fn comes_by_itself(&mut self, session: &dyn Session, poll: Poll) -> bool {
-        let delivers = session.delivers(poll);
+        let is_of_events = self.devices.get(poll.device).is_some_and(|device| device.is_of_events(poll.group));
+        let delivers = is_of_events || session.delivers(poll);
         if let Some(device) = self.devices.get_mut(poll.device).filter(|_| delivers) {
             device.break_silence(poll.group, &mut self.readings, &self.emitter);
         }

@@ -80,6 +80,11 @@ impl DeviceTask {
         self.groups.get(group).is_some_and(GroupTask::is_subscribed)
     }
 
+    /// Whether the rows of a group are events.
+    pub(crate) fn is_of_events(&self, group: usize) -> bool {
+        self.groups.get(group).is_some_and(|group| group.alarms().is_some())
+    }
+
     /// Whether rows of some group wait for the next one.
     pub(crate) fn holds(&self) -> bool {
         self.groups.iter().any(GroupTask::holds)

@@ -18,8 +18,8 @@ use crate::{Arrival, Listing, Poll, Readings, Subscriber};
 /// So long a call may wait before it is dropped: too short for an answer that is not there yet.
 const IMPATIENT: Duration = Duration::from_millis(2);
 
-/// Calls that are made at most to get all that the device sends.
-const CALLS: usize = 20_000;
+/// What a device has to say when a session begins comes without a pause as long as that.
+const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) async fn arrivals_are_complete(harness: &dyn Harness) -> Result {
     let Some(poll) = harness.subscribed() else { return Ok(()) };
@@ -30,20 +30,20 @@ pub(super) async fn arrivals_are_complete(harness: &dyn Harness) -> Result {
     let mut session = connect(&mut compiled).await?;
     let subscriber = session.subscriber().ok_or("it has no subscriber")?;
     let mut came = vec![Reading::Missing; columns];
-    for _ in 0..CALLS {
-        if missing(harness, poll, &came).is_none() {
-            return Ok(());
+    let mut last = Instant::now();
+    while let Some(column) = missing(harness, poll, &came) {
+        if take(subscriber, poll, &mut came).await? {
+            last = Instant::now();
         }
-        take(subscriber, poll, &mut came).await?;
+        ensure(last.elapsed() < QUIET, || {
+            format!("column {column} of {poll:?} has not come, but {:?}", came.get(column))
+        })?;
     }
-    match missing(harness, poll, &came) {
-        None => Ok(()),
-        Some(column) => Err(format!("column {column} of {poll:?} has not come, but {:?}", came.get(column))),
-    }
+    Ok(())
 }
 
-/// One call, which is dropped when it waits.
-async fn take(subscriber: &mut dyn Subscriber, wanted: Poll, came: &mut [Reading]) -> Result {
+/// One call, which is dropped when it waits. Whether something came.
+async fn take(subscriber: &mut dyn Subscriber, wanted: Poll, came: &mut [Reading]) -> Result<bool> {
     let mut out = Readings::default();
     let cx = within(PATIENT);
     match tokio::time::timeout(IMPATIENT, subscriber.next(&cx, &mut out)).await {
@@ -54,9 +54,9 @@ async fn take(subscriber: &mut dyn Subscriber, wanted: Poll, came: &mut [Reading
                     came.clone_from(reading);
                 }
             }
-            Ok(())
+            Ok(true)
         }
-        Ok(Ok(_)) | Err(_) => Ok(()),
+        Ok(Ok(_)) | Err(_) => Ok(false),
         Ok(Err(lost)) => Err(lost.to_string()),
     }
 }
