@@ -17,10 +17,12 @@ pub struct Counters {
     rows: AtomicU64,
     values: AtomicU64,
     duplicates: AtomicU64,
+    numbered_again: AtomicU64,
     gaps: AtomicU64,
     refused: AtomicU64,
     quarantined: AtomicU64,
     lost: AtomicU64,
+    dropped: AtomicU64,
     released: AtomicU64,
     conflicts: AtomicU64,
 }
@@ -48,6 +50,8 @@ pub struct Snapshot {
     pub values: u64,
     /// Rows that had been written before.
     pub duplicates: u64,
+    /// Rows with the numbers of other rows, as the store of a gateway was set back. Their blocks were put aside.
+    pub numbered_again: u64,
     /// Gap records that were new.
     pub gaps: u64,
     /// Blocks that could not be read.
@@ -56,6 +60,8 @@ pub struct Snapshot {
     pub quarantined: u64,
     /// Those of them that were dropped because the quarantine was full.
     pub lost: u64,
+    /// Messages at QoS 0 that were dropped because too many were waiting, or the connection ended before they were written.
+    pub dropped: u64,
     /// Blocks that had been put aside and could be read once their schema had come.
     pub released: u64,
     /// Transactions that were made again because another ingest was at the same place.
@@ -77,10 +83,12 @@ impl Counters {
             rows: number(&self.rows),
             values: number(&self.values),
             duplicates: number(&self.duplicates),
+            numbered_again: number(&self.numbered_again),
             gaps: number(&self.gaps),
             refused: number(&self.refused),
             quarantined: number(&self.quarantined),
             lost: number(&self.lost),
+            dropped: number(&self.dropped),
             released: number(&self.released),
             conflicts: number(&self.conflicts),
         }
@@ -114,6 +122,10 @@ impl Counters {
         self.refused.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Relaxed);
+    }
+
     pub(crate) fn conflict(&self) {
         self.conflicts.fetch_add(1, Relaxed);
     }
@@ -123,6 +135,7 @@ impl Counters {
         add(&self.rows, written.rows);
         add(&self.values, written.values);
         add(&self.duplicates, written.duplicates);
+        add(&self.numbered_again, written.numbered_again);
         add(&self.gaps, written.gaps);
         add(&self.quarantined, written.quarantined);
         add(&self.lost, written.lost);

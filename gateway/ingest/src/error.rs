@@ -70,6 +70,14 @@ pub enum IngestError {
         /// The latest version known.
         known: i64,
     },
+    /// The database cannot hold every text.
+    #[error(
+        "use the database: its encoding is {found}, and texts of gateways are UTF-8; make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// The encoding that it has.
+        found: String,
+    },
     /// There is no ledger to look into.
     #[error("find a ledger in {place}: nothing has been ingested into it")]
     NoLedger {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_codec::block::StoreId;
 use tidegate_model::{Name, NameError};
 
-use crate::Ranges;
+use crate::{Ranges, Starts};
 
 /// Who a stream is, for ever: a store that was made anew numbers its rows from the beginning and is another stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,14 +29,21 @@ pub struct StreamKey {
 pub struct Account {
     /// The rows that have been written.
     pub delivered: Ranges,
-    /// What the gateway has declared not to come: first number, last number, reason.
-    pub gaps: Vec<(u64, u64, String)>,
+    /// What the gateway has declared not to come, by reason.
+    #[serde(with = "stored_gaps")]
+    pub gaps: BTreeMap<String, Ranges>,
     /// How often the gateway had started, by the latest word.
     pub boot: u64,
     /// Rows that have been written.
     pub rows: u64,
     /// Rows that came again and were dropped.
     pub duplicates: u64,
+    /// Rows that came under numbers which another start of the gateway had given to others. They were put aside.
+    #[serde(default)]
+    pub numbered_again: u64,
+    /// The numbers that each start of the gateway has given.
+    #[serde(default)]
+    pub starts: Starts,
     /// The time of the earliest row, in Unix milliseconds.
     pub first_time: Option<i64>,
     /// The time of the latest row, in Unix milliseconds.
@@ -51,38 +58,67 @@ pub(crate) struct Arrival {
     pub(crate) boot: u64,
 }
 
+/// What becomes of rows that have arrived.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// The numbers that had not been there.
+    pub(crate) new: Ranges,
+    /// Rows that were there already.
+    pub(crate) duplicates: u64,
+    /// Rows whose numbers are there already, from another start of the gateway: they are other rows.
+    pub(crate) numbered_again: u64,
+}
+
+impl Delivered {
+    /// `delivered`: the numbers that are there, as far as they matter to those that arrive.
+    pub(crate) fn of(delivered: &Ranges, starts: &Starts, arrival: Arrival) -> Delivered {
+        let new = delivered.missing(arrival.first_seq, arrival.last_seq);
+        let all = arrival.last_seq.saturating_sub(arrival.first_seq).saturating_add(1);
+        let numbered_again = match new.count() == all {
+            true => 0,
+            false => starts.given_by_others(arrival).without(&new).count(),
+        };
+        let duplicates = all.saturating_sub(new.count()).saturating_sub(numbered_again);
+        Delivered { new, duplicates, numbered_again }
+    }
+}
+
 impl Account {
-    /// Enters rows that have arrived; returns those that had not been there. `times`: of their earliest and latest.
-    pub(crate) fn deliver(&mut self, arrival: Arrival, times: Option<(i64, i64)>) -> Ranges {
+    /// Enters rows that have arrived. `times`: of their earliest and latest.
+    pub(crate) fn deliver(&mut self, arrival: Arrival, times: Option<(i64, i64)>) -> Delivered {
         let Arrival { first_seq, last_seq, boot } = arrival;
-        let new = self.delivered.missing(first_seq, last_seq);
+        let delivered = Delivered::of(&self.delivered, &self.starts, arrival);
+        let new = &delivered.new;
         self.delivered.insert(first_seq, last_seq);
-        let all = last_seq.saturating_sub(first_seq).saturating_add(1);
+        self.starts.enter(boot, new);
         self.rows = self.rows.saturating_add(new.count());
-        self.duplicates = self.duplicates.saturating_add(all.saturating_sub(new.count()));
+        self.duplicates = self.duplicates.saturating_add(delivered.duplicates);
+        self.numbered_again = self.numbered_again.saturating_add(delivered.numbered_again);
         self.boot = self.boot.max(boot);
         if let (Some((first, last)), false) = (times, new.is_empty()) {
             self.first_time = Some(self.first_time.map_or(first, |time| time.min(first)));
             self.last_time = Some(self.last_time.map_or(last, |time| time.max(last)));
         }
-        new
+        delivered
     }
 
     /// Enters what will not come. False when that was known.
     pub(crate) fn declare(&mut self, arrival: Arrival, reason: &str) -> bool {
         let Arrival { first_seq, last_seq, boot } = arrival;
         self.boot = self.boot.max(boot);
-        let known = |gap: &(u64, u64, String)| gap.0 == first_seq && gap.1 == last_seq && gap.2 == reason;
-        if self.gaps.iter().any(known) {
-            return false;
-        }
-        self.gaps.push((first_seq, last_seq, reason.to_owned()));
-        true
+        let gaps = self.gaps.entry(reason.to_owned()).or_default();
+        let is_new = !gaps.missing(first_seq, last_seq).is_empty();
+        gaps.insert(first_seq, last_seq);
+        is_new
     }
 
     /// Enters what another account has.
     pub(crate) fn merge(&mut self, other: &Account) {
         self.delivered.extend(&other.delivered);
+        other
+            .starts
+            .iter()
+            .for_each(|(boot, first, last)| self.starts.enter(boot, &[(first, last)].into_iter().collect()));
         self.rows = self.rows.saturating_add(other.rows);
         self.boot = self.boot.max(other.boot);
         let earliest = self.first_time.into_iter().chain(other.first_time).min();
@@ -92,7 +128,7 @@ impl Account {
 
     /// The numbers that were declared not to come, and have not come all the same.
     pub(crate) fn declared(&self) -> Ranges {
-        self.gaps.iter().map(|(first, last, _)| (*first, *last)).collect::<Ranges>().without(&self.delivered)
+        self.gaps.values().flat_map(Ranges::iter).collect::<Ranges>().without(&self.delivered)
     }
 
     /// The numbers between the first and the last known one that are neither here nor declared.
@@ -103,6 +139,29 @@ impl Account {
             (Some(first), Some(last)) => known.missing(first, last),
             _ => Ranges::default(),
         }
+    }
+}
+
+/// Gaps as they have always been stored: first number, last number, reason.
+mod stored_gaps {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::Ranges;
+
+    pub(super) fn serialize<S: Serializer>(gaps: &BTreeMap<String, Ranges>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(
+            gaps.iter().flat_map(|(reason, ranges)| ranges.iter().map(move |(first, last)| (first, last, reason))),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Ranges>, D::Error> {
+        let mut gaps: BTreeMap<String, Ranges> = BTreeMap::new();
+        for (first, last, reason) in Vec::<(u64, u64, String)>::deserialize(from)? {
+            gaps.entry(reason).or_default().insert(first, last);
+        }
+        Ok(gaps)
     }
 }
 
@@ -244,9 +303,9 @@ pub(crate) mod tests {
     #[test]
     fn rows_are_new_once() {
         let mut account = Account::default();
-        assert_eq!(parts(&account.deliver(arrival(1, 10), Some((5, 9)))), [(1, 10)]);
-        assert_eq!(parts(&account.deliver(arrival(8, 12), Some((8, 11)))), [(11, 12)]);
-        assert!(account.deliver(arrival(1, 12), Some((0, 99))).is_empty());
+        assert_eq!(parts(&account.deliver(arrival(1, 10), Some((5, 9))).new), [(1, 10)]);
+        assert_eq!(parts(&account.deliver(arrival(8, 12), Some((8, 11))).new), [(11, 12)]);
+        assert!(account.deliver(arrival(1, 12), Some((0, 99))).new.is_empty());
         assert_eq!((account.rows, account.duplicates, account.boot), (12, 15, 2));
         assert_eq!((account.first_time, account.last_time), (Some(5), Some(11)));
     }
@@ -263,6 +322,36 @@ pub(crate) mod tests {
         assert!(account.holes().is_empty());
         assert_eq!(parts(&account.declared()), [(10, 11)]);
         assert_eq!(account.boot, 3);
+    }
+
+    #[test]
+    fn known_numbers_of_a_later_start_are_no_duplicates() {
+        let mut account = Account::default();
+        account.deliver(arrival(1, 100), None);
+        assert_eq!(account.deliver(arrival(91, 100), None).numbered_again, 0);
+        // The store was restored from a copy that ended at 80.
+        let restored = Arrival { first_seq: 81, last_seq: 110, boot: 3 };
+        let delivered = account.deliver(restored, None);
+        assert_eq!((parts(&delivered.new), delivered.duplicates, delivered.numbered_again), (vec![(101, 110)], 0, 20));
+        assert_eq!((account.rows, account.duplicates, account.numbered_again), (110, 10, 20));
+        let after = account.deliver(Arrival { first_seq: 105, last_seq: 120, boot: 3 }, None);
+        assert_eq!((after.duplicates, after.numbered_again), (6, 0));
+    }
+
+    #[test]
+    fn gaps_that_touch_become_one_and_their_file_stays_as_it_was() {
+        let mut account = Account::default();
+        for first in 0..1000 {
+            assert!(account.declare(arrival(first * 10, first * 10 + 9), "too_old"));
+        }
+        assert!(account.declare(arrival(9_990, 10_004), "too_old"), "a part of it is new");
+        assert!(!account.declare(arrival(5, 9_000), "too_old"), "all of it is known");
+        assert!(account.declare(arrival(5, 9), "store_full"), "for another reason");
+        let text = serde_json::to_string(&account).unwrap();
+        assert!(text.contains(r#""gaps":[[5,9,"store_full"],[0,10004,"too_old"]]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), account);
+        let old = r#"{"delivered":[],"gaps":[[1,2,"a"],[3,4,"a"]],"boot":1,"rows":0,"duplicates":0,"first_time":null,"last_time":null}"#;
+        assert_eq!(parts(&serde_json::from_str::<Account>(old).unwrap().gaps["a"]), [(1, 4)]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod report;
 #[cfg(test)]
 mod scene;
 mod sink;
+mod starts;
 mod topics;
 mod writer;
 
@@ -37,3 +38,4 @@ pub use options::{Address, Broker, Destination, Format, Options, Rotation, Secre
 pub use piece::Fault;
 pub use ranges::Ranges;
 pub use report::{Report, StreamReport};
+pub use starts::Starts;

@@ -4,13 +4,18 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
-use tidegate_model::{Name, Slot};
+use tidegate_model::{Column, Name, Slot};
 
 use crate::{Account, Ranges, StreamKey, ledger::Arrival, sink::Written};
 
 /// The largest number of a row that can be written: PostgreSQL's largest integer, and one less because a range names the
 /// number behind its end.
 const LAST_SEQ: u64 = i64::MAX.unsigned_abs() - 1;
+
+/// Columns of a schema, at most: a forged one would hold up everything behind it.
+const MOST_COLUMNS: usize = 100_000;
+/// Bytes of a unit, at most: it has to find room in the index of a database.
+const LONGEST_UNIT: usize = 1024;
 
 /// A schema that is known, and the stream whose rows are read by it.
 #[derive(Debug)]
@@ -85,13 +90,15 @@ pub enum Fault {
     TooLarge,
     /// The message is no row and no gap record in JSON.
     Json,
+    /// The rows have the numbers of others: the store of the gateway was set back.
+    NumberedAgain,
     /// The sink refuses the values.
     Sink,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 12] = [
         Fault::Topic,
         Fault::NotABlock,
         Fault::NewerVersion,
@@ -102,6 +109,7 @@ impl Fault {
         Fault::Malformed,
         Fault::TooLarge,
         Fault::Json,
+        Fault::NumberedAgain,
         Fault::Sink,
     ];
 
@@ -118,6 +126,7 @@ impl Fault {
             Fault::Malformed => "malformed",
             Fault::TooLarge => "too_large",
             Fault::Json => "json",
+            Fault::NumberedAgain => "numbered_again",
             Fault::Sink => "sink",
         }
     }
@@ -152,6 +161,14 @@ impl Known {
     /// [`BlockError::Schema`] when it is none.
     pub(crate) fn read(gateway: Name, document: Bytes) -> Result<Known, BlockError> {
         let schema = BlockSchema::decode(&document)?;
+        let refused = |detail: String| Err(BlockError::Schema { detail });
+        if schema.columns.len() > MOST_COLUMNS {
+            return refused(format!("it has {} columns; at most {MOST_COLUMNS} can be", schema.columns.len()));
+        }
+        let is_long = |column: &&Column| column.unit.as_ref().is_some_and(|unit| unit.len() > LONGEST_UNIT);
+        if let Some(column) = schema.columns.iter().find(is_long) {
+            return refused(format!("the unit of {} has more than {LONGEST_UNIT} bytes", column.name));
+        }
         let id = BlockSchema::id_of(&document);
         let key =
             StreamKey { gateway, store: schema.store, device: schema.device.clone(), group: schema.group.clone() };
@@ -267,11 +284,21 @@ impl Refused {
 impl Rows {
     /// Enters the rows into the account of their stream; returns the numbers of those that are new.
     pub(crate) fn deliver(&self, account: &mut Account, written: &mut Written) -> Ranges {
-        let new = account.deliver(self.arrival, self.times());
-        let all = self.arrival.last_seq.saturating_sub(self.arrival.first_seq).saturating_add(1);
-        written.rows = written.rows.saturating_add(new.count());
-        written.duplicates = written.duplicates.saturating_add(all.saturating_sub(new.count()));
-        new
+        let delivered = account.deliver(self.arrival, self.times());
+        written.deliver(&delivered);
+        delivered.new
+    }
+
+    /// What is put aside when some of the rows have the numbers of others.
+    pub(crate) fn numbered_again(&self) -> Refused {
+        let Arrival { first_seq, last_seq, boot } = self.arrival;
+        let key = &self.known.key;
+        let detail = format!(
+            "rows {first_seq} to {last_seq} of {key}, start {boot}: some of these numbers are known from another start; the store of \
+             the gateway was set back"
+        );
+        let (gateway, fault) = (key.gateway.to_string(), Fault::NumberedAgain);
+        Refused { gateway, fault, detail, schema: Some(self.known.id), frame: self.frame.clone() }
     }
 
     /// The places of these numbers among the rows.
@@ -306,6 +333,14 @@ impl Piece {
         }
     }
 
+    /// Samples that it gives a sink, at most.
+    pub(crate) fn samples(&self) -> usize {
+        match self {
+            Piece::Rows(rows) => rows.batch.len().saturating_mul(rows.batch.columns()),
+            Piece::Gap(_) | Piece::Refused(_) => 0,
+        }
+    }
+
     /// Bytes that it takes in memory, about.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -313,5 +348,21 @@ impl Piece {
             Piece::Gap(gap) => gap.frame.len(),
             Piece::Refused(refused) => refused.frame.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{name, schema};
+
+    #[test]
+    fn a_schema_that_no_index_could_hold_is_refused_by_name() {
+        let mut long = schema("meter", 2);
+        let mut columns = long.columns.to_vec();
+        columns[1].unit = Some("k".repeat(1025));
+        long.columns = columns.into();
+        let error = Known::read(name("line3"), long.encode().unwrap().into()).unwrap_err();
+        assert!(error.to_string().contains("the unit of tag1 has more than 1024 bytes"), "{error}");
     }
 }

@@ -27,6 +27,8 @@ pub struct StreamReport {
     pub rows: u64,
     /// Rows that came again and were dropped.
     pub duplicates: u64,
+    /// Rows that came under numbers which another start of the gateway had given to others. They were put aside.
+    pub numbered_again: u64,
     /// How often the gateway had started, by the latest word.
     pub boot: u64,
     /// The times of the earliest and the latest row, in Unix milliseconds.
@@ -44,17 +46,16 @@ impl StreamReport {
         let mut known = account.delivered.clone();
         known.extend(&declared);
         let mut gaps = Vec::new();
-        for (first, last, reason) in &account.gaps {
-            let given: Ranges = [(*first, *last)].into_iter().collect();
+        for (reason, given) in &account.gaps {
             gaps.extend(given.without(&account.delivered).iter().map(|(first, last)| (first, last, reason.clone())));
         }
         gaps.sort();
-        gaps.dedup();
         StreamReport {
             key,
             span: known.first().zip(known.last()),
             rows: account.rows,
             duplicates: account.duplicates,
+            numbered_again: account.numbered_again,
             boot: account.boot,
             times: account.first_time.zip(account.last_time),
             holes,
@@ -113,6 +114,13 @@ impl Report {
             0 => String::new(),
             count => format!("; {count} blocks are in the quarantine"),
         };
+        let again = self.streams.iter().map(|stream| stream.numbered_again).fold(0, u64::saturating_add);
+        let quarantined = match again {
+            0 => quarantined,
+            rows => format!(
+                "{quarantined}; {rows} rows are there that were numbered again, the stores of gateways were set back"
+            ),
+        };
         match with_holes {
             0 => format!("{} streams, no holes{quarantined}", self.streams.len()),
             _ => format!(
@@ -162,7 +170,11 @@ impl StreamReport {
         let more = |kind: &str, count: usize| {
             count.checked_sub(PRINTED).filter(|more| *more > 0).map(|more| format!("… and {more} {kind} more"))
         };
-        let mut lines: Vec<String> = holes.take(PRINTED).collect();
+        let again = (self.numbered_again > 0).then(|| {
+            let rows = self.numbered_again;
+            format!("numbered again: {rows} rows have numbers of other rows, as the gateway's store was set back; see the quarantine")
+        });
+        let mut lines: Vec<String> = again.into_iter().chain(holes.take(PRINTED)).collect();
         lines.extend(more("holes", self.holes.parts()));
         lines.extend(gaps.take(PRINTED));
         lines.extend(more("gaps", self.gaps.len()));
@@ -177,6 +189,7 @@ impl StreamReport {
             "gateway": self.key.gateway.as_str(), "device": self.key.device.as_str(), "group": self.key.group.as_str(),
             "store": self.key.store.to_string(), "boot": self.boot, "first": self.span.map(|(first, _)| first),
             "last": self.span.map(|(_, last)| last), "rows": self.rows, "duplicates": self.duplicates,
+            "numbered_again": self.numbered_again,
             "first_ts": self.times.map(|(first, _)| first), "last_ts": self.times.map(|(_, last)| last),
             "holes": holes, "gaps": gaps,
         })
@@ -231,6 +244,21 @@ mod tests {
         assert_eq!(json["streams"][0]["gaps"], json!([{ "from": 21, "to": 30, "reason": "too_old" }]));
         assert_eq!(json["streams"][0]["first_ts"], 1000);
         assert_eq!(json["streams"][2]["first"], Json::Null);
+    }
+
+    #[test]
+    fn rows_that_were_numbered_again_are_told() {
+        let mut account = Account::default();
+        account.deliver(Arrival { first_seq: 1, last_seq: 10, boot: 2 }, None);
+        account.deliver(Arrival { first_seq: 9, last_seq: 12, boot: 3 }, None);
+        let report = Report { streams: vec![StreamReport::new(key("a"), &account)], quarantined: 1 };
+        assert!(report.text().contains("    numbered again: 2 rows"), "{}", report.text());
+        assert!(
+            report
+                .verdict()
+                .ends_with("2 rows are there that were numbered again, the stores of gateways were set back")
+        );
+        assert_eq!(report.json()["streams"][0]["numbered_again"], 2);
     }
 
     #[test]

@@ -27,10 +27,21 @@ pub(crate) fn known(schema: &BlockSchema) -> Arc<Known> {
 
 /// A block of the rows with these numbers, a second apart; each value is the number of its row.
 pub(crate) fn block(schema: &BlockSchema, boot: u64, first: u64, last: u64, first_time: i64) -> Bytes {
+    block_of(schema, boot, first, last, first_time, |seq| Slot::Good(Value::Int(i64::try_from(seq).unwrap())))
+}
+
+pub(crate) fn block_of(
+    schema: &BlockSchema,
+    boot: u64,
+    first: u64,
+    last: u64,
+    first_time: i64,
+    slot: impl Fn(u64) -> Slot,
+) -> Bytes {
     let mut batch = Batch::new(&schema.columns);
     for seq in first..=last {
         let time = Timestamp::from_millis(first_time + i64::try_from(seq - first).unwrap() * 1000);
-        let slots = vec![Slot::Good(Value::Int(i64::try_from(seq).unwrap())); schema.columns.len()];
+        let slots = vec![slot(seq); schema.columns.len()];
         batch.push(seq, time, None, &slots).unwrap();
     }
     let origin = Origin { stream: StreamId(1), schema: schema.id().unwrap(), boot };

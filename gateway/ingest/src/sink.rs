@@ -11,6 +11,7 @@ use tidegate_codec::block::SchemaId;
 
 use crate::{
     Destination, IngestError, Report, Rotation,
+    ledger::Delivered,
     piece::{Known, Piece},
 };
 
@@ -23,6 +24,8 @@ pub(crate) struct Written {
     pub(crate) values: u64,
     /// Rows that had been written before.
     pub(crate) duplicates: u64,
+    /// Rows with the numbers of other rows, from another start of their gateway.
+    pub(crate) numbered_again: u64,
     /// Gap records that are new.
     pub(crate) gaps: u64,
     /// Blocks that were put aside.
@@ -31,6 +34,33 @@ pub(crate) struct Written {
     pub(crate) lost: u64,
     /// Blocks that were put aside once and could be read now.
     pub(crate) released: u64,
+}
+
+impl Written {
+    /// Adds what became of other pieces.
+    pub(crate) fn add(&mut self, other: &Written) {
+        let Written { rows, values, duplicates, numbered_again, gaps, quarantined, lost, released } = self;
+        for (number, more) in [
+            (rows, other.rows),
+            (values, other.values),
+            (duplicates, other.duplicates),
+            (numbered_again, other.numbered_again),
+            (gaps, other.gaps),
+            (quarantined, other.quarantined),
+            (lost, other.lost),
+            (released, other.released),
+        ] {
+            *number = number.saturating_add(more);
+        }
+    }
+
+    /// Counts rows that were taken. True when some of them have the numbers of others: their block is to be put aside too.
+    pub(crate) fn deliver(&mut self, delivered: &Delivered) -> bool {
+        self.rows = self.rows.saturating_add(delivered.new.count());
+        self.duplicates = self.duplicates.saturating_add(delivered.duplicates);
+        self.numbered_again = self.numbered_again.saturating_add(delivered.numbered_again);
+        delivered.numbered_again > 0
+    }
 }
 
 /// Why a batch was not written. Nothing of it was.
@@ -101,19 +131,19 @@ impl Sink {
         }
     }
 
-    /// Gives the sink time for itself; about once a second.
-    pub(crate) fn tick(&mut self) -> Result<(), SinkError> {
+    /// Gives the sink time for itself; about once a second. Adds what it has written to `written`.
+    pub(crate) async fn tick(&mut self, written: &mut Written) -> Result<(), SinkError> {
         match self {
-            Sink::Postgres(_) => Ok(()),
+            Sink::Postgres(postgres) => postgres.tick(written).await,
             Sink::Parquet(parquet) => parquet.tick(),
             Sink::JsonLines(lines) => lines.save(),
         }
     }
 
     /// Completes what is begun.
-    pub(crate) fn close(&mut self) -> Result<(), SinkError> {
+    pub(crate) async fn close(&mut self, written: &mut Written) -> Result<(), SinkError> {
         match self {
-            Sink::Postgres(_) => Ok(()),
+            Sink::Postgres(postgres) => postgres.tick(written).await,
             Sink::Parquet(parquet) => parquet.rotate(),
             Sink::JsonLines(lines) => lines.save(),
         }

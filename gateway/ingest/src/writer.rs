@@ -40,7 +40,7 @@ impl Writer {
     pub(crate) fn start(sink: Sink, counters: Arc<Counters>, cancel: CancellationToken) -> Writer {
         let (to, batches) = mpsc::channel(1);
         let (done, from) = mpsc::channel(1);
-        let work = Work { sink, counters, cancel, backoff: Backoff::new(LONGEST_PAUSE), said: None };
+        let work = Work { sink, counters, cancel, backoff: Backoff::new(LONGEST_PAUSE), said: None, said_again: false };
         // A thread of its own: the sinks of files write while everything waits for the disk.
         let runtime = Handle::current();
         let task = tokio::task::spawn_blocking(move || runtime.block_on(work.run(batches, done)));
@@ -82,6 +82,8 @@ struct Work {
     backoff: Backoff,
     /// The trouble that has been told.
     said: Option<Trouble>,
+    /// Whether it was told that rows are numbered again.
+    said_again: bool,
 }
 
 impl Work {
@@ -99,13 +101,25 @@ impl Work {
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                if let Err(error) = self.sink.tick() {
-                    self.report(&error);
-                }
+                self.tick().await;
             }
         }
-        if let Err(error) = self.sink.close() {
+        let mut written = Written::default();
+        let closed = self.sink.close(&mut written).await;
+        self.counters.written(&written);
+        if let Err(error) = closed {
             tracing::error!(%error.text, "what was written last could not be completed; it is completed at the next start");
+        }
+    }
+
+    /// Lets the sink do what it has to do by itself.
+    async fn tick(&mut self) {
+        let mut written = Written::default();
+        let ticked = self.sink.tick(&mut written).await;
+        self.counters.written(&written);
+        self.complain(&written);
+        if let Err(error) = ticked {
+            self.report(&error);
         }
     }
 
@@ -196,7 +210,14 @@ impl Work {
         }
     }
 
-    fn complain(&self, written: &Written) {
+    fn complain(&mut self, written: &Written) {
+        if written.numbered_again > 0 && !std::mem::replace(&mut self.said_again, true) {
+            tracing::error!(
+                rows = written.numbered_again,
+                "rows have the numbers of other rows: the store of a gateway was set back, by a copy or a power failure; their \
+                 blocks are put aside; `tidegate ingest --verify` tells the streams; give that gateway a new store"
+            );
+        }
         if written.lost > 0 {
             tracing::error!(
                 blocks = written.lost,

@@ -22,6 +22,9 @@ use crate::{
     report::StreamReport,
 };
 
+/// Bytes of lines that are written at once.
+const CHUNK: usize = 1 << 20;
+
 /// JSON Lines on standard output, or on whatever else takes bytes.
 pub(crate) struct JsonLines<W = io::Stdout> {
     out: W,
@@ -48,11 +51,17 @@ impl<W: Write> JsonLines<W> {
         self.lines.clear();
         let mut changes = self.ledger.changes();
         for piece in pieces {
+            pass_on(&mut self.out, &mut self.lines)?;
             match piece {
                 Piece::Rows(rows) => {
+                    let before = written.numbered_again;
                     let new = rows.deliver(changes.account(&rows.known.key), &mut written);
+                    if written.numbered_again > before {
+                        written.quarantined += 1;
+                        put(&mut self.lines, &refused_line(&rows.numbered_again()));
+                    }
                     for (first, last) in new.iter() {
-                        put_rows(&mut self.lines, rows, first, last)?;
+                        put_rows(&mut self.out, &mut self.lines, rows, first, last)?;
                         written.values += rows.values(first, last);
                     }
                 }
@@ -103,13 +112,27 @@ fn read(path: &PathBuf) -> Result<Ledger, IngestError> {
     Ledger::decode(&bytes).map_err(|error| IngestError::Damaged { path: path.clone(), why: error.to_string() })
 }
 
-fn put_rows(lines: &mut Vec<u8>, rows: &Rows, first: u64, last: u64) -> Result<(), SinkError> {
+/// Writes the lines once there are many of them.
+fn pass_on(out: &mut impl Write, lines: &mut Vec<u8>) -> Result<(), SinkError> {
+    if lines.len() >= CHUNK {
+        out.write_all(lines).map_err(gone)?;
+        lines.clear();
+    }
+    Ok(())
+}
+
+fn put_rows(out: &mut impl Write, lines: &mut Vec<u8>, rows: &Rows, first: u64, last: u64) -> Result<(), SinkError> {
     let Known { key, schema, .. } = &*rows.known;
     let columns = schema.columns.clone();
     let table = Table::new(Some(key.gateway.clone()), key.device.clone(), key.group.clone(), columns);
     let table = table.map_err(|error| SinkError { trouble: Trouble::Values, text: error.to_string() })?;
     let places = table.places(&schema.columns);
-    json_lines::write(lines, &table, &rows.batch, rows.places(first, last), &places).map_err(gone)
+    let all = rows.places(first, last);
+    for place in all.clone() {
+        json_lines::write(&mut *lines, &table, &rows.batch, place..(place + 1).min(all.end), &places).map_err(gone)?;
+        pass_on(out, lines)?;
+    }
+    Ok(())
 }
 
 fn gap_line(gap: &Gap) -> serde_json::Value {

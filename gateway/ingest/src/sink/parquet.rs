@@ -93,7 +93,8 @@ impl Parquet {
     pub(crate) fn write(&mut self, pieces: &[Piece], arrived: &[Arc<Known>]) -> Result<Written, SinkError> {
         // Files that cannot be completed hold the journal up, and with it the broker.
         self.finish()?;
-        if self.waiting_bytes() >= self.rotation.bytes.saturating_mul(2) {
+        let other = pieces.iter().filter_map(Piece::known).any(|known| self.folder.has_other(known));
+        if other || self.waiting_bytes() >= self.rotation.bytes.saturating_mul(2) {
             self.rotate()?;
         }
         let mut written = Written::default();
@@ -105,7 +106,12 @@ impl Parquet {
             let (known, arrival, frame) = match piece {
                 Piece::Rows(rows) => {
                     self.folder.check(&rows.known)?;
+                    let before = written.numbered_again;
                     let new = rows.deliver(changes.account(&rows.known.key), &mut written);
+                    if written.numbered_again > before {
+                        let aside = self.folder.put_aside(&rows.numbered_again(), &mut written);
+                        aside.map_err(disk("put a block aside"))?;
+                    }
                     if new.is_empty() {
                         continue;
                     }
@@ -124,6 +130,10 @@ impl Parquet {
                     continue;
                 }
             };
+            if self.folder.has_other(known) && !records.is_empty() {
+                let text = format!("blocks of two schemas with the checksum {} have come together", known.id);
+                return Err(SinkError { trouble: Trouble::Values, text });
+            }
             self.folder.keep_schema(known).map_err(disk("write a schema"))?;
             let before = records.len();
             let length = journal::record(&known.key.gateway, frame, &mut records);

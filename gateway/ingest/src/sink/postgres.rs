@@ -2,7 +2,8 @@
 //!
 //! What keeps each row from being there twice: a transaction locks the ledger rows of all streams that it writes to, in the order of
 //! their ids, before it looks which of its rows are new. So two ingests wait for each other and never for a circle, and whatever is
-//! killed between two instants leaves either all of a batch or nothing.
+//! killed between two instants leaves either all of a batch or nothing. Blocks that leave the quarantine have transactions of their own:
+//! whatever is wrong with them is nothing to those that come.
 
 mod connection;
 mod copy;
@@ -10,10 +11,16 @@ mod identities;
 mod ledger;
 mod migrations;
 mod number;
+mod patience;
 mod quarantine;
+mod release;
 mod report;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{Connection, PgConnection, Row};
 use tidegate_codec::block::{Decoder, SchemaId};
@@ -23,6 +30,8 @@ use self::{
     copy::Copy,
     identities::{Identities, Place},
     ledger::Books,
+    patience::Progress,
+    release::Release,
 };
 use super::{OpenError, Remembered, SinkError, Trouble, Written};
 use crate::{
@@ -30,7 +39,7 @@ use crate::{
     piece::{Gap, Known, Piece, Refused, Rows},
 };
 
-/// A transaction that takes longer is given up, and with it its connection.
+/// A transaction that does not move for so long is given up, and with it its connection.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A PostgreSQL database.
@@ -40,8 +49,9 @@ pub(crate) struct Postgres {
     identities: Identities,
     decoder: Decoder,
     copy: Copy,
+    progress: Progress,
     /// Schemas that have come and have, or may have, blocks in the quarantine.
-    arrived: Vec<Arc<Known>>,
+    releases: VecDeque<Release>,
 }
 
 impl Postgres {
@@ -55,84 +65,108 @@ impl Postgres {
             }
         };
         let mut connection = connector.connect().await.map_err(failed("connect to the database"))?;
+        let encoding =
+            connection::encoding(&mut connection).await.map_err(failed("ask the database for its encoding"))?;
+        if encoding != "UTF8" {
+            return Err(IngestError::Encoding { found: encoding }.into());
+        }
         migrations::run(&mut connection).await?;
         let remembered = remembered(&mut connection).await.map_err(failed("read the schemas of the database"))?;
+        let progress = Progress::default();
         let postgres = Postgres {
             connector,
             connection: Some(connection),
             identities: Identities::default(),
             decoder: Decoder::new(),
-            copy: Copy::default(),
-            arrived: Vec::new(),
+            copy: Copy::new(progress.clone()),
+            progress,
+            releases: VecDeque::new(),
         };
         Ok((postgres, remembered))
     }
 
-    /// Writes a batch in one transaction.
+    /// Writes a batch in one transaction. What `arrived` releases is written by [`Postgres::tick`].
     pub(crate) async fn write(&mut self, pieces: &[Piece], arrived: &[Arc<Known>]) -> Result<Written, SinkError> {
         for known in arrived {
-            if !self.arrived.iter().any(|other| Arc::ptr_eq(other, known)) {
-                self.arrived.push(Arc::clone(known));
+            if !self.releases.iter().any(|release| Arc::ptr_eq(&release.known, known)) {
+                self.releases.push_back(Release::new(Arc::clone(known)));
             }
         }
+        if pieces.is_empty() {
+            return Ok(Written::default());
+        }
+        self.run(Task::Write(pieces)).await
+    }
+
+    /// Does one thing with the database, over a new connection where the last one broke.
+    async fn run(&mut self, task: Task<'_>) -> Result<Written, SinkError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connector.connect().await.map_err(|error| connection::failed(&error))?,
         };
+        let progress = self.progress.clone();
+        let work = async {
+            match task {
+                Task::Write(pieces) => self.write_pieces(&mut connection, pieces).await,
+                Task::Release(release) => self.release(&mut connection, release).await,
+            }
+        };
         // A transaction that was dropped half-way takes its connection with it.
-        let written = tokio::time::timeout(PATIENCE, self.transaction(&mut connection, pieces)).await;
-        match written {
-            Ok(Ok(written)) => {
+        match progress.wait(PATIENCE, work).await {
+            Some(Ok(written)) => {
                 self.connection = Some(connection);
                 Ok(written)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 // Whatever was remembered may belong to a database that was set back.
                 self.identities.forget();
                 Err(connection::failed(&error))
             }
-            Err(_) => {
-                let text = format!("the database has not taken a batch for {} s", PATIENCE.as_secs());
+            None => {
+                let text = format!("the database has not moved for {} s", PATIENCE.as_secs());
                 Err(SinkError { trouble: Trouble::Away, text })
             }
         }
     }
 
-    async fn transaction(&mut self, connection: &mut PgConnection, pieces: &[Piece]) -> Result<Written, sqlx::Error> {
-        let mut written = Written::default();
-        let schemas = pieces.iter().filter_map(Piece::known).chain(&self.arrived);
-        self.identities.learn(connection, schemas).await?;
+    async fn write_pieces(&mut self, connection: &mut PgConnection, pieces: &[Piece]) -> Result<Written, sqlx::Error> {
+        self.identities.learn(connection, pieces.iter().filter_map(Piece::known), &self.progress).await?;
         let mut transaction = connection.begin().await?;
-        let mut work = Work::default();
-        for piece in pieces {
-            work.add(piece);
-        }
-        let released = quarantine::release(&mut transaction, &self.arrived, &mut self.decoder).await?;
-        written.released = u64::try_from(released.pieces.len()).unwrap_or(u64::MAX);
-        for piece in &released.pieces {
-            work.add(piece);
-        }
-        let identities = &self.identities;
-        let places = work.streams(identities)?;
-        let mut books = Books::lock(&mut transaction, &places).await?;
-        self.copy.begin();
-        for rows in &work.rows {
-            let place = identities.of(&rows.known)?;
-            let new = books.deliver(place.stream, rows, &mut written);
-            self.copy.rows(rows, &new, &place.tags);
-        }
-        written.values = self.copy.values();
-        self.copy.send(&mut transaction).await?;
-        for gap in &work.gaps {
-            written.gaps += books.declare(&mut transaction, identities.of(&gap.known)?.stream, gap).await?;
-        }
-        books.close(&mut transaction).await?;
-        let (quarantined, lost) = quarantine::put(&mut transaction, &work.refused).await?;
-        (written.quarantined, written.lost) = (quarantined, lost);
+        let written = self.enter(&mut transaction, pieces).await?;
         transaction.commit().await?;
-        self.arrived = released.more;
         Ok(written)
     }
+
+    /// Enters pieces into the tables, within a transaction.
+    async fn enter(&mut self, transaction: &mut PgConnection, pieces: &[Piece]) -> Result<Written, sqlx::Error> {
+        let mut written = Written::default();
+        let work = Work::of(pieces);
+        let identities = &self.identities;
+        let mut books = Books::lock(transaction, &work.streams(identities)?).await?;
+        let (mut new, mut again) = (Vec::with_capacity(work.rows.len()), Vec::new());
+        for rows in &work.rows {
+            let place = identities.of(&rows.known)?;
+            let delivered = books.deliver(place.stream, rows);
+            if written.deliver(&delivered) {
+                again.push(rows.numbered_again());
+            }
+            new.push((*rows, delivered.new, place.tags.as_slice()));
+        }
+        written.values = self.copy.send(transaction, &new).await?;
+        for gap in &work.gaps {
+            written.gaps += books.declare(transaction, identities.of(&gap.known)?.stream, gap).await?;
+        }
+        books.close(transaction).await?;
+        let refused: Vec<&Refused> = work.refused.into_iter().chain(&again).collect();
+        (written.quarantined, written.lost) = quarantine::put(transaction, &refused).await?;
+        Ok(written)
+    }
+}
+
+/// What is done with the database.
+enum Task<'a> {
+    Write(&'a [Piece]),
+    Release(&'a mut Release),
 }
 
 /// What a batch asks for, by kind.
@@ -144,12 +178,16 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn add(&mut self, piece: &'a Piece) {
-        match piece {
-            Piece::Rows(rows) => self.rows.push(rows),
-            Piece::Gap(gap) => self.gaps.push(gap),
-            Piece::Refused(refused) => self.refused.push(refused),
+    fn of(pieces: &'a [Piece]) -> Work<'a> {
+        let mut work = Work::default();
+        for piece in pieces {
+            match piece {
+                Piece::Rows(rows) => work.rows.push(rows),
+                Piece::Gap(gap) => work.gaps.push(gap),
+                Piece::Refused(refused) => work.refused.push(refused),
+            }
         }
+        work
     }
 
     /// The streams that are written to, in the order of their ids, with the first and the last number that comes.

@@ -150,7 +150,7 @@ impl Folder {
     /// Keeps a schema, so that the journal can be read by it.
     pub(crate) fn keep_schema(&mut self, known: &Arc<Known>) -> io::Result<()> {
         let place = (known.key.gateway.clone(), known.id);
-        if self.schemas.contains_key(&place) {
+        if self.schemas.get(&place).is_some_and(|kept| kept.document == known.document) {
             return Ok(());
         }
         let folder = self.root.join(OWN).join(SCHEMAS).join(known.key.gateway.as_str());
@@ -160,9 +160,16 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether another schema with the same checksum is kept: what is in the journal is read by that.
+    pub(crate) fn has_other(&self, known: &Known) -> bool {
+        let kept = self.schemas.get(&(known.key.gateway.clone(), known.id));
+        kept.is_some_and(|kept| kept.document != known.document)
+    }
+
     /// Refuses rows that no table can be made of, before they are in the journal.
     pub(crate) fn check(&self, known: &Known) -> Result<(), SinkError> {
-        if self.schemas.contains_key(&(known.key.gateway.clone(), known.id)) {
+        let kept = self.schemas.get(&(known.key.gateway.clone(), known.id));
+        if kept.is_some_and(|kept| kept.document == known.document) {
             return Ok(());
         }
         let refused =
@@ -207,6 +214,11 @@ impl Folder {
         self.arrived.extend(arrived.iter().map(Arc::clone));
         let mut released = Vec::new();
         let Some(known) = self.arrived.last() else { return released };
+        if let Err(error) = self.check(known) {
+            tracing::error!(stream = %known.key, %error.text, "no table can be made of blocks whose schema has come; they stay in the quarantine");
+            self.arrived.pop();
+            return released;
+        }
         let wanted = format!("{}~unknown_schema~{}~", known.key.gateway, known.id);
         let files = entries(&self.root.join(OWN).join(QUARANTINE)).unwrap_or_default();
         let is_wanted = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&wanted);

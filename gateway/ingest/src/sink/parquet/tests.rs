@@ -201,7 +201,9 @@ fn files_that_a_list_names_and_nobody_has_stop_the_ingest() {
     let rotation = Rotation::default();
     for damaged in [None, Some(&whole[..whole.len() / 2])] {
         fs::remove_file(&file).ok();
-        damaged.map(|bytes| fs::write(&file, bytes).unwrap());
+        if let Some(bytes) = damaged {
+            fs::write(&file, bytes).unwrap();
+        }
         let error = Parquet::open(ingest.folder.path(), rotation).err().unwrap().error.to_string();
         assert!(error.contains("put it back"), "{error}");
         assert!(list.exists(), "nothing is thrown away");

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Executor, PgConnection,
+    ConnectOptions, Executor, PgConnection, Row,
     postgres::{PgConnectOptions, PgDatabaseError},
 };
 
@@ -44,6 +44,11 @@ impl Connector {
     }
 }
 
+/// The encoding of the database's texts: `UTF8` can hold every text of a gateway.
+pub(crate) async fn encoding(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::query("SHOW server_encoding").fetch_one(connection).await?.try_get(0)
+}
+
 /// The SQLSTATE of an error, five characters: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn code(error: &sqlx::Error) -> Option<&str> {
     let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
@@ -55,8 +60,8 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
     match code(error) {
         // Serialisation, deadlock, lock timeout; a unique index that another ingest was faster at.
         Some("40001" | "40P01" | "55P03" | "23505") => Trouble::Conflict,
-        // Data exceptions and broken constraints: the same values would be refused again.
-        Some(code) if code.starts_with("22") || code.starts_with("23") => Trouble::Values,
+        // Data exceptions, broken constraints, what is larger than the database's limits: the same values would be refused again.
+        Some(code) if ["22", "23", "54"].into_iter().any(|class| code.starts_with(class)) => Trouble::Values,
         // Shutting down, starting up, crashed, too many connections, cancelled.
         Some(code) if code.starts_with("57") || code.starts_with("08") || code == "53300" => Trouble::Away,
         Some("25P03") => Trouble::Away,

@@ -4,7 +4,10 @@ use sqlx::PgConnection;
 use tidegate_codec::json;
 use tidegate_model::{Reason, Slot, Value};
 
-use super::number::timestamp;
+use super::{
+    number::{signed, timestamp},
+    patience::Progress,
+};
 use crate::{Ranges, piece::Rows};
 
 const COPY: &str =
@@ -17,12 +20,16 @@ const EXACT: u64 = 1 << 53;
 /// Bytes that one message to the server carries.
 const CHUNK: usize = 1 << 20;
 
-/// Samples that are ready to be sent. Keeps its memory, up to a bound.
+/// Rows of a block that are new: their numbers, and one id for each column.
+pub(crate) type New<'a> = (&'a Rows, Ranges, &'a [i32]);
+
+/// Sends samples while it writes them: what is in memory does not grow with their number. Keeps its memory, up to a bound.
 #[derive(Debug, Default)]
 pub(crate) struct Copy {
     bytes: Vec<u8>,
     text: Vec<u8>,
     values: u64,
+    progress: Progress,
 }
 
 /// What is common to the samples of a row.
@@ -34,38 +41,50 @@ struct Common {
 }
 
 impl Copy {
-    /// Begins anew.
-    pub(crate) fn begin(&mut self) {
-        if self.bytes.capacity() > 64 * CHUNK {
-            self.bytes = Vec::new();
-        }
-        self.bytes.clear();
-        self.bytes.extend_from_slice(HEADER);
-        self.values = 0;
+    /// A copy that tells its progress.
+    pub(crate) fn new(progress: Progress) -> Copy {
+        Copy { progress, ..Copy::default() }
     }
 
-    /// Samples since the beginning.
-    pub(crate) fn values(&self) -> u64 {
-        self.values
-    }
-
-    /// Adds the rows of a block whose numbers are `new`; `tags`: one id for each column.
+    /// Sends the rows that are new; returns how many samples they had.
     ///
     /// Tag after tag, so that what is read together lies together.
-    pub(crate) fn rows(&mut self, rows: &Rows, new: &Ranges, tags: &[i32]) {
-        let batch = &rows.batch;
-        for (column, tag) in tags.iter().enumerate() {
-            for (first, last) in new.iter() {
-                for seq in first..=last {
-                    let row = seq.checked_sub(rows.arrival.first_seq).and_then(|row| usize::try_from(row).ok());
-                    let Some((row, time)) = row.and_then(|row| Some((row, batch.time(row)?))) else { break };
-                    let Some(slot) = batch.slot(row, column) else { break };
-                    let device_time = batch.device_time(row).map(|time| timestamp(time.as_millis()));
-                    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-                    self.sample(Common { time: timestamp(time.as_millis()), seq, device_time }, *tag, &slot);
+    pub(crate) async fn send(&mut self, connection: &mut PgConnection, all: &[New<'_>]) -> Result<u64, sqlx::Error> {
+        self.values = 0;
+        if all.iter().all(|(_, new, _)| new.is_empty()) {
+            return Ok(0);
+        }
+        let mut to = connection.copy_in_raw(COPY).await?;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(HEADER);
+        for (rows, new, tags) in all {
+            for (column, tag) in tags.iter().enumerate() {
+                for place in new.iter().flat_map(|(first, last)| rows.places(first, last)) {
+                    self.cell(rows, place, column, *tag);
+                    if self.bytes.len() >= CHUNK {
+                        to.send(self.bytes.as_slice()).await?;
+                        self.bytes.clear();
+                        self.progress.made();
+                    }
                 }
             }
         }
+        self.bytes.extend_from_slice(TRAILER);
+        to.send(self.bytes.as_slice()).await?;
+        to.finish().await?;
+        if self.bytes.capacity() > 4 * CHUNK {
+            self.bytes = Vec::new();
+        }
+        Ok(self.values)
+    }
+
+    fn cell(&mut self, rows: &Rows, row: usize, column: usize, tag: i32) {
+        let batch = &rows.batch;
+        let (Some(seq), Some(time), Some(slot)) = (batch.seq(row), batch.time(row), batch.slot(row, column)) else {
+            return;
+        };
+        let device_time = batch.device_time(row).map(|time| timestamp(time.as_millis()));
+        self.sample(Common { time: timestamp(time.as_millis()), seq: signed(seq), device_time }, tag, &slot);
     }
 
     fn sample(&mut self, common: Common, tag: i32, slot: &Slot) {
@@ -107,19 +126,6 @@ impl Copy {
         // No field is longer than the memory of a block, which is 64 MiB.
         self.bytes.extend_from_slice(&i32::try_from(field.len()).unwrap_or(i32::MAX).to_be_bytes());
         self.bytes.extend_from_slice(field);
-    }
-
-    /// Sends what there is.
-    pub(crate) async fn send(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if self.values == 0 {
-            return Ok(());
-        }
-        self.bytes.extend_from_slice(TRAILER);
-        let mut copy = connection.copy_in_raw(COPY).await?;
-        for chunk in self.bytes.chunks(CHUNK) {
-            copy.send(chunk).await?;
-        }
-        copy.finish().await.map(drop)
     }
 }
 

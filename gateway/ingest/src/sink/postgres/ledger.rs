@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, Row};
 
-use super::number::{parse_ranges, signed, storable, write_ranges};
+use super::number::{parse_ranges, parse_starts, signed, storable, write_ranges, write_starts};
 use crate::{
-    Ranges,
+    Ranges, Starts,
+    ledger::Delivered,
     piece::{Gap, Rows},
-    sink::Written,
 };
 
 const UPDATE: &str = "UPDATE tidegate.stream
@@ -17,14 +17,17 @@ SET delivered = stream.delivered + entry.added::int8multirange,
     boot = greatest(stream.boot, entry.boot),
     rows = stream.rows + entry.fresh,
     duplicates = stream.duplicates + entry.again,
+    numbered_again = stream.numbered_again + entry.numbered_again,
+    starts = entry.starts::bigint[],
     first_time = least(stream.first_time, entry.earliest),
     last_time = greatest(stream.last_time, entry.latest)
 FROM (
-    SELECT id, added, declared, boot, fresh, again,
+    SELECT id, added, declared, boot, fresh, again, numbered_again, starts,
            timestamptz 'epoch' + earliest * interval '1 millisecond' AS earliest,
            timestamptz 'epoch' + latest * interval '1 millisecond' AS latest
-    FROM unnest($1::int4[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[])
-         AS given(id, added, declared, boot, fresh, again, earliest, latest)
+    FROM unnest($1::int4[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
+                $9::int8[], $10::text[])
+         AS given(id, added, declared, boot, fresh, again, earliest, latest, numbered_again, starts)
 ) AS entry
 WHERE stream.id = entry.id";
 
@@ -43,6 +46,8 @@ struct Entry {
     declared: Ranges,
     rows: u64,
     duplicates: u64,
+    numbered_again: u64,
+    starts: Starts,
     boot: u64,
     /// Of the earliest and the latest new row, in Unix milliseconds.
     times: Option<(i64, i64)>,
@@ -67,38 +72,37 @@ impl Books {
         let spans: Vec<(u64, u64)> = streams.values().map(|span| span.unwrap_or((1, 0))).collect();
         let firsts: Vec<i64> = spans.iter().map(|(first, _)| signed(*first)).collect();
         let ends: Vec<i64> = spans.iter().map(|(first, last)| signed((*last).saturating_add(1).max(*first))).collect();
-        let read = "SELECT stream.id, (stream.delivered * int8multirange(int8range(span.first, span.behind)))::text \
+        let read = "SELECT stream.id, (stream.delivered * int8multirange(int8range(span.first, span.behind)))::text, stream.starts \
                     FROM tidegate.stream JOIN unnest($1::int4[], $2::int8[], $3::int8[]) AS span(id, first, behind) \
                     ON span.id = stream.id";
         let rows = sqlx::query(read).bind(&ids).bind(&firsts).bind(&ends).fetch_all(&mut *connection).await?;
         let mut entries = BTreeMap::new();
         for row in rows {
             let delivered = parse_ranges(row.try_get(1)?).ok_or(sqlx::Error::RowNotFound)?;
-            entries.insert(row.try_get(0)?, Entry { delivered, ..Entry::default() });
+            let starts = parse_starts(&row.try_get::<Vec<i64>, _>(2)?);
+            entries.insert(row.try_get(0)?, Entry { delivered, starts, ..Entry::default() });
         }
         Ok(Books { entries })
     }
 
-    /// Enters the rows of a block; returns the numbers of those that are new.
-    pub(crate) fn deliver(&mut self, stream: i32, rows: &Rows, written: &mut Written) -> Ranges {
+    /// Enters the rows of a block.
+    pub(crate) fn deliver(&mut self, stream: i32, rows: &Rows) -> Delivered {
         let entry = self.entries.entry(stream).or_default();
-        let (first, last) = (rows.arrival.first_seq, rows.arrival.last_seq);
-        let new = entry.delivered.missing(first, last);
-        entry.delivered.insert(first, last);
-        entry.added.extend(&new);
-        let all = last.saturating_sub(first).saturating_add(1);
-        let (fresh, again) = (new.count(), all.saturating_sub(new.count()));
-        entry.rows += fresh;
-        entry.duplicates += again;
-        written.rows += fresh;
-        written.duplicates += again;
+        let delivered = Delivered::of(&entry.delivered, &entry.starts, rows.arrival);
+        let new = &delivered.new;
+        entry.delivered.insert(rows.arrival.first_seq, rows.arrival.last_seq);
+        entry.added.extend(new);
+        entry.starts.enter(rows.arrival.boot, new);
+        entry.rows += new.count();
+        entry.duplicates += delivered.duplicates;
+        entry.numbered_again += delivered.numbered_again;
         entry.boot = entry.boot.max(rows.arrival.boot);
         if let (Some((earliest, latest)), false) = (rows.times(), new.is_empty()) {
             let (earliest, latest) = (storable(earliest), storable(latest));
             let times = entry.times.map_or((earliest, latest), |(a, b)| (a.min(earliest), b.max(latest)));
             entry.times = Some(times);
         }
-        new
+        delivered
     }
 
     /// Enters what will not come; returns 1 when that is new.
@@ -138,6 +142,8 @@ impl Books {
             .bind(list(|entry| signed(entry.duplicates)))
             .bind(times(|(earliest, _)| earliest))
             .bind(times(|(_, latest)| latest))
+            .bind(list(|entry| signed(entry.numbered_again)))
+            .bind(self.entries.values().map(|entry| write_starts(&entry.starts)).collect::<Vec<_>>())
             .execute(connection)
             .await?;
         if usize::try_from(done.rows_affected()) != Ok(self.entries.len()) {

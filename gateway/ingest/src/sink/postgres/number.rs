@@ -1,6 +1,6 @@
 //! Numbers and times as PostgreSQL wants them. Pure.
 
-use crate::Ranges;
+use crate::{Ranges, Starts};
 
 /// From 1970, where Unix begins to count, to 2000, where PostgreSQL does, in milliseconds.
 const EPOCH: i64 = 946_684_800_000;
@@ -54,6 +54,26 @@ pub(crate) fn parse_ranges(text: &str) -> Option<Ranges> {
     Some(ranges)
 }
 
+/// The starts of a gateway as the text of a `bigint[]`: start, first number, last number, and so on.
+pub(crate) fn write_starts(starts: &Starts) -> String {
+    let numbers: Vec<String> = starts
+        .iter()
+        .flat_map(|(boot, first, last)| [boot, first, last])
+        .map(|number| signed(number).to_string())
+        .collect();
+    format!("{{{}}}", numbers.join(","))
+}
+
+/// Reads the numbers that [`write_starts`] has written.
+pub(crate) fn parse_starts(numbers: &[i64]) -> Starts {
+    let (spans, _) = numbers.as_chunks::<3>();
+    spans
+        .iter()
+        .map(|[boot, first, last]| (unsigned(*boot), unsigned(*first), unsigned(*last)))
+        .collect::<Vec<_>>()
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +85,14 @@ mod tests {
         assert_eq!(parse_ranges("{[1,5),[9,10)}"), Some(ranges));
         assert_eq!(parse_ranges("{}"), Some(Ranges::default()));
         assert_eq!(write_ranges(&Ranges::default()), "{}");
+    }
+
+    #[test]
+    fn starts_are_written_as_an_array() {
+        let starts: Starts = vec![(1, 10, 20), (3, 21, 29)].into();
+        assert_eq!(write_starts(&starts), "{1,10,20,3,21,29}");
+        assert_eq!(parse_starts(&[1, 10, 20, 3, 21, 29]), starts);
+        assert_eq!(write_starts(&parse_starts(&[])), "{}");
     }
 
     #[test]

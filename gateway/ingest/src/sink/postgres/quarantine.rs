@@ -11,8 +11,10 @@ use crate::piece::{self, Known, Piece, Refused};
 /// Blocks that may be in the quarantine, and their bytes.
 const MOST: i64 = 10_000;
 const MOST_BYTES: i64 = 1 << 30;
-/// Blocks of one schema that are taken out by one transaction.
-const RELEASED: i64 = 64;
+/// Characters of a gateway's name that are kept, of one that is none too: the index has to take it.
+const MOST_NAME: usize = 256;
+/// Characters of what is said that are kept.
+const MOST_DETAIL: usize = 2000;
 
 /// Puts blocks aside; returns how many, and how many did not find room. A block that is there already is there once.
 pub(crate) async fn put(connection: &mut PgConnection, refused: &[&Refused]) -> Result<(u64, u64), sqlx::Error> {
@@ -32,11 +34,12 @@ pub(crate) async fn put(connection: &mut PgConnection, refused: &[&Refused]) -> 
             lost += 1;
             continue;
         }
-        let clean = |text: &str| text.replace('\0', "\u{fffd}");
+        // PostgreSQL has no character 0 in texts.
+        let clean = |text: &str, most| text.chars().take(most).collect::<String>().replace('\0', "\u{fffd}");
         let done = sqlx::query(sql)
-            .bind(clean(&refused.gateway))
+            .bind(clean(&refused.gateway, MOST_NAME))
             .bind(refused.fault.as_str())
-            .bind(clean(&refused.detail))
+            .bind(clean(&refused.detail, MOST_DETAIL))
             .bind(refused.schema.map(|schema| schema.to_string()))
             .bind(refused.frame.as_ref())
             .execute(&mut *connection)
@@ -46,40 +49,36 @@ pub(crate) async fn put(connection: &mut PgConnection, refused: &[&Refused]) -> 
     Ok((quarantined, lost))
 }
 
-/// What was taken out of the quarantine.
-#[derive(Debug, Default)]
-pub(crate) struct Released {
-    pub(crate) pieces: Vec<Piece>,
-    /// The schemas that have more blocks there.
-    pub(crate) more: Vec<Arc<Known>>,
+/// The blocks behind `after` that wait for this schema, at most so many.
+pub(crate) async fn waiting(
+    connection: &mut PgConnection,
+    known: &Known,
+    after: i64,
+    most: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = "SELECT id FROM tidegate.quarantine \
+               WHERE gateway = $1 AND schema_id = $2 AND fault = 'unknown_schema' AND id > $3 ORDER BY id LIMIT $4";
+    let query = sqlx::query(sql).bind(known.key.gateway.as_str()).bind(known.id.to_string()).bind(after).bind(most);
+    query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Takes out the blocks that can be read now that their schemas have come.
-pub(crate) async fn release(
+/// Takes these blocks out, those of them that no other ingest takes out, and reads them by their schema.
+pub(crate) async fn take(
     connection: &mut PgConnection,
-    arrived: &[Arc<Known>],
+    ids: &[i64],
+    known: &Arc<Known>,
     decoder: &mut Decoder,
-) -> Result<Released, sqlx::Error> {
-    let mut released = Released::default();
-    let sql = "DELETE FROM tidegate.quarantine WHERE id IN (SELECT id FROM tidegate.quarantine \
-               WHERE gateway = $1 AND schema_id = $2 AND fault = 'unknown_schema' ORDER BY id LIMIT $3 \
-               FOR UPDATE SKIP LOCKED) RETURNING frame";
-    for known in arrived {
-        let query = sqlx::query(sql).bind(known.key.gateway.as_str()).bind(known.id.to_string()).bind(RELEASED);
-        let rows = query.fetch_all(&mut *connection).await?;
-        if i64::try_from(rows.len()) == Ok(RELEASED) {
-            released.more.push(Arc::clone(known));
-        }
-        for row in rows {
-            let frame = Bytes::from(row.try_get::<Vec<u8>, _>(0)?);
-            let (whole, _) = piece::blocks(&frame);
-            for (schema, whole) in whole {
-                let piece = whole.unpack(known, decoder).unwrap_or_else(|error| {
-                    Piece::Refused(Refused::new(known.key.gateway.as_str(), &error, schema, frame.clone()))
-                });
-                released.pieces.push(piece);
-            }
+) -> Result<Vec<Piece>, sqlx::Error> {
+    let sql = "DELETE FROM tidegate.quarantine WHERE id IN (SELECT id FROM tidegate.quarantine WHERE id = ANY($1) \
+               ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING frame";
+    let mut pieces = Vec::new();
+    for row in sqlx::query(sql).bind(ids).fetch_all(connection).await? {
+        let frame = Bytes::from(row.try_get::<Vec<u8>, _>(0)?);
+        for (schema, whole) in piece::blocks(&frame).0 {
+            pieces.push(whole.unpack(known, decoder).unwrap_or_else(|error| {
+                Piece::Refused(Refused::new(known.key.gateway.as_str(), &error, schema, frame.clone()))
+            }));
         }
     }
-    Ok(released)
+    Ok(pieces)
 }

@@ -1,15 +1,15 @@
 //! What the ledger in the database says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
     connection::Connector,
     migrations,
-    number::{parse_ranges, unsigned},
+    number::{parse_ranges, parse_starts, unsigned},
 };
-use crate::{Account, IngestError, Report, Secret, StreamKey, report::StreamReport};
+use crate::{Account, IngestError, Ranges, Report, Secret, StreamKey, report::StreamReport};
 
 /// Reads the ledger of a database. Nothing is changed.
 pub(crate) async fn report(url: &Secret) -> Result<Report, IngestError> {
@@ -23,14 +23,14 @@ pub(crate) async fn report(url: &Secret) -> Result<Report, IngestError> {
 }
 
 async fn read(connection: &mut PgConnection) -> Result<Report, sqlx::Error> {
-    let mut gaps: HashMap<i32, Vec<(u64, u64, String)>> = HashMap::new();
+    let mut gaps: HashMap<i32, BTreeMap<String, Ranges>> = HashMap::new();
     let sql = "SELECT stream_id, first_seq, last_seq, reason FROM tidegate.gap ORDER BY stream_id, first_seq";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
-        let gap = (unsigned(row.try_get(1)?), unsigned(row.try_get(2)?), row.try_get(3)?);
-        gaps.entry(row.try_get(0)?).or_default().push(gap);
+        let of_reason = gaps.entry(row.try_get(0)?).or_default().entry(row.try_get(3)?).or_default();
+        of_reason.insert(unsigned(row.try_get(1)?), unsigned(row.try_get(2)?));
     }
     let sql = "SELECT id, gateway, device, group_name, store, delivered::text, boot, rows, duplicates, \
-               (extract(epoch FROM first_time) * 1000)::bigint, (extract(epoch FROM last_time) * 1000)::bigint \
+               (extract(epoch FROM first_time) * 1000)::bigint, (extract(epoch FROM last_time) * 1000)::bigint, numbered_again, starts \
                FROM tidegate.stream ORDER BY gateway, device, group_name, store";
     let mut streams = Vec::new();
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
@@ -54,7 +54,7 @@ fn key(row: &PgRow) -> Result<StreamKey, sqlx::Error> {
     Ok(StreamKey { gateway: name(row, 1)?, device: name(row, 2)?, group: name(row, 3)?, store: name(row, 4)? })
 }
 
-fn account(row: &PgRow, gaps: Vec<(u64, u64, String)>) -> Result<Account, sqlx::Error> {
+fn account(row: &PgRow, gaps: BTreeMap<String, Ranges>) -> Result<Account, sqlx::Error> {
     Ok(Account {
         delivered: parse_ranges(row.try_get(5)?).ok_or(sqlx::Error::RowNotFound)?,
         gaps,
@@ -63,5 +63,7 @@ fn account(row: &PgRow, gaps: Vec<(u64, u64, String)>) -> Result<Account, sqlx::
         duplicates: unsigned(row.try_get(8)?),
         first_time: row.try_get(9)?,
         last_time: row.try_get(10)?,
+        numbered_again: unsigned(row.try_get(11)?),
+        starts: parse_starts(&row.try_get::<Vec<i64>, _>(12)?),
     })
 }
