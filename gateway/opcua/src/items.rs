@@ -160,9 +160,9 @@ impl Items {
         (self.places.len(), subscriptions.len())
     }
 
-    /// Items that were ever made.
-    pub(crate) fn made(&self) -> u64 {
-        self.made
+    /// Items that were ever made and are not there any more.
+    pub(crate) fn spent(&self) -> u64 {
+        self.made.saturating_sub(u64::try_from(self.places.len()).unwrap_or(u64::MAX))
     }
 
     /// Goes over to other devices. Returns the items whose tag has gone, to be told so.

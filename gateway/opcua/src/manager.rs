@@ -94,9 +94,9 @@ impl Manager {
         self.items().count()
     }
 
-    /// Items that were ever made.
-    pub(crate) fn made(&self) -> u64 {
-        self.items().made()
+    /// Items that were ever made and are not there any more.
+    pub(crate) fn spent(&self) -> u64 {
+        self.items().spent()
     }
 
     /// One round: goes over to other devices when there are, and tells what has changed.

@@ -39,9 +39,10 @@ const COLLECT: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long until the next try when the library's server has ended.
 const RETRY: Duration = Duration::from_secs(5);
-/// Monitored items after which the library's server is built anew. It keeps some 100 bytes of each item of a subscription that was
-/// deleted or has expired, for ever; clients that come and go would fill the memory. Clients connect again by themselves.
-const MOST_ITEMS: u64 = 500_000;
+/// Monitored items that are gone after which the library's server is built anew. It keeps some 100 bytes of each item of a
+/// subscription that was deleted or has expired, for ever; clients that come and go would fill the memory. Clients connect again by
+/// themselves.
+const MOST_SPENT: u64 = 500_000;
 
 /// The running server.
 pub struct Server {
@@ -234,12 +235,12 @@ impl Shared {
         let mut ticks = interval(ROUND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let clock = self.gateway.clock().clone();
-        while manager.made() < MOST_ITEMS + 2 * u64::try_from(manager.count().0).unwrap_or(0) {
+        while manager.spent() < MOST_SPENT {
             ticks.tick().await;
             let now: Instant = clock.now();
             manager.round(handle.subscriptions(), now);
         }
-        info!(target_name = %self.target, items = MOST_ITEMS,
+        info!(target_name = %self.target, items = MOST_SPENT,
             "the OPC UA server is started anew to give back the memory of items that are gone; clients connect again");
     }
 
