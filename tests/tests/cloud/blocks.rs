@@ -10,7 +10,6 @@ use tidegate_tests::{Child, Mosquitto, PATIENCE, Peers, wait_until};
 
 use crate::sender::Sender;
 
-const ROWS: u64 = 4_000;
 const DEVICES: usize = 2;
 
 fn subscribe(peers: &Peers, broker: &Mosquitto, arguments: &[&str]) -> anyhow::Result<Child> {
@@ -55,8 +54,8 @@ fn blocks_travel_as_they_are_stored_to_the_last_bit() -> anyhow::Result<()> {
     // The broker keeps what comes for a client that has subscribed and gone.
     subscribe(&peers, &broker, &["-E"])?.finish()?;
     let mut sender = Sender::new(DEVICES, 5);
-    sender.rows(ROWS);
-    let most = sender.total() * 3 / 4;
+    sender.hours_of_rows(50, 100);
+    let most = sender.total() / 2;
     wait_until(PATIENCE, "rows in blocks", || (sender.store.status().block_rows >= most).then_some(()))?;
     let before = stored(&sender, "before");
     sender.start(broker.address(), Format::Block);

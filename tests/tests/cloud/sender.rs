@@ -62,10 +62,24 @@ impl Sender {
 
     /// So many rows of each device, a second apart, the last of them now.
     pub(crate) fn rows(&mut self, count: u64) {
-        let now = now();
+        self.rows_until(now(), count);
+    }
+
+    /// The same, written to the disk part by part, as it goes over hours.
+    pub(crate) fn hours_of_rows(&mut self, parts: u64, count: u64) {
+        let begin = now() - i64::try_from(parts * count).unwrap() * 1_000;
+        for part in 1..=parts {
+            self.rows_until(begin + i64::try_from(part * count).unwrap() * 1_000, count);
+            let rows = self.total();
+            let committed = || (self.store.status().rows_committed >= rows).then_some(());
+            wait_until(PATIENCE, "the commit", committed).unwrap();
+        }
+    }
+
+    fn rows_until(&mut self, end: i64, count: u64) {
         for left in (0..count).rev() {
             self.last += 1;
-            let time = Timestamp::from_millis(now - i64::try_from(left).unwrap() * 1_000);
+            let time = Timestamp::from_millis(end - i64::try_from(left).unwrap() * 1_000);
             for stream in &self.streams {
                 let slots = (0..stream.columns().len()).map(|tag| Slot::Good(Value::F64(value(tag, self.last))));
                 let (stream, slots) = (Arc::clone(stream), slots.collect());
