@@ -137,6 +137,13 @@ impl Subscription {
         if ahead == 0 { Sequence::Next } else { Sequence::Gap(expected, ahead) }
     }
 
+    /// Takes the number of the next message from a sign of life; says from which one on how many are missing before it.
+    pub(crate) fn sign_of_life(&mut self, next: u32) -> Option<(u32, u32)> {
+        let expected = self.sequence.replace(next)?;
+        let ahead = next.wrapping_sub(expected);
+        (1..=u32::MAX / 2).contains(&ahead).then_some((expected, ahead))
+    }
+
     /// The number of the next message, once one has come.
     pub(crate) fn next_message(&self) -> Option<u32> {
         self.sequence
@@ -217,6 +224,9 @@ mod tests {
         assert_eq!(subscription.message(11), Sequence::Gap(9, 2));
         assert_eq!(subscription.message(9), Sequence::Old);
         assert_eq!(subscription.message(12), Sequence::Next);
+        assert_eq!(subscription.sign_of_life(13), None);
+        assert_eq!(subscription.sign_of_life(15), Some((13, 2)), "two were sent to a connection that is no more");
+        assert_eq!(subscription.message(15), Sequence::Next);
         subscription.sequence = Some(u32::MAX);
         assert_eq!(subscription.message(u32::MAX), Sequence::Next);
         assert_eq!(subscription.message(1), Sequence::Next, "0 is left out");

@@ -245,7 +245,9 @@ impl Feed {
             }
             (Job::Refresh(_, slot), _) => self.rows.settled(slot),
             (Job::Again(of, number, left), Ok(Outcome::Message(message))) => {
-                if let Some(subscription) = self.subscriptions.get_mut(of) {
+                if let Some(subscription) = self.subscriptions.get_mut(of)
+                    && subscription.next_message() == Some(number)
+                {
                     let _: Sequence = subscription.message(number);
                 }
                 self.notify(of, message, now, items);

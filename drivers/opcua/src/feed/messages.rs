@@ -46,7 +46,14 @@ impl Feed {
         subscription.heard(now);
         let message = answer.notification_message;
         if message.notification_data.as_ref().is_none_or(Vec::is_empty) {
-            // A sign of life has the number of the next message and does not use it up.
+            // A sign of life has the number of the next message and does not use it up. Those before it that have not come were
+            // sent to a connection that is no more.
+            let missed = self.subscriptions.get_mut(of).and_then(|known| known.sign_of_life(message.sequence_number));
+            match missed {
+                Some((_, missing)) if missing > MOST_MISSED => self.read_slots(of, items),
+                Some((first, missing)) => self.later(Job::Again(of, first, missing)),
+                None => {}
+            }
             return Ok(());
         }
         let number = message.sequence_number;
@@ -56,14 +63,17 @@ impl Feed {
         match sequence {
             Sequence::Old => return Ok(()),
             Sequence::Next => {}
-            Sequence::Gap(_, missing) if missing > MOST_MISSED => {
-                let slots = self.subscriptions.get(of).map(|subscription| subscription.slots.clone());
-                self.read_all(&slots.unwrap_or_default(), items);
-            }
+            Sequence::Gap(_, missing) if missing > MOST_MISSED => self.read_slots(of, items),
             Sequence::Gap(first, missing) => self.later(Job::Again(of, first, missing)),
         }
         self.notify(of, message, now, items);
         Ok(())
+    }
+
+    /// Reads everything that a subscription is about.
+    fn read_slots(&mut self, of: usize, items: &Items<'_>) {
+        let slots = self.subscriptions.get(of).map(|subscription| subscription.slots.clone());
+        self.read_all(&slots.unwrap_or_default(), items);
     }
 
     /// The server has no subscription of ours: all that we believed in are made anew.

@@ -1,0 +1,305 @@
+//! A small plant in a server of the library, a way to it that can be cut or frozen, and a session of the driver.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use opcua::{
+    server::{
+        ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle, ServerUserToken,
+        address_space::VariableBuilder,
+        diagnostics::NamespaceMetadata,
+        node_manager::memory::{SimpleNodeManager, simple_node_manager},
+    },
+    types::{DataTypeId, DataValue, DateTime, NodeId, ObjectId, QualifiedName, StatusCode, Variant, WriteMask},
+};
+use tidegate_driver_api::{
+    Arrival, Compiled, Cx, Driver, Lost, Poll, Readings, Session,
+    config::{self, Profiles, load},
+    model::Reading,
+    testkit,
+};
+use tidegate_driver_opcua::OpcUa;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// The namespace of the plant.
+pub(crate) const NAMESPACE: &str = "urn:plant";
+/// The time within which a server that works has done anything.
+pub(crate) const PATIENT: Duration = Duration::from_secs(20);
+
+/// A server with a plant.
+pub(crate) struct Plant {
+    pub(crate) address: SocketAddr,
+    handle: ServerHandle,
+    manager: Arc<SimpleNodeManager>,
+    namespace: u16,
+}
+
+impl Plant {
+    /// A plant with so many numbers `T0`, `T1`, … and some other values.
+    pub(crate) async fn start(numbers: usize) -> Plant {
+        Plant::start_with(numbers, |builder| builder).await
+    }
+
+    /// The same with a server made to order.
+    pub(crate) async fn start_with(numbers: usize, order: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Plant {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metadata = NamespaceMetadata { namespace_uri: NAMESPACE.to_owned(), ..NamespaceMetadata::default() };
+        let user = ServerUserToken {
+            user: "operator".to_owned(),
+            pass: Some("secret".to_owned()),
+            ..ServerUserToken::default()
+        };
+        let mut builder = ServerBuilder::new()
+            .application_name("Plant")
+            .application_uri("urn:plant:server")
+            .host("127.0.0.1")
+            .port(address.port())
+            .discovery_urls(vec![format!("opc.tcp://{address}/")])
+            .max_array_length(1_000_000)
+            .max_chunk_count(0)
+            .max_message_size(64 << 20)
+            .add_user_token("operator", user)
+            .add_endpoint(
+                "none",
+                ServerEndpoint::new_none("/", &[ANONYMOUS_USER_TOKEN_ID.to_owned(), "operator".to_owned()]),
+            )
+            .subscription_poll_interval_ms(20)
+            .with_node_manager(simple_node_manager(metadata, "plant"));
+        let limits = builder.limits_mut();
+        limits.subscriptions.min_publishing_interval_ms = 20.0;
+        limits.subscriptions.min_sampling_interval_ms = 10.0;
+        let (server, handle) = order(builder).build().unwrap();
+        let manager = handle.node_managers().get_of_type::<SimpleNodeManager>().unwrap();
+        let namespace = handle.get_namespace_index(NAMESPACE).unwrap();
+        let plant = Plant { address, handle, manager, namespace };
+        plant.furnish(numbers);
+        tokio::spawn(server.run_with(listener));
+        plant
+    }
+
+    fn furnish(&self, numbers: usize) {
+        let mut space = self.manager.address_space().write();
+        let folder = NodeId::new(self.namespace, "Line");
+        space.add_folder(&folder, QualifiedName::new(self.namespace, "Line"), "Line", &ObjectId::ObjectsFolder.into());
+        let mut add = |name: String, data_type: DataTypeId, value: Variant| {
+            let is_array = matches!(value, Variant::Array(_));
+            VariableBuilder::new(&self.node(&name), QualifiedName::new(self.namespace, name.as_str()), name.as_str())
+                .data_type(data_type)
+                .value_rank(if is_array { 1 } else { -1 })
+                .value(value)
+                .writable()
+                .write_mask(WriteMask::empty())
+                .organized_by(folder.clone())
+                .insert(&mut *space);
+        };
+        for number in 0..numbers {
+            add(format!("T{number}"), DataTypeId::Double, Variant::Double(0.0));
+        }
+        let long: Vec<f64> = (0..1500).map(f64::from).collect();
+        add("Long".to_owned(), DataTypeId::Double, Variant::from(long));
+        add("Count".to_owned(), DataTypeId::Int16, Variant::Int16(3));
+        add("Label".to_owned(), DataTypeId::String, Variant::String("dock".into()));
+    }
+
+    /// The node with that name.
+    pub(crate) fn node(&self, name: &str) -> NodeId {
+        NodeId::new(self.namespace, name)
+    }
+
+    /// Gives a node a value.
+    pub(crate) fn set(&self, name: &str, value: impl Into<Variant>) {
+        self.set_value(name, DataValue { value: Some(value.into()), ..DataValue::new_now(0) });
+    }
+
+    /// Gives a node a value with everything around it.
+    pub(crate) fn set_value(&self, name: &str, value: DataValue) {
+        self.manager.set_value(self.handle.subscriptions(), &self.node(name), None, value).unwrap();
+    }
+
+    /// Gives a node a status and another value with it: this server looks at the value alone for a change.
+    pub(crate) fn set_status(&self, name: &str, value: f64, status: StatusCode) {
+        let now = Some(DateTime::now());
+        let value = DataValue {
+            value: Some(Variant::Double(value)),
+            status: Some(status),
+            source_timestamp: now,
+            ..DataValue::default()
+        };
+        self.set_value(name, value);
+    }
+}
+
+impl Drop for Plant {
+    fn drop(&mut self) {
+        self.handle.cancel();
+    }
+}
+
+/// A way to the server that can be cut and frozen.
+pub(crate) struct Way {
+    pub(crate) address: SocketAddr,
+    frozen: Arc<AtomicBool>,
+    cut: watch::Sender<u32>,
+    pub(crate) open: Arc<AtomicUsize>,
+}
+
+impl Way {
+    /// A way to that address.
+    pub(crate) async fn to(server: SocketAddr) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (frozen, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (cut, cuts) = watch::channel(0);
+        let way = Way { address, frozen: Arc::clone(&frozen), cut, open: Arc::clone(&open) };
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (frozen, open, mut cuts) = (Arc::clone(&frozen), Arc::clone(&open), cuts.clone());
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let Ok(far) = TcpStream::connect(server).await else { return };
+                    open.fetch_add(1, Ordering::SeqCst);
+                    let (near_read, near_write) = near.into_split();
+                    let (far_read, far_write) = far.into_split();
+                    tokio::select! {
+                        () = pass(near_read, far_write, &frozen) => {}
+                        () = pass(far_read, near_write, &frozen) => {}
+                        _ = cuts.changed() => {}
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        way
+    }
+
+    /// Nothing gets through any more, and nobody is told.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::SeqCst);
+    }
+
+    /// All connections end.
+    pub(crate) fn cut(&self) {
+        self.cut.send_modify(|count| *count += 1);
+    }
+}
+
+async fn pass(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, frozen: &AtomicBool) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
+        while frozen.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A tag of the profile: name, keys.
+pub(crate) fn tag(name: &str, node: &str, keys: &str) -> String {
+    format!(
+        "\n[[tag]]\nname = \"{name}\"\ngroup = \"all\"\nnode = \"nsu={NAMESPACE};s={node}\"\nsampling = \"10ms\"\n{keys}\n"
+    )
+}
+
+/// A link to a server there, with a device whose group `all` has these tags.
+pub(crate) fn link(address: SocketAddr, keys: &str, group: &str, tags: &str) -> config::Link {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "site.toml",
+        &format!(
+            "[gateway]\nid = \"g\"\nprofiles = [\"profiles\"]\n\n[[link]]\nname = \"line\"\ndriver = \"opcua\"\n\
+         endpoint = \"opc.tcp://{address}\"\nsecurity = \"none\"\n{keys}\n\n\
+         [[device]]\nname = \"line\"\nlink = \"line\"\nprofile = \"a/b\"\n"
+        ),
+    );
+    write(
+        folder.path(),
+        "profiles/a/b.toml",
+        &format!(
+            "[profile]\nmanufacturer = \"A\"\nmodel = \"B\"\ndriver = \"opcua\"\nversion = 1\n\n\
+         [[group]]\nname = \"all\"\ninterval = \"50ms\"\n{group}\n{tags}"
+        ),
+    );
+    let (site, report) = load(&folder.path().join("site.toml"), [], Profiles::Used);
+    assert!(!report.has_errors(), "{}", report.render());
+    let mut link = site.unwrap().links.remove(0);
+    // The folder goes with this function; certificates get one that stays as long as the test.
+    link.data_dir = std::env::temp_dir().join(format!("tidegate-opcua-{}-{}", std::process::id(), address.port()));
+    link
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// Compiles a link without a mistake.
+pub(crate) fn compile(link: &config::Link) -> Compiled {
+    let mut report = config::Report::new();
+    let compiled = OpcUa::new().compile(link, &mut report);
+    assert!(!report.has_errors(), "{}", report.render());
+    let _ = std::fs::remove_dir_all(link.data_dir.join("opcua"));
+    compiled.unwrap()
+}
+
+/// A context for a call that is about to begin.
+pub(crate) fn about_a_second() -> Cx {
+    testkit::within(Duration::from_millis(500))
+}
+
+/// The only group.
+pub(crate) const ALL: Poll = Poll { device: 0, group: 0 };
+
+/// What is known of the columns of the group, as the runtime would keep it.
+#[derive(Default)]
+pub(crate) struct Known(pub(crate) BTreeMap<usize, Reading>);
+
+impl Known {
+    /// Listens until the condition holds, which is looked at again whenever something has come or half a second is over.
+    /// A condition may give the plant a value each time: a server does not look at one more often than its sampling interval.
+    pub(crate) async fn until(
+        &mut self,
+        session: &mut dyn Session,
+        what: &str,
+        mut done: impl FnMut(&Known) -> bool,
+    ) -> Result<(), Lost> {
+        let begin = Instant::now();
+        let mut out = Readings::default();
+        while !done(self) {
+            assert!(begin.elapsed() < PATIENT, "{what} did not come; known: {:?}", self.0);
+            let arrival = session.subscriber().unwrap().next(&about_a_second(), &mut out).await?;
+            if let Arrival::Row(_) = arrival {
+                let new = out.items().iter().enumerate().filter(|(_, reading)| **reading != Reading::Missing);
+                self.0.extend(new.map(|(column, reading)| (column, reading.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value in a column.
+    pub(crate) fn number(&self, column: usize) -> Option<f64> {
+        match self.0.get(&column) {
+            Some(Reading::Value(value)) => value.as_f64(),
+            _ => None,
+        }
+    }
+}
