@@ -181,6 +181,8 @@ impl Handle {
             target.waiting_rows = queue.waiting_rows;
             target.backlog_rows = queue.waiting_rows.saturating_sub(target.live_rows);
             target.waiting_bytes = share(store.bytes, queue.waiting_rows, store.rows);
+            target.live_bytes = share(target.waiting_bytes, target.live_rows, queue.waiting_rows);
+            target.backlog_bytes = target.waiting_bytes.saturating_sub(target.live_bytes);
             target.oldest_waiting = queue.waiting_since.map(|time| time.as_millis());
             target.gaps = queue.gaps;
         }
@@ -198,6 +200,12 @@ impl Handle {
             bytes_committed: status.bytes_committed,
             commits: status.commits,
             fsyncs: status.fsyncs,
+            epochs: status.epochs,
+            blocks: status.blocks,
+            block_rows: status.block_rows,
+            fresh_rows: status.fresh_rows,
+            fresh_bytes: status.fresh_bytes,
+            fresh_seconds: status.fresh_span.as_secs_f64(),
             pending_rows: status.pending_rows,
             pending_bytes: status.pending_bytes,
             pending_bytes_high: status.pending_bytes_high,
@@ -205,6 +213,7 @@ impl Handle {
                 disk_failing: status.dropped.disk_failing,
                 too_old: status.dropped.too_old,
                 store_full: status.dropped.store_full,
+                thinned: status.dropped.thinned,
                 damaged: status.dropped.damaged,
             },
             oldest: status.oldest.map(|time| time.as_millis()),

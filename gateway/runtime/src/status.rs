@@ -202,6 +202,10 @@ pub struct TargetStatus {
     pub waiting_rows: u64,
     /// Bytes that they take there, about: their share of the store.
     pub waiting_bytes: u64,
+    /// The part of these bytes that is for the rows of the live lane.
+    pub live_bytes: u64,
+    /// The part that is for all others.
+    pub backlog_bytes: u64,
     /// Time of the oldest row that waits, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_waiting: Option<i64>,
@@ -246,6 +250,18 @@ pub struct StoreStatus {
     pub commits: u64,
     /// Times the disk was asked to make data durable.
     pub fsyncs: u64,
+    /// Stretches of the log whose rows are in blocks.
+    pub epochs: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Rows in them.
+    pub block_rows: u64,
+    /// Rows that wait to be moved into blocks.
+    pub fresh_rows: u64,
+    /// Bytes of these rows, compressed.
+    pub fresh_bytes: u64,
+    /// The time between the oldest and the newest of them, in seconds.
+    pub fresh_seconds: f64,
     /// Rows that wait for their commit.
     pub pending_rows: u64,
     /// Bytes of memory that they take, about.
@@ -275,6 +291,8 @@ pub struct Dropped {
     pub too_old: u64,
     /// The store had reached `max_size`.
     pub store_full: u64,
+    /// The store was nearly full, and they were neither alarms nor extremes of their minute.
+    pub thinned: u64,
     /// They could not be read back.
     pub damaged: u64,
 }

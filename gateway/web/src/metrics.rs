@@ -94,7 +94,7 @@ const LINK_COUNTERS: [LinkCounter; 12] = [
 /// A number of each target: name, help, whether it only grows, how it is read.
 type TargetNumber = (&'static str, &'static str, MetricType, fn(&TargetStatus) -> u64);
 
-const TARGET_NUMBERS: [TargetNumber; 17] = [
+const TARGET_NUMBERS: [TargetNumber; 19] = [
     ("target_sent_rows", "Rows sent, those sent again counted again", MetricType::Counter, |target| target.sent),
     ("target_acknowledged_rows", "Rows acknowledged", MetricType::Counter, |target| target.acknowledged),
     ("target_left_out_rows", "Rows that the other side does not take", MetricType::Counter, |target| target.left_out),
@@ -111,6 +111,8 @@ const TARGET_NUMBERS: [TargetNumber; 17] = [
     }),
     ("target_refused", "Connections closed over a message", MetricType::Counter, |target| target.refused),
     ("target_waiting_rows", "Rows that wait in the store", MetricType::Gauge, |target| target.waiting_rows),
+    ("target_live_bytes", "Bytes of the live rows in the store, about", MetricType::Gauge, |target| target.live_bytes),
+    ("target_backlog_bytes", "Bytes of the other rows that wait", MetricType::Gauge, |target| target.backlog_bytes),
     ("target_waiting_bytes", "Bytes that they take there, about", MetricType::Gauge, |target| target.waiting_bytes),
     ("target_waiting_gaps", "Gap records not yet acknowledged", MetricType::Gauge, |target| target.gaps),
     ("target_online", "1 while connected", MetricType::Gauge, |target| u64::from(target.state == "online")),
@@ -233,6 +235,7 @@ impl Snapshot {
             ("disk_failing", store.dropped.disk_failing),
             ("too_old", store.dropped.too_old),
             ("store_full", store.dropped.store_full),
+            ("thinned", store.dropped.thinned),
             ("damaged", store.dropped.damaged),
         ];
         let help = "Rows dropped that some target had not got";
@@ -243,6 +246,12 @@ impl Snapshot {
         let gauges = [
             ("store_rows", "Rows on disk", store.rows),
             ("store_bytes", "Bytes on disk", store.bytes),
+            ("store_file_bytes", "Bytes of the files", store.file_bytes),
+            ("store_epochs", "Stretches of the log whose rows are in blocks", store.epochs),
+            ("store_blocks", "Blocks", store.blocks),
+            ("store_block_rows", "Rows in them", store.block_rows),
+            ("store_fresh_rows", "Rows that wait to be moved into blocks", store.fresh_rows),
+            ("store_fresh_bytes", "Bytes of these rows, compressed", store.fresh_bytes),
             ("store_pending_rows", "Rows that wait for their commit", store.pending_rows),
             ("store_pending_bytes", "Bytes of memory they take, about", store.pending_bytes),
             ("store_pending_bytes_high", "Most bytes they ever took", store.pending_bytes_high),
@@ -291,6 +300,7 @@ mod tests {
             requests: 3,
             polls: 4,
             failed_polls: 5,
+            arrivals: 13,
             missed_slots: 6,
             rows: 7,
             values: 8,
@@ -300,7 +310,6 @@ mod tests {
             lost: Lost { timeout: 12, ..Lost::default() },
             latency,
             devices: Vec::new(),
-            arrivals: 13,
         };
         Status {
             id: "line3".to_owned(),

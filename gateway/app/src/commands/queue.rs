@@ -29,7 +29,29 @@ pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
             say(format_args!("    last error, {}: {error}", when.unwrap_or("before".to_owned())));
         }
     }
+    if let Some(store) = answer.body.get("store") {
+        say(stored(store));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the store has, and what it has given up.
+fn stored(store: &Json) -> String {
+    let number = |key: &str| store.get(key).and_then(Json::as_u64).unwrap_or_default();
+    let mut text = format!(
+        "store: {} rows, {} in use; {} rows in {} blocks of {} epochs, {} rows not in blocks yet",
+        number("rows"),
+        size(number("bytes")),
+        number("block_rows"),
+        number("blocks"),
+        number("epochs"),
+        number("fresh_rows"),
+    );
+    let dropped = store.get("dropped").and_then(Json::as_object);
+    for (reason, rows) in dropped.into_iter().flatten().filter(|(_, rows)| rows.as_u64() > Some(0)) {
+        text.push_str(&format!("; {rows} rows dropped ({reason})"));
+    }
+    text
 }
 
 /// What the line of one target says. Its cursor is told by the time of the row that was acknowledged last.
@@ -122,6 +144,17 @@ mod tests {
         let text = "live 3 rows, 1200 B/s; backlog 40000 rows, 200 kB/s; 7 messages (64 kB) in flight; \
                     1 connections without acknowledgements";
         assert_eq!(lanes(&target), text);
+    }
+
+    #[test]
+    fn the_store_is_told_with_its_blocks_and_only_the_reasons_there_were() {
+        let store = serde_json::json!({
+            "rows": 9_000, "bytes": 2_500_000, "block_rows": 8_000, "blocks": 20, "epochs": 3, "fresh_rows": 1_000,
+            "dropped": { "too_old": 0, "thinned": 77 },
+        });
+        let text = "store: 9000 rows, 2500 kB in use; 8000 rows in 20 blocks of 3 epochs, 1000 rows not in blocks yet; \
+                    77 rows dropped (thinned)";
+        assert_eq!(stored(&store), text);
     }
 
     #[test]
