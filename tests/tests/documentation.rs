@@ -17,13 +17,14 @@ use tidegate_model::{Column, Reason, Row, Slot, Stream, StreamId, Timestamp, Val
 use tidegate_runtime::assemble;
 use tidegate_store::GapReason;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "docs/reference/site.md",
     "docs/reference/profile.md",
     "docs/reference/topics.md",
     "docs/reference/http.md",
     "docs/reference/command-line.md",
+    "docs/reference/opcua.md",
     "docs/reference/export.md",
 ];
 

@@ -11,11 +11,12 @@ use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded};
 use tidegate_store::Store;
 use tidegate_trust::Trust;
 use tidegate_web::{Access, Listener, Server};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    console,
-    site::{self, Loaded, certificates},
+    certificates, console,
+    site::{self, Loaded},
     target::{Files, RunningTarget, Work},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Running {
     broker: Broker,
     gateway: Gateway,
     targets: Vec<RunningTarget>,
+    /// Watches for certificates that expire.
+    certificates: JoinHandle<()>,
     /// Missing only while the site is being started.
     web: Option<Server>,
     web_address: std::net::SocketAddr,
@@ -56,8 +59,19 @@ impl Running {
             }
         };
         let web_address = listener.address();
-        let mut running =
-            Running { site, store, broker, gateway, targets: Vec::new(), web: None, web_address, first_password: None };
+        let folder = site::certificates(&site.gateway.data_dir);
+        let certificates = certificates::watch(folder, site.gateway.id.clone(), gateway.handle());
+        let mut running = Running {
+            site,
+            store,
+            broker,
+            gateway,
+            targets: Vec::new(),
+            certificates,
+            web: None,
+            web_address,
+            first_password: None,
+        };
         match running.finish_start(listener).await {
             Ok(()) => Ok(running),
             Err(error) => {
@@ -188,9 +202,10 @@ impl Running {
     async fn start_opcua(&self, target: &config::Target, options: &config::OpcUaServer) -> anyhow::Result<Work> {
         let handle = self.gateway.handle();
         let since = handle.clock().timestamp(handle.clock().now());
-        let trust = Trust::open(&certificates(&self.site.gateway.data_dir), self.site.gateway.id.as_str());
+        let trust = Trust::open(&site::certificates(&self.site.gateway.data_dir), self.site.gateway.id.as_str());
         let trust = trust.map_err(failed_to)?;
-        let server = tidegate_opcua::Server::start(target.name.as_str(), options, trust, handle).await.map_err(failed_to)?;
+        let server =
+            tidegate_opcua::Server::start(target.name.as_str(), options, trust, handle).await.map_err(failed_to)?;
         tracing::info!(target_name = %target.name, address = %server.address(), "OPC UA server started");
         Ok(Work::OpcUa { server, since })
     }
@@ -201,6 +216,7 @@ impl Running {
 
     /// Stops everything: links first, so that their last rows still go to the store, then the rest.
     pub(crate) async fn stop(self) {
+        self.certificates.abort();
         if let Some(web) = self.web {
             web.stop().await;
         }
