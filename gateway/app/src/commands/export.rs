@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// What kind of file.
     #[arg(long, value_enum)]
     format: FileFormat,
+    /// Draw the samples that a swinging door left out, on the lines between those that it kept; their quality is `interpolated`.
+    #[arg(long)]
+    fill: bool,
     /// The file, or a folder for a file of each group; standard output unless named.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -68,6 +71,9 @@ pub(crate) fn export(options: &Options) -> anyhow::Result<ExitCode> {
     {
         bail!("--from ({}) is not before --to ({})", from.rfc3339(), to.rfc3339());
     }
+    if options.fill && options.format == FileFormat::Block {
+        bail!("blocks hold what was recorded; a reader draws the lines (--fill is for csv, jsonl and parquet)");
+    }
     let (gateway, data_dir) = site::gateway(&options.site.config)?;
     let destination = Destination::of(options.output.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,7 +81,7 @@ pub(crate) fn export(options: &Options) -> anyhow::Result<ExitCode> {
         let reader = Reader::open(&data_dir).await?;
         // What is not whole is taken away by its own drop.
         tokio::select! {
-            done = run(&reader, &wanted, options.format, destination, &gateway) => done,
+            done = run(&reader, &wanted, options.format, options.fill, destination, &gateway) => done,
             _ = tokio::signal::ctrl_c() => bail!("stopped; no file was written"),
         }
     });
@@ -89,13 +95,14 @@ async fn run(
     reader: &Reader,
     wanted: &Wanted<'_>,
     format: FileFormat,
+    fill: bool,
     destination: Destination,
     gateway: &Name,
 ) -> anyhow::Result<ExitCode> {
     let recorded = reader.streams().await?;
     let plan = Plan::new(wanted, &recorded, format, gateway)?;
     let mut scan = reader.scan(&plan.query).await?;
-    let mut output = Output::new(format, destination, &plan, scan.store())?;
+    let mut output = Output::new(format, fill, destination, &plan, scan.store())?;
     let mut bar = Bar::new(&output);
     let mut damaged = 0_u64;
     while let Some(part) = scan.next().await? {
@@ -109,7 +116,7 @@ async fn run(
         }
         bar.show(scan.progress());
     }
-    output.close()?;
+    output.finish()?;
     bar.clear();
     if output.done.rows == 0 && damaged == 0 {
         bail!("nothing of {} was recorded in this range; {}", wanted.device, extent(wanted, &recorded));

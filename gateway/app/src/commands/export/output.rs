@@ -6,12 +6,13 @@ use std::{
     io::{self, BufWriter, IsTerminal, Write, stdout},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 use tidegate_codec::block::{Batch, StoreId};
-use tidegate_export::{BlockFile, ExportError, Finished, Format, Table, Writer, json_lines};
+use tidegate_export::{BlockFile, ExportError, Fill, Filled, Finished, Format, Table, Writer, json_lines};
 use tidegate_model::Stream;
 
 use super::{format::FileFormat, plan::Plan};
@@ -33,6 +34,9 @@ pub(super) struct Output {
     tables: Vec<Table>,
     table_of: BTreeMap<tidegate_model::StreamId, usize>,
     open: Option<Open>,
+    /// Whether lines are drawn, and the stream in which they are being drawn.
+    fill: bool,
+    drawing: Option<Drawing>,
     /// How many files there are of each name by now.
     names: BTreeMap<PathBuf, usize>,
     pub(super) done: Done,
@@ -45,6 +49,28 @@ pub(super) struct Done {
     /// Values that Parquet has no place for.
     pub(super) left_out: u64,
     pub(super) files: Vec<PathBuf>,
+}
+
+/// The lines that are being drawn in one stream.
+struct Drawing {
+    stream: Arc<Stream>,
+    boot: u64,
+    fill: Fill,
+}
+
+/// Rows as they were recorded, or with what was drawn between them.
+enum Rows<'a> {
+    Recorded(&'a Batch),
+    Drawn(&'a Filled),
+}
+
+impl Rows<'_> {
+    fn batch(&self) -> &Batch {
+        match self {
+            Rows::Recorded(batch) => batch,
+            Rows::Drawn(filled) => &filled.batch,
+        }
+    }
 }
 
 /// A file that is not whole yet.
@@ -102,6 +128,7 @@ impl Output {
     /// Nothing is written before there is a row.
     pub(super) fn new(
         format: FileFormat,
+        fill: bool,
         destination: Destination,
         plan: &Plan,
         store: Option<StoreId>,
@@ -133,6 +160,8 @@ impl Output {
             tables,
             table_of,
             open: None,
+            fill,
+            drawing: None,
             names: BTreeMap::new(),
             done: Done::default(),
         })
@@ -144,7 +173,49 @@ impl Output {
     }
 
     /// Appends rows of a stream that were numbered in that start of the gateway.
-    pub(super) fn write(&mut self, stream: &Stream, boot: u64, batch: &Batch) -> anyhow::Result<()> {
+    pub(super) fn write(&mut self, stream: &Arc<Stream>, boot: u64, batch: &Batch) -> anyhow::Result<()> {
+        if !self.fill {
+            return self.put(stream, boot, &Rows::Recorded(batch));
+        }
+        let next = self.drawing.as_ref().and_then(|drawing| drawing.fill.last_seq()?.checked_add(1));
+        // No line goes from one start of the gateway to the next, nor across rows that are missing.
+        let follows = |drawing: &Drawing| {
+            drawing.stream.id() == stream.id() && drawing.boot == boot && next.is_some() && next == batch.first_seq()
+        };
+        if !self.drawing.as_ref().is_some_and(follows) {
+            self.end_lines()?;
+            self.drawing = Fill::new(stream.columns()).map(|fill| Drawing { stream: Arc::clone(stream), boot, fill });
+        }
+        match &mut self.drawing {
+            Some(drawing) => {
+                drawing.fill.push(batch);
+                self.put_drawn()
+            }
+            None => self.put(stream, boot, &Rows::Recorded(batch)),
+        }
+    }
+
+    /// Appends what still waits for the end of a line.
+    fn end_lines(&mut self) -> anyhow::Result<()> {
+        if let Some(drawing) = &mut self.drawing {
+            drawing.fill.end();
+        }
+        self.put_drawn()?;
+        self.drawing = None;
+        Ok(())
+    }
+
+    fn put_drawn(&mut self) -> anyhow::Result<()> {
+        while let Some(drawing) = &mut self.drawing {
+            let Some(filled) = drawing.fill.ready()? else { break };
+            let (stream, boot) = (Arc::clone(&drawing.stream), drawing.boot);
+            self.put(&stream, boot, &Rows::Drawn(&filled))?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, stream: &Stream, boot: u64, rows: &Rows) -> anyhow::Result<()> {
+        let batch = rows.batch();
         // A stream that has come up since the plan was made is for the next export.
         let Some(table) = self.table_of.get(&stream.id()).copied() else { return Ok(()) };
         self.open_for(table)?;
@@ -152,11 +223,17 @@ impl Output {
         match &mut open.to {
             To::Table(writer) => {
                 let places = writer.places(stream.columns()).context("the columns do not fit into their own table")?;
-                writer.write(batch, 0..batch.len(), &places).map_err(said)?;
+                match rows {
+                    Rows::Recorded(batch) => writer.write(batch, 0..batch.len(), &places).map_err(said)?,
+                    Rows::Drawn(filled) => writer.write_filled(filled, &places).map_err(said)?,
+                }
             }
             To::Lines(to) => {
                 let places = content.places(stream.columns());
-                json_lines::write(to, content, batch, 0..batch.len(), &places)?;
+                match rows {
+                    Rows::Recorded(batch) => json_lines::write(to, content, batch, 0..batch.len(), &places)?,
+                    Rows::Drawn(filled) => json_lines::write_filled(to, content, filled, &places)?,
+                }
             }
             To::Blocks(file) => {
                 file.write(stream, boot, batch, &content.places(stream.columns())).map_err(said)?;
@@ -225,8 +302,14 @@ impl Output {
         }
     }
 
+    /// Completes everything.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.end_lines()?;
+        self.close()
+    }
+
     /// Completes the file that is open.
-    pub(super) fn close(&mut self) -> anyhow::Result<()> {
+    fn close(&mut self) -> anyhow::Result<()> {
         let Some(Open { to, path, .. }) = self.open.take() else { return Ok(()) };
         let target = match to {
             To::Lines(mut target) => {
