@@ -2,10 +2,11 @@
 //!
 //! A message stays until each of its blocks is written, or put aside for good, and all messages before it have gone: MQTT
 //! wants acknowledgements in the order of the messages (MQTT 5.0 §4.6). How many there can be is bounded by the receive
-//! maximum that the broker was told; they are unpacked only when the writer has room.
+//! maximum that the broker was told, and their bytes by [`Intake::is_full`]; they are unpacked only when the writer has room.
+//! Messages at QoS 0, which the receive maximum does not bound, are dropped and counted before they take the room of others.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +20,7 @@ use crate::{
     Counters,
     json::{Group, JsonGroups},
     piece::{self, Fault, Known, Piece, Refused, Whole},
+    schemas::Schemas,
     topics::{Kind, Topics},
 };
 
@@ -26,10 +28,18 @@ use crate::{
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// A batch has at most this many pieces.
 const BATCH_PIECES: usize = 4096;
-/// Schemas that are kept; beyond, all are forgotten and come again from the broker as they are needed.
-const MOST_SCHEMAS: usize = 100_000;
-/// Schemas that are waited for; beyond, all waits begin anew.
-const MOST_MISSING: usize = 10_000;
+/// A batch is closed once it has so many samples, which may take little memory here and much on their way to a sink.
+const BATCH_SAMPLES: usize = 2_000_000;
+/// No more messages are taken from the broker while so many bytes wait here; one message more may.
+const MOST_BYTES: usize = 128 << 20;
+/// A message at QoS 0 is dropped when it would make more bytes than this wait.
+const MOST_BYTES_AT_QOS_0: usize = 32 << 20;
+/// What a part of a message takes beside its bytes, about.
+const PART_BYTES: usize = 256;
+/// Bytes of a topic that are told when it names no gateway; a topic may have 64 KiB.
+const TOLD_TOPIC: usize = 200;
+/// Faults of one message that are told.
+const TOLD_FAULTS: usize = 5;
 
 /// Gateways and faults that lines are written for.
 const MOST_SAID: usize = 10_000;
@@ -52,6 +62,20 @@ struct Message {
     refused: Option<Refused>,
     /// Pieces with the writer.
     open: usize,
+    /// What it takes in memory, about.
+    bytes: usize,
+}
+
+impl Message {
+    /// Whether nothing of it is left to be written.
+    fn is_done(&self) -> bool {
+        self.open == 0 && self.is_handed_over()
+    }
+
+    /// Whether all of it is with the writer.
+    fn is_handed_over(&self) -> bool {
+        self.waiting.is_empty() && self.refused.is_none()
+    }
 }
 
 /// A part of a message that has not been unpacked.
@@ -62,30 +86,22 @@ enum Waiting {
     Gap(Group, Bytes),
 }
 
-#[derive(Debug)]
-struct Missing {
-    since: Instant,
-    /// It was waited for long enough: blocks that need it are put aside at once.
-    given_up: bool,
-}
-
 /// The messages that have come and are not acknowledged yet, and the schemas to read them by.
 pub(crate) struct Intake {
     topics: Topics,
     schema_wait: Duration,
     decoder: Decoder,
     json: JsonGroups,
-    schemas: HashMap<(Name, SchemaId), Arc<Known>>,
-    missing: HashMap<(Name, SchemaId), Missing>,
-    /// Schemas for the lack of which blocks have been put aside.
-    wanted: HashSet<(String, SchemaId)>,
-    arrived: Vec<Arc<Known>>,
+    schemas: Schemas,
     messages: VecDeque<Message>,
+    /// What they take in memory, about.
+    bytes: usize,
     /// The number of the first message.
     first: u64,
     counters: Arc<Counters>,
     /// What has been said about blocks that cannot be read: gateway and fault.
     said: HashSet<(String, Fault)>,
+    said_dropped: bool,
 }
 
 impl Intake {
@@ -101,94 +117,123 @@ impl Intake {
             schema_wait,
             decoder: Decoder::new(),
             json: JsonGroups::new(),
-            schemas: HashMap::new(),
-            missing: HashMap::new(),
-            wanted,
-            arrived: Vec::new(),
+            schemas: Schemas::new(wanted),
             messages: VecDeque::new(),
+            bytes: 0,
             first: 0,
             counters,
             said: HashSet::new(),
+            said_dropped: false,
         }
     }
 
-    /// Takes a message. True when it has to be acknowledged at once: nothing in it is to be written.
+    /// Takes a message; one at QoS 0 has the number 0. True when it has to be acknowledged at once: nothing in it is to be written.
     pub(crate) fn take(&mut self, topic: &[u8], payload: &Bytes, packet_id: u16) -> bool {
-        let message = match self.topics.read(topic) {
-            Some((gateway, Kind::Schema(id))) => {
-                self.learn(gateway, id, payload);
-                return true;
-            }
-            Some((gateway, Kind::Block)) => {
-                let (waiting, errors) = piece::blocks(payload);
-                let refused = refused(gateway.as_str(), &errors, payload);
-                let waiting = waiting.into_iter().map(|(schema, whole)| Waiting::Block(schema, whole)).collect();
-                Message { packet_id, gateway: Some(gateway), waiting, refused, open: 0 }
-            }
-            Some((gateway, kind @ (Kind::Rows(_) | Kind::Gaps(_)))) => {
-                let waiting = match kind {
-                    Kind::Rows(group) => Some(Waiting::Row(group, payload.clone())),
-                    Kind::Gaps(group) => Some(Waiting::Gap(group, payload.clone())),
-                    Kind::Block | Kind::Schema(_) => None,
-                };
-                let waiting = waiting.into_iter().collect();
-                Message { packet_id, gateway: Some(gateway), waiting, refused: None, open: 0 }
-            }
-            None => {
-                let gateway = String::from_utf8_lossy(topic).into_owned();
-                let detail = "the topic names no gateway that can be".to_owned();
-                let refused = Refused { gateway, fault: Fault::Topic, detail, schema: None, frame: payload.clone() };
-                Message { packet_id, gateway: None, waiting: VecDeque::new(), refused: Some(refused), open: 0 }
-            }
-        };
-        if message.waiting.is_empty() && message.refused.is_none() && self.messages.is_empty() {
+        let read = self.topics.read(topic);
+        if let Some((gateway, Kind::Schema(id))) = read {
+            self.learn(gateway, id, payload);
             return true;
         }
+        if packet_id == 0 && self.bytes.saturating_add(payload.len()) > MOST_BYTES_AT_QOS_0 {
+            self.dropped(1);
+            return true;
+        }
+        let message = self.message(topic, read, payload, packet_id);
+        if message.is_done() && self.messages.is_empty() {
+            return true;
+        }
+        self.bytes = self.bytes.saturating_add(message.bytes);
         self.messages.push_back(message);
         false
     }
 
+    fn message(&self, topic: &[u8], read: Option<(Name, Kind)>, payload: &Bytes, packet_id: u16) -> Message {
+        let (mut refused, mut waiting) = (None, VecDeque::new());
+        let gateway = match read {
+            Some((gateway, Kind::Block)) => {
+                let (whole, errors) = piece::blocks(payload);
+                refused = self::refused(gateway.as_str(), &errors, payload);
+                waiting = whole.into_iter().map(|(schema, whole)| Waiting::Block(schema, whole)).collect();
+                Some(gateway)
+            }
+            Some((gateway, Kind::Rows(group))) => {
+                waiting.push_back(Waiting::Row(group, payload.clone()));
+                Some(gateway)
+            }
+            Some((gateway, Kind::Gaps(group))) => {
+                waiting.push_back(Waiting::Gap(group, payload.clone()));
+                Some(gateway)
+            }
+            Some((_, Kind::Schema(_))) | None => {
+                let told = topic.split_at(topic.len().min(TOLD_TOPIC)).0;
+                let gateway = String::from_utf8_lossy(told).into_owned();
+                let detail = "the topic names no gateway that can be".to_owned();
+                refused = Some(Refused { gateway, fault: Fault::Topic, detail, schema: None, frame: payload.clone() });
+                None
+            }
+        };
+        let bytes = payload.len().saturating_add((waiting.len() + 1).saturating_mul(PART_BYTES));
+        Message { packet_id, gateway, waiting, refused, open: 0, bytes }
+    }
+
+    /// Messages at QoS 0 were dropped: nobody sends them again.
+    fn dropped(&mut self, messages: u64) {
+        self.counters.dropped(messages);
+        if messages > 0 && !std::mem::replace(&mut self.said_dropped, true) {
+            tracing::warn!(
+                messages,
+                "messages at QoS 0 came faster than they are written, or the connection broke before they were; they are dropped and \
+                 counted; let gateways publish at QoS 1, at which the broker keeps them"
+            );
+        }
+    }
+
+    /// Whether so much waits that no more may be taken from the broker.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES
+    }
+
     /// Takes a schema from wherever it is known.
     pub(crate) fn know(&mut self, known: Known) {
-        let place = (known.key.gateway.clone(), known.id);
-        if self.schemas.contains_key(&place) {
-            return;
-        }
-        if self.schemas.len() >= MOST_SCHEMAS {
-            self.schemas.clear();
-        }
         let known = Arc::new(known);
         self.json.know(&known);
-        self.missing.remove(&place);
-        if self.wanted.remove(&(place.0.to_string(), place.1)) {
-            self.arrived.push(Arc::clone(&known));
-        }
-        self.schemas.insert(place, known);
+        self.schemas.know(known);
     }
 
     fn learn(&mut self, gateway: Name, id: SchemaId, document: &Bytes) {
+        let place = (gateway, id);
+        let before = self.schemas.get(&place);
         // An empty retained message is how a schema is taken back; what was read by it stays readable.
-        if document.is_empty() || self.schemas.contains_key(&(gateway.clone(), id)) {
+        if document.is_empty() || before.is_some_and(|known| known.document == *document) {
             return;
         }
+        let (is_other, gateway) = (before.is_some(), place.0);
         if BlockSchema::id_of(document) != id {
             tracing::warn!(%gateway, schema = %id, "a schema is damaged: it is not the one that its topic names");
             return;
         }
         // A document of its own: the bytes of the message hang together with what was received around them.
         match Known::read(gateway.clone(), Bytes::copy_from_slice(document)) {
-            Ok(known) => self.know(known),
+            Ok(known) => {
+                if is_other {
+                    tracing::warn!(
+                        %gateway, schema = %id, stream = %known.key, store = %known.key.store,
+                        "another schema has the checksum of one that was known; blocks are read by the newer from now on"
+                    );
+                }
+                self.know(known);
+            }
             Err(error) => tracing::warn!(%gateway, schema = %id, %error, "a schema cannot be read"),
         }
     }
 
     /// The next batch for the writer; `None` when there is nothing that can be written now.
     pub(crate) fn batch(&mut self, now: Instant) -> Option<Batch> {
-        let mut batch = Batch { arrived: std::mem::take(&mut self.arrived), ..Batch::default() };
-        let mut bytes = 0;
+        let mut batch = Batch { arrived: self.schemas.take_arrived(), ..Batch::default() };
+        let (mut bytes, mut samples) = (0_usize, 0_usize);
         let mut messages = std::mem::take(&mut self.messages);
         for (message, number) in messages.iter_mut().zip(self.first..) {
-            if bytes >= BATCH_BYTES || batch.pieces.len() >= BATCH_PIECES {
+            if bytes >= BATCH_BYTES || samples >= BATCH_SAMPLES || batch.pieces.len() >= BATCH_PIECES {
                 break;
             }
             let mut put = |message: &mut Message, piece: Piece| {
@@ -201,9 +246,11 @@ impl Intake {
             }
             let Some(gateway) = message.gateway.clone() else { continue };
             for waiting in std::mem::take(&mut message.waiting) {
-                let piece = if bytes >= BATCH_BYTES { None } else { self.unpack(&gateway, &waiting, now) };
+                let has_room = bytes < BATCH_BYTES && samples < BATCH_SAMPLES;
+                let piece = if has_room { self.unpack(&gateway, &waiting, now) } else { None };
                 if let Some(piece) = piece {
-                    bytes += piece.bytes();
+                    bytes = bytes.saturating_add(piece.bytes());
+                    samples = samples.saturating_add(piece.samples());
                     put(message, piece);
                 } else {
                     message.waiting.push_back(waiting);
@@ -242,15 +289,12 @@ impl Intake {
                 Err(error) => Piece::Refused(refused(&error)),
             });
         }
-        if self.missing.len() >= MOST_MISSING {
-            self.missing.clear();
-        }
-        let missing = self.missing.entry(place).or_insert(Missing { since: now, given_up: false });
-        if !missing.given_up && now.saturating_duration_since(missing.since) < self.schema_wait {
+        // What waits while everything is full keeps the schema itself from coming.
+        if self.is_full() {
+            self.schemas.want(&place);
+        } else if self.schemas.is_waited_for(&place, now, self.schema_wait) {
             return None;
         }
-        missing.given_up = true;
-        self.wanted.insert((gateway.to_string(), schema));
         let mut refused = refused(&BlockError::NotABlock);
         refused.fault = Fault::UnknownSchema;
         refused.detail = format!("its schema {schema} has not come");
@@ -269,10 +313,10 @@ impl Intake {
         }
     }
 
-    /// The topics of the schemas that are waited for, at most so many.
-    pub(crate) fn missing_topics(&self, most: usize) -> Vec<String> {
-        let waiting = self.missing.iter().filter(|(_, missing)| !missing.given_up);
-        waiting.take(most).map(|((gateway, id), _)| self.topics.schema(gateway, *id)).collect()
+    /// The topics of schemas that are waited for, at most so many, to ask for them.
+    pub(crate) fn missing_topics(&mut self, most: usize) -> Vec<String> {
+        let places = self.schemas.to_ask_for(most);
+        places.iter().map(|(gateway, id)| self.topics.schema(gateway, *id)).collect()
     }
 
     /// A batch has been written: the packet ids to acknowledge now, in their order.
@@ -284,19 +328,21 @@ impl Intake {
             }
         }
         let mut done = Vec::new();
-        let is_done =
-            |message: &mut Message| message.open == 0 && message.waiting.is_empty() && message.refused.is_none();
-        while let Some(message) = self.messages.pop_front_if(is_done) {
+        while let Some(message) = self.messages.pop_front_if(|message| message.is_done()) {
             self.first += 1;
+            self.bytes = self.bytes.saturating_sub(message.bytes);
             done.push(message.packet_id);
         }
         done
     }
 
-    /// The connection has ended: what was not acknowledged comes again.
+    /// The connection has ended: what was not acknowledged comes again, unless it came at QoS 0.
     pub(crate) fn forget(&mut self) {
+        let lost = self.messages.iter().filter(|message| message.packet_id == 0 && !message.is_handed_over()).count();
+        self.dropped(u64::try_from(lost).unwrap_or(u64::MAX));
         self.first += u64::try_from(self.messages.len()).unwrap_or(u64::MAX);
         self.messages.clear();
+        self.bytes = 0;
     }
 
     /// Messages that are not acknowledged yet.
@@ -308,10 +354,10 @@ impl Intake {
 /// What of a message cannot be read. The message is kept whole: where its blocks end cannot be known any more.
 fn refused(gateway: &str, errors: &[BlockError], message: &Bytes) -> Option<Refused> {
     let first = errors.first()?;
-    let detail = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let detail = errors.iter().take(TOLD_FAULTS).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let frame = message.clone();
     Some(Refused { gateway: gateway.to_owned(), fault: Fault::from(first), detail, schema: None, frame })
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -25,6 +25,7 @@ mod ranges;
 mod report;
 #[cfg(test)]
 mod scene;
+mod schemas;
 mod sink;
 mod starts;
 mod topics;

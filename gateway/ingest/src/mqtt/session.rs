@@ -90,7 +90,8 @@ impl Session<'_, '_> {
             self.send_acknowledgements();
             tokio::select! {
                 () = cancel.cancelled() => break false,
-                Some(polled) = events.next() => self.polled(polled)?,
+                // The broker keeps what is not taken. Should it give the connection up over that, it sends all of it again.
+                Some(polled) = events.next(), if !self.around.intake.is_full() => self.polled(polled)?,
                 batch = self.around.writer.written(), if self.around.writer.is_busy() => {
                     self.acknowledge(&batch.ok_or(Ended::WriterGone)?);
                 }
