@@ -80,7 +80,7 @@ pub(crate) fn refresh(fields: &[Variant]) -> Option<ObjectTypeId> {
         ObjectTypeId::RefreshEndEventType,
         ObjectTypeId::RefreshRequiredEventType,
     ];
-    frames.into_iter().find(|frame| **kind == NodeId::from(*frame))
+    frames.into_iter().find(|frame| **kind == *frame)
 }
 
 /// Notes what an event says.

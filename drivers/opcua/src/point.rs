@@ -103,10 +103,7 @@ impl Point {
         let method: Option<At<bool>> = keys.take("method", report);
         let object: Option<At<String>> = keys.take("object", report);
         let is_method = method.is_some_and(|at| at.value);
-        let object = match &object {
-            Some(text) => Some(config::address(text, report)),
-            None => None,
-        };
+        let object = object.as_ref().map(|text| config::address(text, report));
         let field: Option<At<String>> = keys.take("field", report);
         let index: Option<At<u32>> = keys.take("index", report);
         let kind = if is_method && !keys.has("type") { Some(ValueKind::Text) } else { kind(tag, keys, report) };
