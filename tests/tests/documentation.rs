@@ -173,12 +173,13 @@ const TAKERS: [&str; 14] = [
     "file",
 ];
 
-/// Every key that the loader and the Modbus driver take, read off their calls: the first text of such a call, when only words
+/// Every key that the loader and the drivers take, read off their calls: the first text of such a call, when only words
 /// stand before it.
 fn taken_keys() -> BTreeSet<String> {
     let loader = fs::read_dir(root().join("gateway/config/src/load")).expect("the loader");
     let mut files: Vec<PathBuf> = loader.map(|entry| entry.expect("a file").path()).collect();
     files.extend(["config", "kind", "point"].map(|name| root().join(format!("drivers/modbus/src/{name}.rs"))));
+    files.extend(["config", "point"].map(|name| root().join(format!("drivers/opcua/src/{name}.rs"))));
     let mut keys = BTreeSet::new();
     for text in files.iter().map(|file| source(file)) {
         for (at, _) in text.match_indices('(') {
