@@ -2,7 +2,7 @@
 //!
 //! The library's own session is not used. It connects again by itself, and then subscriptions stay silent, a wrong password is
 //! tried for ever, and nobody is told which values are old; here, a connection lives once and everything above knows when it
-//! is over (docs/decisions/0004-opcua-library.md).
+//! is over (docs/decisions/0006-opcua-client.md).
 
 use std::{
     sync::{

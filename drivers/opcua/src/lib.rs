@@ -3,7 +3,7 @@
 //! The nodes of a profile are found anew at every connect, by the URI of their namespace or the way to them. What a group holds
 //! is subscribed to, and watched: a connection that is over, a server that hangs and a subscription that says nothing are three
 //! different things, and each is noticed. The library gives messages, types and cryptography; the session is our own
-//! (docs/decisions/0004-opcua-library.md).
+//! (docs/decisions/0006-opcua-client.md).
 //!
 //! **Invariant:** a value is found by its number, which is an index; nothing is looked up by name when values come.
 
