@@ -315,7 +315,7 @@ impl Intake {
 
     /// The topics of schemas that are waited for, at most so many, to ask for them.
     pub(crate) fn missing_topics(&mut self, most: usize) -> Vec<String> {
-        let places = self.schemas.to_ask_for(most);
+        let places = self.schemas.asks_for(most);
         places.iter().map(|(gateway, id)| self.topics.schema(gateway, *id)).collect()
     }
 

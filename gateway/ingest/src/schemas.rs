@@ -121,7 +121,7 @@ impl Schemas {
     }
 
     /// Schemas to ask for, at most so many: each once before one is asked for again.
-    pub(crate) fn to_ask_for(&mut self, most: usize) -> Vec<Place> {
+    pub(crate) fn asks_for(&mut self, most: usize) -> Vec<Place> {
         let waits = |missing: &Missing| !missing.given_up && !missing.asked;
         if !self.missing.values().any(waits) {
             self.missing.values_mut().for_each(|missing| missing.asked = false);
@@ -177,9 +177,9 @@ mod tests {
         (0..5).for_each(|id| assert!(schemas.is_waited_for(&place(id), now, PATIENCE)));
         let mut asked: HashSet<Place> = HashSet::new();
         for (round, expected) in [2, 4, 5].into_iter().enumerate() {
-            asked.extend(schemas.to_ask_for(2));
+            asked.extend(schemas.asks_for(2));
             assert_eq!(asked.len(), expected, "{round}");
         }
-        assert_eq!(schemas.to_ask_for(9).len(), 5);
+        assert_eq!(schemas.asks_for(9).len(), 5);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::PathBuf,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     IngestError, Report,
     error::file,
     ledger::Ledger,
-    piece::{Gap, Known, Piece, Refused, Rows},
+    piece::{Gap, Known, Piece, Refused},
     report::StreamReport,
 };
 
@@ -32,7 +32,6 @@ pub(crate) struct JsonLines<W = io::Stdout> {
     path: Option<PathBuf>,
     /// Whether the file of the ledger is behind.
     changed: bool,
-    lines: Vec<u8>,
 }
 
 impl<W: Write> JsonLines<W> {
@@ -42,43 +41,48 @@ impl<W: Write> JsonLines<W> {
             Some(path) if path.exists() => read(path)?,
             _ => Ledger::default(),
         };
-        Ok(JsonLines { out, ledger, path, changed: false, lines: Vec::new() })
+        Ok(JsonLines { out, ledger, path, changed: false })
     }
 
     /// Writes the pieces that are new.
     pub(crate) fn write(&mut self, pieces: &[Piece]) -> Result<Written, SinkError> {
         let mut written = Written::default();
-        self.lines.clear();
+        // What no lines can be made of is found before there is any.
+        let tables = pieces.iter().map(table).collect::<Result<Vec<Option<Table>>, SinkError>>()?;
+        let mut out = BufWriter::with_capacity(CHUNK, &mut self.out);
         let mut changes = self.ledger.changes();
-        for piece in pieces {
-            pass_on(&mut self.out, &mut self.lines)?;
-            match piece {
-                Piece::Rows(rows) => {
+        for (piece, table) in pieces.iter().zip(&tables) {
+            match (piece, table) {
+                (Piece::Rows(rows), Some(table)) => {
                     let before = written.numbered_again;
                     let new = rows.deliver(changes.account(&rows.known.key), &mut written);
                     if written.numbered_again > before {
                         written.quarantined += 1;
-                        put(&mut self.lines, &refused_line(&rows.numbered_again()));
+                        put(&mut out, &refused_line(&rows.numbered_again()))?;
                     }
+                    let columns = table.places(&rows.known.schema.columns);
                     for (first, last) in new.iter() {
-                        put_rows(&mut self.out, &mut self.lines, rows, first, last)?;
+                        let places = rows.places(first, last);
+                        json_lines::write(&mut out, table, &rows.batch, places, &columns).map_err(gone)?;
                         written.values += rows.values(first, last);
                     }
                 }
-                Piece::Gap(gap) => {
+                (Piece::Rows(_), None) => {}
+                (Piece::Gap(gap), _) => {
                     if changes.account(&gap.known.key).declare(gap.arrival, &gap.reason) {
                         written.gaps += 1;
-                        put(&mut self.lines, &gap_line(gap));
+                        put(&mut out, &gap_line(gap))?;
                     }
                 }
-                Piece::Refused(refused) => {
+                (Piece::Refused(refused), _) => {
                     written.quarantined += 1;
-                    put(&mut self.lines, &refused_line(refused));
+                    put(&mut out, &refused_line(refused))?;
                 }
             }
         }
+        out.flush().map_err(gone)?;
+        drop(out);
         let changes = changes.done();
-        self.out.write_all(&self.lines).and_then(|()| self.out.flush()).map_err(gone)?;
         self.ledger.apply(changes);
         self.changed = true;
         Ok(written)
@@ -112,27 +116,13 @@ fn read(path: &PathBuf) -> Result<Ledger, IngestError> {
     Ledger::decode(&bytes).map_err(|error| IngestError::Damaged { path: path.clone(), why: error.to_string() })
 }
 
-/// Writes the lines once there are many of them.
-fn pass_on(out: &mut impl Write, lines: &mut Vec<u8>) -> Result<(), SinkError> {
-    if lines.len() >= CHUNK {
-        out.write_all(lines).map_err(gone)?;
-        lines.clear();
-    }
-    Ok(())
-}
-
-fn put_rows(out: &mut impl Write, lines: &mut Vec<u8>, rows: &Rows, first: u64, last: u64) -> Result<(), SinkError> {
+/// The table that rows are lines of; `None` for what is no rows.
+fn table(piece: &Piece) -> Result<Option<Table>, SinkError> {
+    let Piece::Rows(rows) = piece else { return Ok(None) };
     let Known { key, schema, .. } = &*rows.known;
     let columns = schema.columns.clone();
     let table = Table::new(Some(key.gateway.clone()), key.device.clone(), key.group.clone(), columns);
-    let table = table.map_err(|error| SinkError { trouble: Trouble::Values, text: error.to_string() })?;
-    let places = table.places(&schema.columns);
-    let all = rows.places(first, last);
-    for place in all.clone() {
-        json_lines::write(&mut *lines, &table, &rows.batch, place..(place + 1).min(all.end), &places).map_err(gone)?;
-        pass_on(out, lines)?;
-    }
-    Ok(())
+    table.map(Some).map_err(|error| SinkError { trouble: Trouble::Values, text: error.to_string() })
 }
 
 fn gap_line(gap: &Gap) -> serde_json::Value {
@@ -153,9 +143,8 @@ fn refused_line(refused: &Refused) -> serde_json::Value {
     })
 }
 
-fn put(lines: &mut Vec<u8>, line: &serde_json::Value) {
-    lines.extend_from_slice(line.to_string().as_bytes());
-    lines.push(b'\n');
+fn put(out: &mut impl Write, line: &serde_json::Value) -> Result<(), SinkError> {
+    writeln!(out, "{line}").map_err(gone)
 }
 
 fn gone(error: io::Error) -> SinkError {
@@ -165,4 +154,56 @@ fn gone(error: io::Error) -> SinkError {
 
 fn person(text: String) -> SinkError {
     SinkError { trouble: Trouble::Person, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{MIDNIGHT, block, known, piece, schema};
+
+    /// Takes lines and remembers how many bytes came at once.
+    #[derive(Default)]
+    struct Pipe {
+        text: Vec<u8>,
+        largest: usize,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.text.extend_from_slice(bytes);
+            self.largest = self.largest.max(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_large_block_go_out_in_pieces() {
+        let schema = schema("meter", 2);
+        let mut lines = JsonLines::open(Pipe::default(), None).unwrap();
+        let written = lines.write(&[piece(&known(&schema), &block(&schema, 1, 1, 30_000, MIDNIGHT))]).unwrap();
+        assert_eq!((written.rows, written.values), (30_000, 60_000));
+        assert!(lines.out.largest < CHUNK + 4096, "{}", lines.out.largest);
+        let text = String::from_utf8(lines.out.text).unwrap();
+        let seqs =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap());
+        assert!(seqs.eq(1..=30_000));
+    }
+
+    #[test]
+    fn rows_that_are_numbered_again_have_a_line_with_their_block() {
+        let schema = schema("meter", 1);
+        let mut lines = JsonLines::open(Pipe::default(), None).unwrap();
+        let pieces = [(1, 1, 10), (2, 9, 12), (2, 11, 12)]
+            .map(|(boot, first, last)| piece(&known(&schema), &block(&schema, boot, first, last, MIDNIGHT)));
+        let written = lines.write(&pieces).unwrap();
+        assert_eq!((written.rows, written.duplicates, written.numbered_again, written.quarantined), (12, 2, 2, 1));
+        let text = String::from_utf8(lines.out.text).unwrap();
+        let refused: Vec<&str> = text.lines().filter(|line| line.contains("refused")).collect();
+        assert!(text.lines().count() == 13 && refused.len() == 1, "{text}");
+        assert!(refused[0].contains(r#""fault":"numbered_again""#), "{refused:?}");
+    }
 }

@@ -224,3 +224,45 @@ fn a_ledger_that_is_gone_in_the_middle_of_a_rotation_costs_nothing() {
         ingest.check(&format!("change {failing}"));
     }
 }
+
+#[test]
+fn blocks_with_numbers_of_an_earlier_start_are_kept_beside_the_files() {
+    let mut ingest = Ingest::start(Failing::For(0), usize::MAX);
+    let schema = scene::schema("meter", 2);
+    let pieces = [(1, 1, 10), (2, 9, 12)]
+        .map(|(boot, first, last)| piece(&known(&schema), &block(&schema, boot, first, last, MIDNIGHT)));
+    let written = ingest.sink.as_mut().unwrap().write(&pieces, &[]).unwrap();
+    assert_eq!((written.rows, written.duplicates, written.numbered_again, written.quarantined), (12, 0, 2, 1));
+    for _ in 0..2 {
+        ingest.rotate();
+        ingest.sink = None;
+        let report = report(ingest.folder.path()).unwrap();
+        assert_eq!((report.quarantined, report.streams[0].numbered_again, report.streams[0].rows), (1, 2, 12));
+        ingest.open();
+    }
+    ingest.acknowledged.push(("meter", 1, 12));
+    ingest.check("each number is in the files once");
+}
+
+#[test]
+fn a_schema_with_the_checksum_of_another_does_not_change_what_the_journal_says() {
+    let mut ingest = Ingest::start(Failing::For(0), usize::MAX);
+    let (meter, oven) = (scene::schema("meter", 2), scene::schema("oven", 2));
+    let first = piece(&known(&meter), &block(&meter, 1, 1, 5, MIDNIGHT));
+    // As if its checksum were the same.
+    let other = |first: u64, last: u64| {
+        let Piece::Rows(mut rows) = piece(&known(&oven), &block(&oven, 1, first, last, MIDNIGHT)) else { panic!() };
+        let schema = Known::read(scene::name("line3"), rows.known.document.clone()).unwrap();
+        rows.known = Arc::new(Known { id: meter.id().unwrap(), ..schema });
+        Piece::Rows(rows)
+    };
+    let sink = ingest.sink.as_mut().unwrap();
+    sink.write(std::slice::from_ref(&first), &[]).unwrap();
+    let together = [piece(&known(&meter), &block(&meter, 1, 6, 9, MIDNIGHT)), other(1, 2)];
+    assert_eq!(sink.write(&together, &[]).unwrap_err().trouble, Trouble::Values, "each for itself");
+    sink.write(&together[..1], &[]).unwrap();
+    sink.write(&together[1..], &[]).unwrap();
+    assert_eq!(sink.folder.schema(&scene::name("line3"), meter.id().unwrap()).unwrap().key.device.as_str(), "oven");
+    let rows = ingest.rows();
+    assert!(rows.keys().all(|(device, _)| device == "meter") && rows.len() == 9, "{rows:?}");
+}
