@@ -171,3 +171,19 @@ fn a_gateway_whose_log_nobody_reads_any_more_goes_on() -> anyhow::Result<()> {
     gateway.wait()?;
     ended
 }
+
+#[test]
+fn browse_says_why_there_is_no_list() -> anyhow::Result<()> {
+    let site = site()?;
+    let (code, output) = run(&site, "browse", &[])?;
+    assert_eq!(code, Some(2), "without a link the command line is wrong: {output}");
+    for (arguments, said) in [
+        ("browse bus", "the driver of \"bus\" cannot list what a device offers"),
+        ("browse buss", "has no link \"buss\"; it has \"bus\""),
+    ] {
+        let (code, text) = run(&site, arguments, &[])?;
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(said), "{text}");
+    }
+    Ok(())
+}

@@ -121,6 +121,9 @@ fn every_error_is_json_with_a_text() -> anyhow::Result<()> {
         ("PUT", values, json, &large, 413),
         ("PUT", values, ("Content-Type", "text/plain"), "{\"a\":1}", 415),
         ("PUT", values, json, "{\"a\":1}", 404),
+        ("POST", "/api/v1/links/hall/browse", json, "", 404),
+        ("POST", "/api/v1/links/hall/browse", json, "{\"nod\":\"a\"}", 400),
+        ("GET", "/api/v1/links/hall/browse", json, "", 405),
     ] {
         let answer = request(site.web_address(), method, path, &[("Authorization", &token), kind], body)?;
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
