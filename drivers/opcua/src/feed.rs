@@ -33,6 +33,8 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// How long the sign of life may take, at least; more where the link's `timeout` is longer.
 const SIGN: Duration = Duration::from_millis(1500);
+/// The same while the server works on something else for us.
+const BUSY: Duration = Duration::from_secs(5);
 /// How long making and repairing may take; servers need long for thousands of items at once.
 const WORK: Duration = Duration::from_secs(15);
 /// How long a server may keep a question for messages.
@@ -59,6 +61,8 @@ pub(crate) struct Feed {
     pub(crate) rows: Rows,
     jobs: VecDeque<Job>,
     job: Option<BoxFuture<'static, (Job, Result<Outcome, Fault>)>>,
+    /// What `job` is doing.
+    doing: Option<Job>,
     publishes: FuturesUnordered<BoxFuture<'static, Published>>,
     most_publishes: usize,
     /// No question for messages before this.
@@ -126,6 +130,7 @@ impl Feed {
             rows: Rows::default(),
             jobs,
             job: None,
+            doing: None,
             publishes: FuturesUnordered::new(),
             most_publishes: MOST_PUBLISHES,
             pause: None,
@@ -169,7 +174,7 @@ impl Feed {
             self.watch(now, items);
             self.start(now, items, places, roots);
             let quiet = (self.heard + QUIET).saturating_duration_since(now).max(Duration::from_millis(20));
-            let wait = if self.sign.is_some() || self.job.is_some() { cx.timeout() } else { quiet };
+            let wait = if self.sign.is_some() { cx.timeout() } else { quiet };
             let event = match cx.within(self.event(wait)).await {
                 Ok(event) => event,
                 Err(Expired::Deadline) => return Ok(()),
@@ -225,11 +230,12 @@ impl Feed {
         }
         while self.job.is_none() {
             let Some(job) = self.jobs.pop_front() else { break };
+            self.doing = Some(job.clone());
             self.job = self.begin(job, items, places, roots);
         }
-        if self.sign.is_none() && self.job.is_none() && now.saturating_duration_since(self.heard) >= QUIET {
+        if self.sign.is_none() && now.saturating_duration_since(self.heard) >= QUIET {
             let channel = Arc::clone(&self.channel);
-            let timeout = self.timeout.max(SIGN);
+            let timeout = self.timeout.max(if self.job.is_some() { BUSY } else { SIGN });
             self.sign = Some(Box::pin(async move { jobs::sign_of_life(&channel, timeout).await }));
         }
     }
@@ -266,7 +272,9 @@ impl Feed {
     /// What another connection can go on with: subscriptions that are complete, and what is parked. The others are nobody's
     /// any more and end by themselves.
     pub(crate) fn keep(&self) -> Kept {
-        let is_filling = |index: usize| self.jobs.iter().any(|job| job.is_of(index)) || self.job.is_some();
+        let doing = self.doing.iter().filter(|_| self.job.is_some());
+        let open: Vec<&Job> = self.jobs.iter().chain(doing).filter(|job| job.makes()).collect();
+        let is_filling = |index: usize| open.iter().any(|job| job.is_of(index));
         let keep = |(index, subscription): (usize, &Subscription)| {
             let mut kept = subscription.clone();
             if kept.state != State::Live || is_filling(index) {

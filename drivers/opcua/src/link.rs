@@ -101,8 +101,14 @@ impl ServerLink {
     /// Finds the endpoint and opens the session.
     async fn open(&mut self) -> Result<(Opened, Option<Kept>), ConnectFault> {
         let trust = self.trust().await?;
-        let opening =
-            Opening { keys: &self.keys, trust: &trust, link: self.name.as_str(), timeout: self.timeout.max(ANSWER) };
+        let slowest = self.slots.iter().map(|slot| slot.interval).max().unwrap_or_default();
+        let opening = Opening {
+            keys: &self.keys,
+            trust: &trust,
+            link: self.name.as_str(),
+            timeout: self.timeout.max(ANSWER),
+            idle: slowest.saturating_mul(3).clamp(IDLE, LONGEST_IDLE),
+        };
         // What goes wrong may be because of what is remembered; the next try begins from nothing.
         let endpoint = match self.memory.endpoint.take() {
             Some(endpoint) => endpoint,
@@ -183,6 +189,12 @@ impl ServerLink {
 
 /// How long one answer may take while the session is opened, where the link's `timeout` is shorter.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// A session that nobody uses stays with the server for so long: enough to be taken up again after an outage, not too much for
+/// servers with few sessions.
+const IDLE: Duration = Duration::from_secs(60);
+/// The same at most, for links that are polled seldom.
+const LONGEST_IDLE: Duration = Duration::from_secs(3600);
 
 /// Takes over the subscriptions of a session that is over. Those that the server does not give are made anew.
 async fn transferred(channel: &crate::channel::Channel, mut kept: Kept, timeout: Duration) -> Result<Kept, Fault> {

@@ -22,9 +22,6 @@ use crate::{
     security,
 };
 
-/// How long a session that nobody uses stays with the server: long enough to be taken up again after an outage, short enough
-/// for servers with few sessions.
-const SESSION_TIMEOUT_MS: f64 = 60_000.0;
 /// Bytes of a nonce of a session (Part 4 §5.7.2).
 const NONCE: usize = 32;
 
@@ -36,6 +33,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) link: &'a str,
     /// How long one answer may take.
     pub(crate) timeout: Duration,
+    /// How long a session that nobody uses stays with the server.
+    pub(crate) idle: Duration,
 }
 
 /// A session of an earlier connection, to be taken up again.
@@ -154,7 +153,7 @@ impl Opening<'_> {
             session_name: format!("Tidegate {}", self.link).into(),
             client_nonce: nonce.clone(),
             client_certificate: own.as_ref().map(X509::as_byte_string).unwrap_or_default(),
-            requested_session_timeout: SESSION_TIMEOUT_MS,
+            requested_session_timeout: self.idle.as_secs_f64() * 1000.0,
             max_response_message_size: 0,
         };
         let answer = match channel.send(request.into(), self.timeout).await? {

@@ -67,6 +67,11 @@ pub(crate) enum Outcome {
 }
 
 impl Job {
+    /// Whether a subscription is not complete before it is done.
+    pub(super) fn makes(&self) -> bool {
+        matches!(self, Job::Make(_) | Job::Fill(..) | Job::Events(..) | Job::Refresh(..))
+    }
+
     /// Whether it is about the subscription with that index.
     pub(super) fn is_of(&self, subscription: usize) -> bool {
         match self {
@@ -224,9 +229,18 @@ impl Feed {
             (Job::Fill(of, _, filtered), Ok(Outcome::Filled(results))) => {
                 self.filled(of, results, filtered, now, items)
             }
+            (Job::Fill(of, numbers, filtered), Err(Fault::Refused(status))) if splits(status, &numbers) => {
+                for half in numbers.chunks(numbers.len().div_ceil(2)).rev() {
+                    self.jobs.push_front(Job::Fill(of, half.to_vec(), filtered));
+                }
+            }
             (Job::Fill(_, numbers, _), Err(_)) => {
                 let refused = numbers.into_iter().map(|number| (number, StatusCode::BadUnexpectedError));
                 self.park(refused.collect(), now, items);
+            }
+            (Job::Read(numbers), Err(Fault::Refused(status))) if splits(status, &numbers) => {
+                let halves = numbers.chunks(numbers.len().div_ceil(2)).map(|half| Job::Read(half.to_vec()));
+                self.jobs.extend(halves);
             }
             (Job::Events(of, slot), Ok(Outcome::Watched(status))) if status.is_good() => {
                 self.jobs.push_front(Job::Refresh(of, slot));
@@ -381,6 +395,7 @@ impl Feed {
         }
     }
 
+    /// Everything about a slot has this reason.
     fn fail_slot(&mut self, slot: usize, reason: Reason, items: &Items<'_>) {
         let Some(tags) = items.slots.get(slot).and_then(crate::plan::Slot::tags) else { return };
         self.rows.failed(slot, tags.read_columns().collect(), reason);
@@ -395,6 +410,17 @@ impl Feed {
     pub(super) fn event_slot(number: u32) -> Option<usize> {
         (number & crate::subscription::EVENTS != 0).then(|| index(number & !crate::subscription::EVENTS))?
     }
+}
+
+/// Whether the server took too much for one request, which it did not say beforehand, and half of it may do.
+fn splits(status: StatusCode, numbers: &[usize]) -> bool {
+    let much = [
+        StatusCode::BadTooManyOperations,
+        StatusCode::BadRequestTooLarge,
+        StatusCode::BadResponseTooLarge,
+        StatusCode::BadEncodingLimitsExceeded,
+    ];
+    numbers.len() > 1 && much.contains(&status)
 }
 
 fn work(job: Job, work: impl Future<Output = Result<Outcome, Fault>> + Send + 'static) -> Option<Working> {

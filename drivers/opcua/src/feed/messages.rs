@@ -41,7 +41,11 @@ impl Feed {
             }
             Err(fault) => return Err(fault),
         };
-        let Some(of) = self.by_id(answer.subscription_id) else { return Ok(()) };
+        let Some(of) = self.by_id(answer.subscription_id) else {
+            // One that was given up while it was being made.
+            self.later(Job::Drop(answer.subscription_id));
+            return Ok(());
+        };
         let Some(subscription) = self.subscriptions.get_mut(of) else { return Ok(()) };
         subscription.heard(now);
         let message = answer.notification_message;
