@@ -49,6 +49,8 @@ impl Work {
         self.marks.clear();
         // The times of the rows come first, and polls have no cycles.
         self.search.cycles = Cycles::No;
+        self.search.lattice = None;
+        self.search.repeats = true;
     }
 
     pub(super) fn write_column<C: Coder>(
@@ -60,12 +62,16 @@ impl Work {
     ) -> Result<(), BlockError> {
         self.search.cycles = if memory.begin_block() { Cycles::All } else { Cycles::Only(memory.lag) };
         self.search.used = None;
+        self.search.lattice = memory.lattice;
+        self.search.repeats = memory.repeats;
         self.memory = *memory;
         self.write_cells(coder, cells, rows)?;
         *memory = self.memory;
         // Arrays and texts are several series; the last is the one that says which of them stands where.
         if self.search.cycles == Cycles::All {
             memory.lag = self.search.used;
+            memory.lattice = self.search.lattice;
+            memory.repeats = self.search.repeats;
         }
         Ok(())
     }

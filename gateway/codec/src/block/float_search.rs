@@ -225,7 +225,7 @@ impl FloatSearch {
         let mut total = super::search::quick_cost(&self.sample.integers);
         if floats.corrected {
             unexpected(&mut self.expected, &self.sample.integers, &self.sample.corrections, &mut self.unexpected);
-            total += self.unexpected.iter().map(|residual| cost(*residual)).sum::<u64>();
+            total += cost(self.unexpected.iter().copied());
         }
         total
             + match floats.form {

@@ -8,6 +8,9 @@ use super::{
 /// A scale finer than this saves too little.
 const FINEST: f64 = 1.5;
 
+/// Bounds of the step that are looked at side by side at most.
+const INTERVALS: usize = 96;
+
 /// The lattice that all numbers are on; they are ascending and all different, and `base` is one of them.
 pub(super) fn find(numbers: &[i64], base: i64) -> Option<Lattice> {
     let first = *numbers.first()?;
@@ -15,47 +18,62 @@ pub(super) fn find(numbers: &[i64], base: i64) -> Option<Lattice> {
     if numbers.len() < 6 || span > 1 << 40 {
         return None;
     }
-    let step = step(numbers)?;
-    fit(numbers, base, step)
+    let intervals = intervals(numbers)?;
+    intervals.iter().rev().find_map(|(low, high)| fit(numbers, base, (low + high) / 2.0))
 }
 
-/// The distance of two places, from all differences.
-fn step(numbers: &[i64]) -> Option<f64> {
+/// The lattice with about the step of another one that all numbers are on.
+pub(super) fn find_like(known: Lattice, numbers: &[i64], base: i64) -> Option<Lattice> {
+    let span = numbers.last()?.checked_sub(*numbers.first()?)?;
+    if numbers.len() < 3 || span > 1 << 40 {
+        return None;
+    }
+    fit(numbers, base, float(known.step) / float(1 << known.bits))
+}
+
+/// Within which bounds the step can be, from all differences to one of the numbers, the smallest differences first.
+fn intervals(numbers: &[i64]) -> Option<Vec<(f64, f64)>> {
     let pairs = || numbers.iter().zip(numbers.iter().skip(1));
     let least = pairs().map(|(number, next)| next - number).min()?;
     if least < 2 {
         return None;
     }
-    let (mut low, mut high) = ((float(least) - 1.0).max(FINEST), float(least) + 1.0);
-    let first = *numbers.first()?;
-    // Short distances first: each makes the step known well enough to count the places of the next.
-    for (number, next) in pairs() {
-        (low, high) = narrowed(float(next - number), low, high)?;
+    let mut intervals = vec![((float(least) / 2.0 - 1.0).max(FINEST), float(least) + 1.0)];
+    let mut next = Vec::new();
+    let middle = numbers.len() / 2;
+    let reference = *numbers.get(middle)?;
+    for away in 1..=middle.max(numbers.len() - middle) {
+        for place in [middle.checked_sub(away), middle.checked_add(away)].into_iter().flatten() {
+            let Some(number) = numbers.get(place) else { continue };
+            let distance = float((number - reference).abs());
+            next.clear();
+            for (low, high) in &intervals {
+                narrow(distance, *low, *high, &mut next);
+            }
+            std::mem::swap(&mut intervals, &mut next);
+            if intervals.is_empty() || intervals.len() > INTERVALS {
+                return None;
+            }
+        }
     }
-    for number in numbers.iter().skip(1) {
-        (low, high) = narrowed(float(number - first), low, high)?;
-    }
-    for (number, next) in numbers.iter().zip(numbers.iter().skip(2)) {
-        (low, high) = narrowed(float(next - number), low, high)?;
-    }
-    for number in numbers.iter().skip(1) {
-        (low, high) = narrowed(float(number - first), low, high)?;
-    }
-    (low >= FINEST).then_some((low + high) / 2.0)
+    Some(intervals)
 }
 
-/// The bounds of the step when there is a distance like this; unchanged when its number of places is not certain.
-fn narrowed(distance: f64, low: f64, high: f64) -> Option<(f64, f64)> {
-    let most = ((distance + 1.0) / low).floor();
-    let least = ((distance - 1.0) / high).ceil().max(1.0);
-    if least > most {
-        return None;
+/// The parts of the bounds of the step in which there can be a distance like this.
+fn narrow(distance: f64, low: f64, high: f64, out: &mut Vec<(f64, f64)>) {
+    let most = integer(((distance + 1.0) / low).floor());
+    let least = integer(((distance - 1.0) / high).ceil()).max(1);
+    // The largest number of places belongs to the smallest step.
+    for places in (least..=most.min(least + 64)).rev() {
+        let places = float(places);
+        let (low, high) = (low.max((distance - 1.0) / places), high.min((distance + 1.0) / places));
+        if low < high {
+            match out.last_mut() {
+                Some(last) if last.1 >= low => last.1 = last.1.max(high),
+                _ => out.push((low, high)),
+            }
+        }
     }
-    if least < most {
-        return Some((low, high));
-    }
-    let (low, high) = (low.max((distance - 1.0) / least), high.min((distance + 1.0) / least));
-    (low <= high).then_some((low, high))
 }
 
 /// The lattice with about that step that has all numbers, with as few bits as possible.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{SchemaId, float::Floats};
+use super::{SchemaId, float::Floats, lattice::Lattice};
 
 /// Columns remembered at most; beyond them everything is forgotten and found again.
 const COLUMNS: usize = 1 << 16;
@@ -16,6 +16,10 @@ pub(super) struct Memory {
     age: u8,
     /// The cycle that was of use.
     pub(super) lag: Option<u32>,
+    /// The even scale behind the numbers.
+    pub(super) lattice: Option<Lattice>,
+    /// Whether the numbers repeat, or are on such a scale.
+    pub(super) repeats: bool,
     /// The form of floats that are no short decimals, and what it cost.
     floats: Option<Remembered>,
 }

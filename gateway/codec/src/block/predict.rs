@@ -1,5 +1,7 @@
 //! What the next number of a series should be, from the ones before.
 
+use std::sync::LazyLock;
+
 /// A way to predict. The first number of a series is known; all others are predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predictor {
@@ -36,50 +38,40 @@ impl Predictor {
         }
     }
 
-    /// Calls `each` with every number but the first and what it was predicted to be, until it says that it is enough.
+    /// Calls `each` with every number but the first and what it was predicted to be.
     #[inline(always)]
-    fn watch(self, numbers: &[i64], mut each: impl FnMut(i64, i64) -> bool) {
+    fn watch(self, numbers: &[i64], mut each: impl FnMut(i64, i64)) {
         let Some((first, rest)) = numbers.split_first() else { return };
         let mut last = *first;
         match self {
             Predictor::Level(level) => {
                 for number in rest {
-                    if each(*number, level) {
-                        return;
-                    }
+                    each(*number, level);
                 }
             }
             Predictor::Last => {
                 for number in rest {
-                    if each(*number, last) {
-                        return;
-                    }
+                    each(*number, last);
                     last = *number;
                 }
             }
             Predictor::Line | Predictor::Pair => {
                 let mut before = last;
                 for number in rest {
-                    if each(*number, of_two(self, last, before)) {
-                        return;
-                    }
+                    each(*number, of_two(self, last, before));
                     (before, last) = (last, *number);
                 }
             }
             Predictor::Quick | Predictor::Slow => {
                 let mut mean = Mean::new(self, last);
                 for number in rest {
-                    if each(*number, mean.get()) {
-                        return;
-                    }
+                    each(*number, mean.get());
                     mean.push(*number);
                 }
             }
             Predictor::Back(lag) | Predictor::Cycle(lag) => {
                 for (place, number) in rest.iter().enumerate() {
-                    if each(*number, at_lag(self, lag, numbers, place + 1)) {
-                        return;
-                    }
+                    each(*number, at_lag(self, lag, numbers, place + 1));
                 }
             }
         }
@@ -91,18 +83,14 @@ impl Predictor {
         residuals.reserve(numbers.len());
         self.watch(numbers, |number, predicted| {
             residuals.push(number.wrapping_sub(predicted));
-            false
         });
     }
 
-    /// About how much the residuals cost, in eighths of a bit; no more is added once it is beyond `limit`.
-    pub(super) fn cost(self, numbers: &[i64], limit: u64) -> u64 {
-        let mut total = 0;
-        self.watch(numbers, |number, predicted| {
-            total += cost(number.wrapping_sub(predicted));
-            total > limit
-        });
-        total
+    /// About how much the residuals cost, in eighths of a bit.
+    pub(super) fn cost(self, numbers: &[i64]) -> u64 {
+        let mut costs = Costs::new();
+        self.watch(numbers, |number, predicted| costs.add(number.wrapping_sub(predicted)));
+        costs.total()
     }
 
     /// The numbers again: the residuals in `numbers` after the first, which is the number itself, become numbers.
@@ -147,16 +135,73 @@ impl Predictor {
     }
 }
 
-/// About how much a residual costs, in eighths of a bit.
-#[inline(always)]
-pub(super) fn cost(residual: i64) -> u64 {
-    let size = residual.unsigned_abs();
-    if size == 0 {
-        return 3;
+/// How many residuals there are of each number of bits, from which follows about how much they cost.
+struct Costs {
+    /// By number of bits; the longest two are one.
+    classes: [u32; CLASSES],
+    /// Which of these there are.
+    seen: u64,
+    all: u32,
+}
+
+const CLASSES: usize = 64;
+
+/// Of small numbers: times their logarithm to base 2, in 256ths.
+static LOGARITHMS: LazyLock<[u32; 513]> = LazyLock::new(|| {
+    let mut number = 0;
+    [(); 513].map(|()| {
+        let logarithm = f64::from(number) * f64::from(number.max(1)).log2();
+        number += 1;
+        u32::try_from(super::convert::integer(256.0 * logarithm)).unwrap_or(0)
+    })
+});
+
+impl Costs {
+    /// Of no residuals.
+    fn new() -> Costs {
+        Costs { classes: [0; CLASSES], seen: 0, all: 0 }
     }
-    let zeros = size.leading_zeros();
-    let below = (size << zeros) << 1;
-    u64::from(63 - zeros) * 8 + 16 + (below >> 61)
+
+    /// One more residual.
+    #[inline(always)]
+    fn add(&mut self, residual: i64) {
+        let class = (64 - residual.unsigned_abs().leading_zeros()).min(63);
+        if let Some(count) = self.classes.get_mut(super::convert::index(class)) {
+            *count += 1;
+        }
+        self.seen |= 1 << class;
+        self.all += 1;
+    }
+
+    /// About how much they cost, in eighths of a bit: the numbers of bits by how often they occur, a sign, and the bits below
+    /// the highest.
+    fn total(&self) -> u64 {
+        let (mut logarithms, mut bits, mut seen) = (0, 0, self.seen);
+        while seen != 0 {
+            let class = seen.trailing_zeros();
+            let count = self.classes.get(super::convert::index(class)).copied().unwrap_or(0);
+            logarithms += times_logarithm(count);
+            bits += u64::from(count * class) * 8 + 16;
+            seen &= seen - 1;
+        }
+        times_logarithm(self.all).saturating_sub(logarithms) / 32 + bits
+    }
+}
+
+/// A number times its logarithm to base 2, in 256ths.
+#[inline(always)]
+fn times_logarithm(number: u32) -> u64 {
+    match LOGARITHMS.get(super::convert::index(number)) {
+        Some(known) => u64::from(*known),
+        None => super::convert::integer(256.0 * f64::from(number) * f64::from(number).log2()).unsigned_abs(),
+    }
+}
+
+/// About how much residuals cost, in eighths of a bit.
+pub(super) fn cost(residuals: impl Iterator<Item = i64>) -> u64 {
+    let mut costs = Costs::new();
+    residuals.for_each(|residual| costs.add(residual));
+    costs.total()
 }
 
 #[inline(always)]
@@ -244,6 +289,6 @@ mod tests {
         let mut residuals = Vec::new();
         Predictor::Cycle(4).residuals(&numbers, &mut residuals);
         assert!(residuals[5..].iter().all(|residual| [0, 1].contains(residual)));
-        assert!(Predictor::Cycle(4).cost(&numbers, u64::MAX) < Predictor::Last.cost(&numbers, u64::MAX));
+        assert!(Predictor::Cycle(4).cost(&numbers) < Predictor::Last.cost(&numbers));
     }
 }

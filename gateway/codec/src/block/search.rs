@@ -2,6 +2,7 @@
 
 use super::{
     convert::count,
+    lattice::Lattice,
     lattice_search,
     predict::{Predictor, cost},
     series::{Series, Transform, place_by_digits, ten},
@@ -9,6 +10,8 @@ use super::{
 
 /// Numbers of a series that predictors are compared on.
 const SAMPLE: usize = 512;
+/// The same where not all cycles are tried.
+const SHORT_SAMPLE: usize = 320;
 
 /// Working memory, and what the last search has left: the numbers as the transform has them.
 #[derive(Debug, Default)]
@@ -20,6 +23,10 @@ pub(super) struct Search {
     pub(super) cycles: Cycles,
     /// The cycle that the last series was found to have.
     pub(super) used: Option<u32>,
+    /// The lattice that the last series was found to have when all cycles were tried. Where they are not, no other is looked for.
+    pub(super) lattice: Option<Lattice>,
+    /// Whether its numbers repeated or were on a lattice. Where they did not, nobody looks again before all cycles are tried.
+    pub(super) repeats: bool,
 }
 
 /// Which cycles are tried.
@@ -46,6 +53,9 @@ impl Search {
         let step = common_step(numbers);
         if step == 0 {
             self.residuals.clear();
+            if self.cycles == Cycles::All {
+                (self.lattice, self.repeats) = (None, true);
+            }
             return Series { base, ..Series::CONSTANT };
         }
         self.mapped.clear();
@@ -57,7 +67,7 @@ impl Search {
         let (predictor, cost) = best_predictor(&self.mapped, self.cycles);
         let mut best = Best { series: Series { transform: Transform::Step(step), base, predictor }, cost };
         self.try_digits(numbers, &mut best);
-        if numbers.len() >= 12 {
+        if numbers.len() >= 12 && (self.repeats || self.cycles == Cycles::All) {
             self.sorted.clear();
             self.sorted.extend_from_slice(numbers);
             self.sorted.sort_unstable();
@@ -69,6 +79,13 @@ impl Search {
             Predictor::Back(lag) | Predictor::Cycle(lag) => Some(lag),
             _ => None,
         };
+        if self.cycles == Cycles::All {
+            let few = self.sorted.len() * 2 <= numbers.len() || numbers.len() < 12;
+            (self.lattice, self.repeats) = match best.series.transform {
+                Transform::Lattice(lattice) => (Some(lattice), true),
+                _ => (None, few),
+            };
+        }
         best.series.predictor.residuals(&self.mapped, &mut self.residuals);
         best.series
     }
@@ -114,7 +131,7 @@ impl Search {
             return;
         }
         let steps = self.sorted.iter().zip(self.sorted.iter().skip(1));
-        let table_cost = 40 * 8 + steps.map(|(entry, next)| cost(next.wrapping_sub(*entry))).sum::<u64>();
+        let table_cost = 20 * 8 + cost(steps.map(|(entry, next)| next.wrapping_sub(*entry)));
         if table_cost >= best.cost {
             return;
         }
@@ -128,7 +145,12 @@ impl Search {
 
     fn try_lattice(&mut self, numbers: &[i64], best: &mut Best) {
         let Some(base) = numbers.first().copied() else { return };
-        let Some(lattice) = lattice_search::find(&self.sorted, base) else { return };
+        let found = match (self.cycles, self.lattice) {
+            (Cycles::All, _) => lattice_search::find(&self.sorted, base),
+            (_, Some(known)) => lattice_search::find_like(known, &self.sorted, base),
+            (_, None) => None,
+        };
+        let Some(lattice) = found else { return };
         self.candidate.clear();
         for number in numbers {
             let Some(place) = lattice_search::place(lattice, number.wrapping_sub(base)) else { return };
@@ -163,14 +185,15 @@ fn common_step(numbers: &[i64]) -> i64 {
 
 /// The best predictor of numbers that begin with 0 or a place, and about what it costs, in eighths of a bit.
 fn best_predictor(numbers: &[i64], cycles: Cycles) -> (Predictor, u64) {
-    let sample = numbers.get(..SAMPLE.min(numbers.len())).unwrap_or_default();
+    let most = if cycles == Cycles::All { SAMPLE } else { SHORT_SAMPLE };
+    let sample = numbers.get(..most.min(numbers.len())).unwrap_or_default();
     let sum: i128 = numbers.iter().map(|number| i128::from(*number)).sum();
     let mean = sum / i128::from(count(numbers.len().max(1)));
     let level = i64::try_from(mean).unwrap_or(0);
-    let mut best = (Predictor::Last, Predictor::Last.cost(sample, u64::MAX));
+    let mut best = (Predictor::Last, Predictor::Last.cost(sample));
     for predictor in [Predictor::Level(level), Predictor::Line, Predictor::Pair, Predictor::Quick, Predictor::Slow] {
         let extra = if matches!(predictor, Predictor::Level(_)) { 12 * 8 } else { 0 };
-        let cost = predictor.cost(sample, best.1).saturating_add(extra);
+        let cost = predictor.cost(sample).saturating_add(extra);
         if cost < best.1 {
             best = (predictor, cost);
         }
@@ -184,7 +207,7 @@ fn best_predictor(numbers: &[i64], cycles: Cycles) -> (Predictor, u64) {
         };
         for lag in (2..=most).filter(tried) {
             for predictor in [Predictor::Back(lag), Predictor::Cycle(lag)] {
-                let cost = predictor.cost(sample, best.1).saturating_add(10 * 8);
+                let cost = predictor.cost(sample).saturating_add(10 * 8);
                 if cost < best.1 {
                     best = (predictor, cost);
                 }

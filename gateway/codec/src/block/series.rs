@@ -190,6 +190,9 @@ pub(super) fn ten(power: u8) -> i64 {
 #[inline]
 pub(super) fn place_by_digits(number: i64, digits: u8) -> Option<i64> {
     let size = number.checked_abs()?;
+    if size < ten(digits) {
+        return Some(number);
+    }
     let (mut scale, mut zeros) = (1, 0);
     while size / scale >= ten(digits) {
         scale *= 10;
