@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
+use tidegate_codec::json;
 use tidegate_config::{ByteSize, Format, MqttTarget as Options, StartAt, WhenFull};
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
 use tidegate_north::{MqttTarget, TargetStatus};
@@ -83,8 +83,10 @@ impl Sender {
             for stream in &self.streams {
                 let slots = (0..stream.columns().len()).map(|tag| Slot::Good(Value::F64(value(tag, self.last))));
                 let (stream, slots) = (Arc::clone(stream), slots.collect());
-                self.store
-                    .append(Arc::new(Row { stream, seq: self.last, time, device_time: None, slots }), Bytes::new());
+                let row = Row { stream, seq: self.last, time, device_time: None, slots };
+                let mut payload = Vec::new();
+                json::row(&row, false, &mut payload);
+                self.store.append(Arc::new(row), payload.into());
             }
         }
     }

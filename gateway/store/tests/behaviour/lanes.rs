@@ -106,6 +106,28 @@ async fn a_live_lane_that_falls_behind_goes_on_with_the_newest_rows_and_nothing_
 }
 
 #[tokio::test]
+async fn rows_of_one_commit_whose_times_lie_far_apart_are_given_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut press = Machine::new(&store, "press").await;
+    let (mut live, mut backlog) = target.lanes(Shape::Rows);
+    // A minute in one go, as when the clock is set.
+    press.run(&store, 60);
+    settle(&store, 60).await;
+    let mut all = Vec::new();
+    while let Ok(given) = tokio::time::timeout(std::time::Duration::from_millis(30), live.next(20, 1 << 20)).await {
+        all.extend(seqs(&given.unwrap()));
+        assert!(all.len() <= 60, "given again: {all:?}");
+    }
+    // Should it have become two commits, the first of them is left to the backlog.
+    while all.len() < 60 {
+        all.extend(seqs(&some_of(&mut backlog, 20).await));
+    }
+    assert_eq!(all.into_iter().collect::<BTreeSet<u64>>(), (1..=60).collect::<BTreeSet<u64>>());
+}
+
+#[tokio::test]
 async fn gaps_come_on_the_backlog_lane() {
     let dir = tempfile::tempdir().unwrap();
     let small = tidegate_config::Store { max_size: tidegate_config::ByteSize(2 << 20), ..options() };
