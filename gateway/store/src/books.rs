@@ -13,6 +13,7 @@ use crate::{
     gaps::{self, Gaps},
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
+    requests::next_readable,
     starts::Starts,
     streams::{self, Streams},
     summary::Summary,
@@ -49,6 +50,8 @@ pub(crate) struct Books {
     pub(crate) targets: BTreeMap<Name, Arc<Target>>,
     /// By their first positions.
     pub(crate) epochs: BTreeMap<u64, Epoch>,
+    /// Rows here can be neither read nor removed: retention goes on behind them. Empty when there is nothing of the kind.
+    pub(crate) stuck: Range,
     /// Fresh records from here on are to become blocks.
     pub(crate) frontier: u64,
     /// Bytes of these records, and the age mark of the first.
@@ -176,6 +179,7 @@ impl Books {
             targets_lost,
             targets,
             epochs: epochs::load(connection).await?,
+            stuck: Range::new(0, 0),
             frontier: 0,
             fresh_bytes: 0,
             fresh_age: None,
@@ -185,21 +189,40 @@ impl Books {
         };
         books.look_up_beginning(connection).await?;
         let behind = books.epochs.last_key_value().map_or(0, |(_, epoch)| epoch.range.end);
-        books.frontier = epochs::first_record(connection).await?.unwrap_or(books.end).max(behind);
+        books.frontier = epochs::first_record(connection, books.stuck.end).await?.unwrap_or(books.end).max(behind);
         books.look_up_fresh(connection).await?;
         Ok(books)
     }
 
-    /// Looks up what the oldest row in the log is.
+    /// Looks up what the oldest row in the log is that can be read.
     pub(crate) async fn look_up_beginning(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let select = "SELECT first_position, time_min, age FROM log ORDER BY first_position LIMIT 1";
-        let record = match sqlx::query(select).fetch_optional(connection).await? {
+        match self.look_up_behind(connection).await {
+            Err(error) if trouble(&error) == Trouble::Damaged => {
+                let from = self.stuck.end.max(self.first.min(self.last_record));
+                let end = next_readable(connection, from, self.end).await.min(self.last_record);
+                tracing::error!(
+                    position = from, why = %error,
+                    "the oldest part of the log cannot be read; its rows stay where they are and the rest is kept; check \
+                     the disk"
+                );
+                self.stuck = Range::new(if self.stuck.len() > 0 { self.stuck.first } else { from }, end.max(from));
+                self.look_up_behind(connection).await
+            }
+            found => found,
+        }
+    }
+
+    async fn look_up_behind(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let select =
+            "SELECT first_position, time_min, age FROM log WHERE first_position >= ? ORDER BY first_position LIMIT 1";
+        let record = match sqlx::query(select).bind(signed(self.stuck.end)).fetch_optional(connection).await? {
             Some(row) => {
                 Some((unsigned(row.try_get("first_position")?), time(&row, "time_min")?, unsigned(row.try_get("age")?)))
             }
             None => None,
         };
-        let epoch = self.epochs.values().next().map(|epoch| (epoch.range.first, epoch.time_min, epoch.age));
+        let epoch = self.epochs.range(self.stuck.end..).next();
+        let epoch = epoch.map(|(first, epoch)| (*first, epoch.time_min, epoch.age));
         (self.first, self.oldest, self.oldest_age) = match record.into_iter().chain(epoch).min() {
             Some((first, oldest, age)) => (first, Some(oldest), age),
             None => (self.end, None, 0),

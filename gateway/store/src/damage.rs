@@ -184,6 +184,7 @@ pub(crate) async fn replace(
         sequence_position: end,
         targets_lost,
         epochs: BTreeMap::new(),
+        stuck: Range::new(0, 0),
         frontier: end,
         fresh_bytes: 0,
         fresh_age: None,
@@ -211,6 +212,7 @@ pub(crate) async fn begin_again(dir: &Path, aside: &SetAside, books: &mut Books)
     (books.frontier, books.fresh_bytes, books.fresh_age, books.last_record) = (books.end, 0, None, books.end);
     (books.next_body, books.loose) = (1, false);
     books.epochs.clear();
+    books.stuck = Range::new(0, 0);
     Ok(database)
 }
 

@@ -10,12 +10,14 @@ use crate::{
     books::{end, save_fact},
     commit::{Failure, Progress},
     compaction::sweep,
+    database::Trouble,
     epochs::{self, BlockHead, Epoch},
     gaps::{self, Gap},
     missing::Missing,
     numbering,
     numbers::{length, signed, unsigned},
     ranges::{Acknowledged, Range},
+    requests::next_readable,
     summary::{Span, Summary},
     writer::Writer,
 };
@@ -50,12 +52,46 @@ impl Going {
 impl Writer {
     /// Drops some of the oldest rows, in one transaction.
     pub(crate) async fn retain(&mut self) {
-        match self.drop_oldest().await {
+        let Some(reason) = self.retention.due else { return };
+        let (end, dropped) = match self.going(reason).await {
+            Ok(Some(going)) => (going.end(), self.drop_these(reason, going).await.map(|()| true)),
+            Ok(None) => (None, Ok(false)),
+            Err(failure) => (None, Err(failure)),
+        };
+        match dropped {
             // The bytes of an epoch are free once its bodies have been removed; it is measured then.
             Ok(true) if self.books.loose => {}
             Ok(true) => self.measure().await,
             Ok(false) => self.retention.due = None,
+            Err(failure) if failure.trouble() == Trouble::Damaged => self.pass_by(end, &failure).await,
             Err(failure) => self.failed(failure).await,
+        }
+    }
+
+    /// Leaves rows that can be neither read nor removed where they are, and has retention go on behind them: a part that is
+    /// damaged is no reason to give up all the rest. `end` is where they end, when that is known.
+    async fn pass_by(&mut self, end: Option<u64>, failure: &Failure) {
+        self.books.gaps.forget();
+        let Some(database) = &mut self.database else { return };
+        let from = self.books.stuck.end.max(self.books.first);
+        let end = match end {
+            Some(end) => end,
+            None => next_readable(&mut database.connection, from, self.books.end).await,
+        };
+        let end = end.min(self.books.last_record);
+        tracing::error!(
+            position = from, why = %failure.explain(),
+            "a part of the log cannot be read and so not be dropped; it keeps its room on the disk, and newer rows are dropped \
+             in its place; check the disk"
+        );
+        if end <= from {
+            self.retention.due = None;
+            return;
+        }
+        let first = if self.books.stuck.len() > 0 { self.books.stuck.first } else { from };
+        self.books.stuck = Range::new(first, end);
+        if self.books.look_up_beginning(&mut database.connection).await.is_err() {
+            self.retention.due = None;
         }
     }
 
@@ -63,14 +99,14 @@ impl Writer {
     async fn going(&mut self, reason: GapReason) -> Result<Option<Going>, Failure> {
         let Some(database) = &mut self.database else { return Ok(None) };
         let books = &self.books;
-        let oldest = books.epochs.first_key_value().map(|(_, epoch)| *epoch);
-        let first_record = epochs::first_record(&mut database.connection).await?;
+        let oldest = books.epochs.range(books.stuck.end..).next().map(|(_, epoch)| *epoch);
+        let first_record = epochs::first_record(&mut database.connection, books.stuck.end).await?;
         if let Some(epoch) = oldest.filter(|epoch| first_record.is_none_or(|first| epoch.range.first < first)) {
             let goes = self.retention.choose(reason, books, [(epoch.age, epoch.bytes)].into_iter()) > 0;
             let blocks = if goes { epochs::blocks(&mut database.connection, epoch.range).await? } else { Vec::new() };
             return Ok(goes.then_some(Going::Epoch { epoch, blocks }));
         }
-        let mut records = candidates(&mut database.connection, 0, books.end).await?;
+        let mut records = candidates(&mut database.connection, books.stuck.end, books.end).await?;
         let each = records.iter().map(|record| (record.age, record.bytes));
         records.truncate(self.retention.choose(reason, books, each));
         // Epochs may follow records that compaction had to leave where they were.
@@ -79,11 +115,9 @@ impl Writer {
         Ok(if records.is_empty() { None } else { Some(Going::Records(records)) })
     }
 
-    /// True when something has been dropped.
-    async fn drop_oldest(&mut self) -> Result<bool, Failure> {
-        let Some(reason) = self.retention.due else { return Ok(false) };
-        let Some(going) = self.going(reason).await? else { return Ok(false) };
-        let (Some(drop_end), Some(database)) = (going.end(), &mut self.database) else { return Ok(false) };
+    async fn drop_these(&mut self, reason: GapReason, going: Going) -> Result<(), Failure> {
+        let (Some(drop_end), Some(database)) = (going.end(), &mut self.database) else { return Ok(()) };
+        let stuck = self.books.stuck;
         let behind = self.books.targets.values().filter(|target| target.base() < drop_end);
         let mut behind: Vec<Progress> = behind.map(Progress::of).collect();
         let mut transaction = database.connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -93,6 +127,8 @@ impl Writer {
             let next = target.place().next();
             let done = progress.done_mut();
             let missing = match &going {
+                // Nor is it known what of this it had got before it was passed by.
+                _ if stuck.len() > 0 && !done.has_all(stuck) => None,
                 Going::Records(records) => missing(&mut transaction, records, done).await?,
                 Going::Epoch { blocks, .. } => missing_of(blocks, done),
             };
@@ -113,8 +149,9 @@ impl Writer {
         self.books.starts.remove_before(&mut transaction, drop_end).await?;
         match &going {
             Going::Records(_) => {
-                let delete = "DELETE FROM log WHERE first_position < ?";
-                sqlx::query(delete).bind(signed(drop_end)).execute(&mut *transaction).await?;
+                let delete = "DELETE FROM log WHERE first_position >= ? AND first_position < ?";
+                let query = sqlx::query(delete).bind(signed(stuck.end)).bind(signed(drop_end));
+                query.execute(&mut *transaction).await?;
             }
             Going::Epoch { epoch, blocks } => {
                 epochs::remove(&mut transaction, epoch.range).await?;
@@ -129,8 +166,7 @@ impl Writer {
             self.books.loose = true;
             self.count_epochs();
         }
-        self.dropped(reason, drop_end, lost, behind).await?;
-        Ok(true)
+        self.dropped(reason, drop_end, lost, behind).await
     }
 
     /// Notes what has been dropped.

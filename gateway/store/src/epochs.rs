@@ -131,8 +131,9 @@ pub(crate) fn bodies(blocks: &[BlockHead]) -> Vec<Range> {
     crate::compaction::ranges(blocks.iter().map(|block| block.body).filter(|body| *body != 0).collect())
 }
 
-/// The position of the first fresh record.
-pub(crate) async fn first_record(connection: &mut SqliteConnection) -> Result<Option<u64>, sqlx::Error> {
-    let row = sqlx::query("SELECT min(first_position) FROM log").fetch_one(connection).await?;
+/// The position of the first fresh record from this position on.
+pub(crate) async fn first_record(connection: &mut SqliteConnection, from: u64) -> Result<Option<u64>, sqlx::Error> {
+    let query = sqlx::query("SELECT min(first_position) FROM log WHERE first_position >= ?");
+    let row = query.bind(signed(from)).fetch_one(connection).await?;
     Ok(row.try_get::<Option<i64>, _>(0)?.map(unsigned))
 }

@@ -273,6 +273,40 @@ async fn a_page_that_cannot_be_read_later_is_passed_over() {
     assert_eq!(lost + u64::try_from(rows.len()).unwrap(), 800, "no more is announced than is lost");
 }
 
+#[tokio::test]
+async fn a_damaged_page_that_retention_comes_to_is_passed_by_and_the_rest_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    filled_with_records(dir.path()).await;
+    let select = "SELECT pageno FROM dbstat WHERE name = 'log' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 3";
+    let leaf = number(dir.path(), select).await;
+    scribble(dir.path(), leaf..=leaf);
+    // A row a second: the first 500 of 900 are too old.
+    let short = tidegate_config::Store { max_age: std::time::Duration::from_secs(400), ..options() };
+    let store = open_with(dir.path(), &short).await;
+    drop(cursor(&store, "cloud").await);
+    let mut press = Machine::with_columns(&store, "press", 1_000).await;
+    for made in (10..=100).step_by(10) {
+        press.run(&store, 10);
+        settle(&store, made).await;
+    }
+    let oldest = || store.status().oldest.unwrap().as_millis() - 1_700_000_000_000;
+    until(|| oldest() > 400_000, "old rows behind the damage are dropped").await;
+    assert!(store.status().rows >= 400, "{:?}", store.status());
+    let is_aside = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().to_str().unwrap().starts_with("store.db.damaged-")
+    };
+    assert!(!std::fs::read_dir(dir.path()).unwrap().any(is_aside), "the database is not replaced");
+    let mut received = Received::default();
+    complete(&mut cursor(&store, "cloud").await, &mut received, "press", 900).await;
+    let rows = received.of("press");
+    assert!(rows.len() >= 400 && rows.last() == Some(&900) && rows.is_sorted(), "{}", rows.len());
+    store.close().await;
+
+    let store = open_with(dir.path(), &short).await;
+    assert_eq!(Machine::with_columns(&store, "press", 1_000).await.next, 901, "nor is it at the next start");
+    assert!(store.status().rows >= 400);
+}
+
 /// Has the writer read the pages of the database anew.
 async fn change_something(dir: &Path) {
     run(dir, "UPDATE meta SET value = value WHERE key = 'boot'").await;
