@@ -317,6 +317,7 @@ mod tests {
             uptime_s: 60,
             healthy: true,
             problems: Vec::new(),
+            notices: Vec::new(),
             clock_steps: 0,
             links: vec![link],
             targets: vec![TargetStatus { name: "cloud".to_owned(), waiting_rows: 42, ..TargetStatus::default() }],
