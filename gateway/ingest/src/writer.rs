@@ -40,7 +40,15 @@ impl Writer {
     pub(crate) fn start(sink: Sink, counters: Arc<Counters>, cancel: CancellationToken) -> Writer {
         let (to, batches) = mpsc::channel(1);
         let (done, from) = mpsc::channel(1);
-        let work = Work { sink, counters, cancel, backoff: Backoff::new(LONGEST_PAUSE), said: None, said_again: false };
+        let work = Work {
+            sink,
+            counters,
+            cancel,
+            backoff: Backoff::new(LONGEST_PAUSE),
+            said: None,
+            said_tick: false,
+            said_again: false,
+        };
         // A thread of its own: the sinks of files write while everything waits for the disk.
         let runtime = Handle::current();
         let task = tokio::task::spawn_blocking(move || runtime.block_on(work.run(batches, done)));
@@ -82,6 +90,8 @@ struct Work {
     backoff: Backoff,
     /// The trouble that has been told.
     said: Option<Trouble>,
+    /// Whether it was told that what was written cannot be completed.
+    said_tick: bool,
     /// Whether it was told that rows are numbered again.
     said_again: bool,
 }
@@ -118,8 +128,18 @@ impl Work {
         let ticked = self.sink.tick(&mut written).await;
         self.counters.written(&written);
         self.complain(&written);
-        if let Err(error) = ticked {
-            self.report(&error);
+        match ticked {
+            Ok(()) if std::mem::take(&mut self.said_tick) => tracing::info!("what was held up is completed"),
+            Ok(()) => {}
+            Err(error) if std::mem::replace(&mut self.said_tick, true) => {
+                tracing::debug!(%error.text, "cannot complete what was written; trying again");
+            }
+            Err(SinkError { trouble: Trouble::Person, text }) => {
+                tracing::error!(%text, "cannot complete what was written; it is kept, and tried again for ever");
+            }
+            Err(SinkError { text, .. }) => {
+                tracing::warn!(%text, "cannot complete what was written; it is kept, and tried again for ever");
+            }
         }
     }
 

@@ -31,6 +31,8 @@ const MOST: u64 = 10_000;
 const MOST_BYTES: u64 = 1 << 30;
 /// Blocks that are taken out of the quarantine in one go.
 const RELEASED: usize = 64;
+/// Bytes of memory that they take, and one block more.
+const MOST_RELEASED: usize = 16 << 20;
 
 /// The folder and what is known of it.
 pub(crate) struct Folder {
@@ -222,11 +224,17 @@ impl Folder {
         let wanted = format!("{}~unknown_schema~{}~", known.key.gateway, known.id);
         let files = entries(&self.root.join(OWN).join(QUARANTINE)).unwrap_or_default();
         let is_wanted = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&wanted);
+        let mut bytes = 0_usize;
         for path in files.iter().filter(|entry| is_wanted(entry)).map(fs::DirEntry::path).take(RELEASED) {
             let Ok(frame) = fs::read(&path).map(Bytes::from) else { continue };
             for (_, whole) in piece::blocks(&frame).0 {
                 // What cannot be read by its own schema stays where it is.
-                released.extend(whole.unpack(known, decoder).ok().map(|piece| (piece, path.clone())));
+                let Ok(piece) = whole.unpack(known, decoder) else { continue };
+                bytes = bytes.saturating_add(piece.bytes());
+                released.push((piece, path.clone()));
+            }
+            if bytes >= MOST_RELEASED {
+                break;
             }
         }
         if released.is_empty() {

@@ -266,3 +266,32 @@ fn a_schema_with_the_checksum_of_another_does_not_change_what_the_journal_says()
     let rows = ingest.rows();
     assert!(rows.keys().all(|(device, _)| device == "meter") && rows.len() == 9, "{rows:?}");
 }
+
+#[test]
+fn a_block_whose_append_has_failed_is_not_taken_for_written_by_the_next_start() {
+    let schema = scene::schema("oven", 2);
+    let piece = [piece(&known(&schema), &block(&schema, 1, 1, 3, MIDNIGHT))];
+    for failed in 0.. {
+        for killed in 0.. {
+            let mut ingest = Ingest::start(Failing::UntilKilled, usize::MAX);
+            ingest.deliver("meter", 1, 5, 0);
+            fault::plan(failed, 1);
+            let sink = ingest.sink.as_mut().unwrap();
+            if sink.write(&piece, &[]).is_ok() {
+                assert!(failed > 4, "{failed}");
+                return;
+            }
+            // The broker does not send it again before the rotation is killed.
+            fault::plan(killed, usize::MAX);
+            let rotated = sink.rotate().is_ok();
+            fault::mended();
+            ingest.sink = None;
+            ingest.open();
+            ingest.deliver("oven", 1, 3, 0);
+            ingest.check(&format!("append fails at {failed}, rotation is killed at {killed}"));
+            if rotated {
+                break;
+            }
+        }
+    }
+}

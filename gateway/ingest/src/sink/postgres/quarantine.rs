@@ -1,16 +1,15 @@
 //! Blocks that cannot be read, in a table, until somebody has looked at them or their schema has come.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use sqlx::{PgConnection, Row};
-use tidegate_codec::block::Decoder;
 
-use crate::piece::{self, Known, Piece, Refused};
+use crate::piece::{Known, Refused};
 
 /// Blocks that may be in the quarantine, and their bytes.
 const MOST: i64 = 10_000;
 const MOST_BYTES: i64 = 1 << 30;
+/// Bytes of blocks that are taken out at once, and one block more.
+const MOST_RELEASED: i64 = 16 << 20;
 /// Characters of a gateway's name that are kept, of one that is none too: the index has to take it.
 const MOST_NAME: usize = 256;
 /// Characters of what is said that are kept.
@@ -49,36 +48,31 @@ pub(crate) async fn put(connection: &mut PgConnection, refused: &[&Refused]) -> 
     Ok((quarantined, lost))
 }
 
-/// The blocks behind `after` that wait for this schema, at most so many.
+/// The blocks behind `after` that wait for this schema, at most so many, and no more than fit in memory at once.
 pub(crate) async fn waiting(
     connection: &mut PgConnection,
     known: &Known,
     after: i64,
     most: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let sql = "SELECT id FROM tidegate.quarantine \
+    let sql = "SELECT id, octet_length(frame) FROM tidegate.quarantine \
                WHERE gateway = $1 AND schema_id = $2 AND fault = 'unknown_schema' AND id > $3 ORDER BY id LIMIT $4";
     let query = sqlx::query(sql).bind(known.key.gateway.as_str()).bind(known.id.to_string()).bind(after).bind(most);
-    query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
+    let (mut ids, mut bytes) = (Vec::new(), 0_i64);
+    for row in query.fetch_all(connection).await? {
+        bytes = bytes.saturating_add(row.try_get::<i32, _>(1)?.into());
+        if bytes > MOST_RELEASED && !ids.is_empty() {
+            break;
+        }
+        ids.push(row.try_get(0)?);
+    }
+    Ok(ids)
 }
 
-/// Takes these blocks out, those of them that no other ingest takes out, and reads them by their schema.
-pub(crate) async fn take(
-    connection: &mut PgConnection,
-    ids: &[i64],
-    known: &Arc<Known>,
-    decoder: &mut Decoder,
-) -> Result<Vec<Piece>, sqlx::Error> {
+/// Takes these blocks out, those of them that no other ingest takes out.
+pub(crate) async fn take(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Bytes>, sqlx::Error> {
     let sql = "DELETE FROM tidegate.quarantine WHERE id IN (SELECT id FROM tidegate.quarantine WHERE id = ANY($1) \
                ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING frame";
-    let mut pieces = Vec::new();
-    for row in sqlx::query(sql).bind(ids).fetch_all(connection).await? {
-        let frame = Bytes::from(row.try_get::<Vec<u8>, _>(0)?);
-        for (schema, whole) in piece::blocks(&frame).0 {
-            pieces.push(whole.unpack(known, decoder).unwrap_or_else(|error| {
-                Piece::Refused(Refused::new(known.key.gateway.as_str(), &error, schema, frame.clone()))
-            }));
-        }
-    }
-    Ok(pieces)
+    let rows = sqlx::query(sql).bind(ids).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get::<Vec<u8>, _>(0).map(Bytes::from)).collect()
 }

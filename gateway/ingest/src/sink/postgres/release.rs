@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Postgres, Task, quarantine};
 use crate::{
-    piece::Known,
+    piece::{self, Known, Piece, Refused},
     sink::{SinkError, Trouble, Written},
 };
 
@@ -55,7 +55,8 @@ impl Postgres {
                 }
                 Err(error) => {
                     self.releases.push_front(release);
-                    return Err(error);
+                    // Somebody else is at the same place: it is free again the next time.
+                    return if error.trouble == Trouble::Conflict { Ok(()) } else { Err(error) };
                 }
             }
             if !release.done {
@@ -80,10 +81,18 @@ impl Postgres {
         };
         release.at = last;
         let mut transaction = connection.begin().await?;
-        let pieces = quarantine::take(&mut transaction, &ids, &known, &mut self.decoder).await?;
-        let mut written = self.enter(&mut transaction, &pieces).await?;
+        let mut written = Written::default();
+        for frame in quarantine::take(&mut transaction, &ids).await? {
+            // One after the other: what is small in the quarantine may be large when it is unpacked.
+            for (schema, whole) in piece::blocks(&frame).0 {
+                let piece = whole.unpack(&known, &mut self.decoder).unwrap_or_else(|error| {
+                    Piece::Refused(Refused::new(known.key.gateway.as_str(), &error, schema, frame.clone()))
+                });
+                written.add(&self.enter(&mut transaction, &[piece]).await?);
+                written.released += 1;
+            }
+        }
         transaction.commit().await?;
-        written.released = u64::try_from(pieces.len()).unwrap_or(u64::MAX);
         release.after = last;
         Ok(written)
     }
