@@ -27,6 +27,11 @@ function plain(value) {
   return inner ?? null;
 }
 
+// The name of a status code without its information bits (a queue that ran over).
+function nameOf(status) {
+  return status.name.split("#")[0];
+}
+
 class Station {
   constructor(options) {
     this.options = options;
@@ -88,7 +93,7 @@ class Station {
     const nodeId = await this.find(name);
     const value = await this.main.read({ nodeId, attributeId: AttributeIds.Value }, 0);
     const answer = {
-      value: plain(value), status: value.statusCode.name, times: Boolean(value.sourceTimestamp && value.serverTimestamp),
+      value: plain(value), status: nameOf(value.statusCode), times: Boolean(value.sourceTimestamp && value.serverTimestamp),
     };
     const properties = await this.main.browse({ nodeId, referenceTypeId: "HasProperty", browseDirection: 0, resultMask: 63 });
     for (const property of properties.references) {
@@ -113,7 +118,7 @@ class Station {
     for (const name of chosen) nodes.push(await this.find(name));
     return this.monitor(this.main, nodes, 100, (index, value) => {
       const [count] = this.seen[chosen[index]] ?? [0];
-      this.seen[chosen[index]] = [count + 1, plain(value), value.statusCode.name];
+      this.seen[chosen[index]] = [count + 1, plain(value), nameOf(value.statusCode)];
     });
   }
 

@@ -50,9 +50,14 @@ class Counter:
         path = self.paths.get(node.nodeid)
         if path is not None:
             count = self.seen.get(path, (0,))[0]
-            self.seen[path] = (count + 1, plain(value), value.StatusCode.name)
+            self.seen[path] = (count + 1, plain(value), name_of(value.StatusCode))
         elif self.total % 100 == 0 and value.SourceTimestamp:
             self.ages.append(time.time() - value.SourceTimestamp.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
+def name_of(status):
+    """The name of a status code without its information bits (a queue that ran over)."""
+    return ua.StatusCode(status.value & 0xFFFF0000).name
 
 
 def plain(value):
@@ -111,8 +116,10 @@ class Station:
 
     async def read(self, path):
         node = await self.find(path)
-        value = await node.read_data_value(raise_on_bad_status=False)
-        answer = {"value": plain(value), "status": value.StatusCode.name, "times": bool(value.SourceTimestamp and value.ServerTimestamp)}
+        wanted = ua.ReadValueId(NodeId=node.nodeid, AttributeId=ua.AttributeIds.Value)
+        both = ua.ReadParameters(TimestampsToReturn=ua.TimestampsToReturn.Both, NodesToRead=[wanted])
+        value = (await self.client.uaclient.read(both))[0]
+        answer = {"value": plain(value), "status": name_of(value.StatusCode), "times": bool(value.SourceTimestamp and value.ServerTimestamp)}
         for property in await node.get_properties():
             name = (await property.read_browse_name()).Name
             if name == "EURange":

@@ -69,12 +69,21 @@ pub(crate) fn values_profile() -> String {
     text
 }
 
+/// The keys of a link that waits at most two seconds before it tries again.
+const RETRY: &str = "retry = { first = \"500ms\", longest = \"2s\" }";
+
 /// A link to a server, and one device of the profile `acme/plant` behind it, both with this name.
 pub(crate) fn link(name: &str, url: &str, keys: &str) -> String {
     format!(
-        "[[link]]\nname = \"{name}\"\ndriver = \"opcua\"\nendpoint = \"{url}\"\ntimeout = \"2s\"\n{keys}\n\n\
+        "[[link]]\nname = \"{name}\"\ndriver = \"opcua\"\nendpoint = \"{url}\"\ntimeout = \"2s\"\n{RETRY}\n{keys}\n\n\
          [[device]]\nname = \"{name}\"\nlink = \"{name}\"\nprofile = \"acme/plant\"\n\n"
     )
+}
+
+/// A password in a file of the site, as a key wants it.
+pub(crate) fn secret(site: &Site, password: &str) -> anyhow::Result<String> {
+    site.write_file(password, password)?;
+    Ok(format!("\"file:{}\"", site.path().join(password).display()))
 }
 
 /// A server, and a gateway with one link to it that is called `plant`, without security.

@@ -4,9 +4,7 @@ use tidegate_tests::{
     Gateway, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, tidegate, wait_until,
 };
 
-use crate::line::{Tags, items_profile, link};
-
-const USER: &str = "username = \"op\"\npassword = \"secret\"";
+use crate::line::{Tags, items_profile, link, secret};
 
 /// Name of the link, and its keys.
 const LINKS: [(&str, &str); 5] = [
@@ -48,7 +46,7 @@ fn policies(stack: Stack) -> anyhow::Result<()> {
             .map(|(name, keys)| link(name, &server.url(), &format!("{keys}\n{user}\ncheck_host = false")))
             .collect()
     };
-    site.write("line3", &links(USER))?;
+    site.write("line3", &links(&format!("username = \"op\"\npassword = {}", secret(&site, "secret")?)))?;
     let gateway = Gateway::start(&site)?;
     let said = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/#")?;
     // The one without security needs nobody's judgement; the others wait, and say why.
@@ -66,7 +64,7 @@ fn policies(stack: Stack) -> anyhow::Result<()> {
     gateway.stop()?;
 
     // A wrong password is said to be one, and gets no values.
-    site.write("line3", &links("username = \"op\"\npassword = \"wrong\""))?;
+    site.write("line3", &links(&format!("username = \"op\"\npassword = {}", secret(&site, "wrong")?)))?;
     let before = said.messages().len();
     let gateway = Gateway::start(&site)?;
     gateway.child().wait_for(PATIENCE, "what is wrong with the password", |lines| {

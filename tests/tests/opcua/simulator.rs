@@ -90,6 +90,7 @@ fn the_faults_of_a_simulated_server_are_what_they_are_called() -> anyhow::Result
     let mut client = connect()?.unwrap();
     assert_eq!(client.subscribe(&["Line/Setpoint"])?, 1);
 
+    client.wait_for_notified(PATIENCE, "a value", |seen| (seen["Line/Setpoint"][2] == "Good").then_some(()))?;
     simulator.set_faults([fault("status code=BadSensorFailure tag=setpoint")]);
     assert_eq!(client.read("Line/Setpoint")?["status"], json!("BadSensorFailure"));
     client.wait_for_notified(PATIENCE, "the status", |seen| {

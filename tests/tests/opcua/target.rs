@@ -5,6 +5,8 @@ use tidegate_tests::{
     Gateway, ModbusServer, OpcuaClient, OpcuaLogin, PATIENCE, Peers, Port, Site, Stack, Table, wait_until,
 };
 
+use crate::line::secret;
+
 const PROFILE: &str = r#"
 [profile]
 manufacturer = "Acme"
@@ -52,10 +54,12 @@ fn served(stack: Stack) -> anyhow::Result<()> {
              [[device]]\nname = \"oven\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n\n\
              [[target]]\nname = \"scada\"\nkind = \"opcua-server\"\nlisten = \"{}\"\n\
              security = [\"none\", \"basic256sha256\", \"aes128_sha256_rsaoaep\", \"aes256_sha256_rsapss\"]\n\n\
-             [[target.user]]\nname = \"op\"\npassword = \"secret\"\nrole = \"operator\"\n\n\
-             [[target.user]]\nname = \"guest\"\npassword = \"welcome\"\nrole = \"viewer\"\n",
+             [[target.user]]\nname = \"op\"\npassword = {}\nrole = \"operator\"\n\n\
+             [[target.user]]\nname = \"guest\"\npassword = {}\nrole = \"viewer\"\n",
             oven.address(),
-            port.address()
+            port.address(),
+            secret(&site, "secret")?,
+            secret(&site, "welcome")?,
         ),
     )?;
     let _gateway = Gateway::start(&site)?;
@@ -87,7 +91,8 @@ fn served(stack: Stack) -> anyhow::Result<()> {
     assert_eq!(oven.get(1, Table::Holding, 100, 1)?, [425]);
     let held = wait_until(PATIENCE, "the history of both values", || {
         let history = client.history(&temperature).ok()?;
-        (history.contains(&json!(21.5)) && history.contains(&json!(30.0))).then_some(history)
+        let held: Vec<f64> = history.iter().filter_map(serde_json::Value::as_f64).collect();
+        (held.contains(&21.5) && held.contains(&30.0)).then_some(held)
     })?;
     assert!(held.len() > 1);
 
