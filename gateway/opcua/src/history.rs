@@ -43,6 +43,8 @@ impl Rest {
             (Some(start), Some(end)) => (Some(end.saturating_add(1)), start.saturating_add(1), true),
             (Some(start), None) if wanted.is_some() => (Some(start), now.as_millis().saturating_add(1), false),
             (None, Some(end)) if wanted.is_some() => (None, end.saturating_add(1), true),
+            // Two of the three should be given; clients that give a count alone want the last values.
+            (None, None) if wanted.is_some() => (None, now.as_millis().saturating_add(1), true),
             _ => return Err(StatusCode::BadInvalidTimestampArgument),
         };
         Ok(Rest { from, to, backward, wanted })

@@ -1,6 +1,7 @@
 //! The server as the gateway starts, watches and stops it.
 
 use std::{
+    io,
     net::{IpAddr, TcpListener as Socket},
     sync::{
         Arc, Mutex, PoisonError,
@@ -34,7 +35,7 @@ use crate::{
 /// How often changes are looked for.
 const ROUND: Duration = Duration::from_millis(50);
 /// How often certificates that the library did not know are taken over.
-const COLLECT: Duration = Duration::from_secs(1);
+const COLLECT: Duration = Duration::from_millis(250);
 /// How long clients have to be told goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long until the next try when the library's server has ended.
@@ -57,7 +58,8 @@ struct Shared {
     plant: Arc<Plant>,
     gateway: Handle,
     application_uri: String,
-    socket: Socket,
+    /// Gone when the server is stopped: whoever still asks for its status must not keep the port.
+    socket: Mutex<Option<Socket>>,
     cancel: CancellationToken,
     running: AtomicBool,
     current: Mutex<Option<(ServerHandle, Arc<Manager>)>>,
@@ -100,9 +102,9 @@ impl Server {
             options,
             trust,
             gateway,
-            socket,
+            socket: Mutex::new(Some(socket)),
             cancel: CancellationToken::new(),
-            running: AtomicBool::new(false),
+            running: AtomicBool::new(true),
             current: Mutex::new(None),
             last_error: Mutex::new(None),
         });
@@ -127,7 +129,10 @@ impl Server {
         self.shared.cancel.cancel();
         if timeout(2 * FAREWELL, &mut self.task).await.is_err() {
             self.task.abort();
+            let _ = self.task.await;
         }
+        self.shared.running.store(false, Relaxed);
+        *self.shared.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -158,7 +163,7 @@ impl Shared {
                 application_uri: &self.application_uri,
             };
             let users = Users::new(&self.target, &self.options.users, self.options.anonymous);
-            let cancel = CancellationToken::new();
+            let cancel = self.cancel.child_token();
             let builder = settings::builder(&self.options, &identity)
                 .with_authenticator(Arc::new(users))
                 .with_node_manager(Builder(Arc::clone(&self.plant)))
@@ -204,10 +209,17 @@ impl Shared {
         }
     }
 
+    /// The port, for one server of the library.
+    fn listener(&self) -> io::Result<TcpListener> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        TcpListener::from_std(socket.try_clone()?)
+    }
+
     /// Runs one server of the library until it is to be built anew, or the end.
     async fn serve(&self, built: Built) -> Result<(), String> {
         let Built { server, handle, manager, cancel } = built;
-        let listener = self.socket.try_clone().and_then(TcpListener::from_std).map_err(|error| error.to_string())?;
+        let listener = self.listener().map_err(|error| error.to_string())?;
         let mut running = tokio::spawn(server.run_with(listener));
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((handle.clone(), Arc::clone(&manager)));
         self.running.store(true, Relaxed);

@@ -90,7 +90,11 @@ async fn a_port_in_use_is_told_and_a_stopped_server_frees_its_own() {
     let refused = Server::start("second", &taken, rig.trust.clone(), rig.gateway.handle()).await;
     let Err(error @ ServerError::Listen { .. }) = refused else { panic!("two servers on one port") };
     assert!(error.to_string().contains("change `listen` of the target \"second\""), "{error}");
+    // Whoever has asked for its status goes on asking.
+    let probe = rig.server.probe();
+    assert!(probe().running);
     rig.server.stop().await;
+    assert!(!probe().running);
     let again = Server::start("second", &taken, rig.trust.clone(), rig.gateway.handle()).await.unwrap();
     again.stop().await;
 }

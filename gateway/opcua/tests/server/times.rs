@@ -77,6 +77,10 @@ async fn history_comes_out_of_the_store_in_both_directions() {
     let last = read_some(&client, "press.pressure", no_time, end, 7).await;
     assert_eq!(last.len(), 7);
     assert!(last.windows(2).all(|pair| pair[0].source_timestamp > pair[1].source_timestamp));
+    // Without any time, the newest.
+    let newest = read_some(&client, "press.pressure", no_time, no_time, 3).await;
+    assert!(newest[0].source_timestamp >= last[0].source_timestamp);
+    assert!(newest.windows(2).all(|pair| pair[0].source_timestamp > pair[1].source_timestamp));
 }
 
 async fn read_some(client: &Connected, name: &str, start: DateTime, end: DateTime, count: u32) -> Vec<DataValue> {
