@@ -22,7 +22,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use tidegate_codec::block::{Batch, BlockSchema, Codec, Encoder, GapRecord, Origin, StoreId, file::put_schema};
 use tidegate_config::Profiles;
-use tidegate_model::{Column, Reason, Row, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
+use tidegate_model::{Column, Loss, Reason, Row, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
 use tidegate_store::{GapReason, Store};
 use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Table, program, tidegate, wait_until};
 
@@ -253,6 +253,42 @@ async fn blocks_in_a_file_are_read_with_nothing_else() -> anyhow::Result<()> {
     let output = python.output()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(seqs(&String::from_utf8(output.stdout)?), (1..=ROWS).chain(1..=10).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_swinging_door_left_out_is_drawn_on_wish_but_not_across_a_start() -> anyhow::Result<()> {
+    let site = Site::new()?;
+    site.write("line3", "")?;
+    let mut level = column("level", ValueKind::F64);
+    level.loss = Some(Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 900_000 });
+    let (loaded, report) = tidegate_config::load(&site.file(), [], Profiles::Used);
+    let loaded = loaded.with_context(|| report.render())?;
+    let start = now() - 3_600_000;
+    for levels in [[Some(1.0), None, Some(2.0), None], [Some(5.0), None, None, Some(6.5)]] {
+        let store = Store::open(&loaded.gateway.data_dir, &loaded.store).await?.store;
+        let (stream, last) = store.stream(&"meter".parse()?, &"fast".parse()?, vec![level.clone()]).await?;
+        for (seq, level) in (last + 1..).zip(levels) {
+            let slot = level.map_or(Slot::Unchanged, |level| Slot::Good(Value::F64(level)));
+            let time = Timestamp::from_millis(start + 1000 * i64::try_from(seq).unwrap());
+            let row = Row { stream: Arc::clone(&stream), seq, time, device_time: None, slots: [slot].into() };
+            store.append(Arc::new(row), Bytes::from_static(b"{}"));
+        }
+        store.close().await;
+    }
+    let plant = Plant { site, rows: Vec::new() };
+    let cells = |arguments: &str| -> anyhow::Result<Vec<String>> {
+        let (code, text) = plant.export(arguments)?;
+        assert_eq!(code, Some(0), "{text}");
+        Ok(text.lines().skip(1).map(|line| line.splitn(4, ',').nth(3).unwrap().to_owned()).collect())
+    };
+    let (none, drawn) = (",unchanged", |value: &str| format!("{value},interpolated"));
+    assert_eq!(cells("--format csv")?, ["1.0,", none, "2.0,", none, "5.0,", none, none, "6.5,"]);
+    let filled = cells("--format csv --fill")?;
+    assert_eq!(filled, ["1.0,", &drawn("1.5"), "2.0,", none, "5.0,", &drawn("5.5"), &drawn("6.0"), "6.5,"]);
+    let (code, said) = plant.export("--format block --fill")?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--fill is for csv, jsonl and parquet"), "{said}");
     Ok(())
 }
 
