@@ -4,7 +4,7 @@ use opcua::{
     crypto::SecurityPolicy,
     types::{DateTime, EndpointDescription, MessageSecurityMode},
 };
-use tidegate_driver_api::{ConnectFault, model::Timestamp};
+use tidegate_driver_api::{Cause, ConnectFault, model::Timestamp};
 use tidegate_trust::{Certificate, EXPIRY_WARNING_DAYS, TrustError, Verdict};
 
 use crate::{
@@ -89,10 +89,12 @@ pub(crate) fn judge(
             )));
         }
         Verdict::Waiting { .. } => {
-            return Err(hopeless(format!(
+            let detail = format!(
                 "{about} is not known: compare the fingerprint with the one that the server shows, then run \
                  `tidegate trust accept {fingerprint}`"
-            )));
+            );
+            // Somebody may accept it at any moment, and would like to see that it works.
+            return Err(ConnectFault { cause: Cause::Closed, detail, retry_soon: true });
         }
     }
     let host = opening.keys.check_host.then(|| opening.keys.endpoint.host());
