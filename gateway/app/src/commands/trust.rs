@@ -69,7 +69,9 @@ fn list(entries: &[Entry], now: Timestamp) {
         }
     }
     if entries.iter().any(|entry| entry.state == State::Waiting) {
-        say("\nCompare the fingerprint with what the other application shows, then `tidegate trust accept FINGERPRINT`.");
+        say(
+            "\nCompare the fingerprint with what the other application shows, then `tidegate trust accept FINGERPRINT`.",
+        );
     }
 }
 
