@@ -10,6 +10,9 @@ use tidegate_tests::{Gateway, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
+    /// Who serves it: `node-opcua`, which takes no nodes; asyncua unless set.
+    #[serde(default)]
+    stack: Option<String>,
     #[serde(default)]
     node: Vec<Node>,
     /// By tag; `"*"` is any value that is good.
@@ -70,7 +73,7 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
     for (tag, expected) in &answer.expected {
         let fits = got.get(tag).is_some_and(|value| *expected == toml::Value::from("*") || *value == json(expected));
         if !fits {
-            wrong.push(format!("{tag} is {:?} instead of {expected}", got.get(tag)));
+            wrong.push(format!("{tag} is {:?} instead of {expected:?}", got.get(tag)));
         }
     }
     wrong
@@ -84,14 +87,17 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
         })?;
         let held = server.get(&write.node)?;
         if reply["ok"] != true || held != json(&write.holds).to_string() {
-            wrong.push(format!("{} = {}: {reply}, and the server has {held}", write.tag, write.value));
+            wrong.push(format!("{} = {:?}: {reply}, and the server has {held}", write.tag, write.value));
         }
     }
     Ok(wrong)
 }
 
-/// A server of asyncua with the nodes of the answer beside its own.
+/// A server with the nodes of the answer beside its own.
 fn serve(peers: &Peers, answer: &Answer) -> anyhow::Result<OpcuaServer> {
+    if answer.stack.as_deref() == Some(Stack::NodeOpcua.as_str()) {
+        return OpcuaServer::start(peers, Stack::NodeOpcua, &OpcuaServerOptions::default());
+    }
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("nodes.json");
     fs::write(&file, serde_json::to_string(&answer.node)?)?;
