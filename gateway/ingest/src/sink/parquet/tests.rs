@@ -295,3 +295,22 @@ fn a_block_whose_append_has_failed_is_not_taken_for_written_by_the_next_start() 
         }
     }
 }
+
+#[test]
+fn what_comes_after_a_rotation_has_failed_is_there_after_a_kill() {
+    for failed in 0.. {
+        let mut ingest = Ingest::start(Failing::UntilKilled, usize::MAX);
+        ingest.deliver("meter", 1, 5, 0);
+        fault::plan(failed, 1);
+        let rotated = ingest.sink.as_mut().unwrap().rotate().is_ok();
+        fault::mended();
+        ingest.deliver("boiler", 1, 2, 0);
+        ingest.sink = None;
+        ingest.open();
+        ingest.check(&format!("change {failed}"));
+        if rotated {
+            assert!(failed > 15, "{failed}");
+            return;
+        }
+    }
+}
