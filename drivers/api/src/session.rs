@@ -1,5 +1,7 @@
 //! Links, sessions, and what can be asked of them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tidegate_model::Value;
 
@@ -43,6 +45,12 @@ pub trait Link: Send {
     ///
     /// [`ConnectFault`], with what a person should look at.
     async fn connect<'link>(&'link mut self, cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault>;
+
+    /// How long to wait, at most, before the next try to connect, where trying soon can help and the site says nothing else:
+    /// for other sides that bear to be asked often. `None` is the longest pause of the site.
+    fn longest_pause(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One open connection. Dropping it closes it.

@@ -30,6 +30,8 @@ pub(crate) struct ServerLink {
     pub(crate) keys: LinkKeys,
     pub(crate) name: Name,
     pub(crate) timeout: Duration,
+    /// Whether the site says how often a server is tried that is away.
+    has_retry: bool,
     data_dir: PathBuf,
     gateway: String,
     devices: Vec<ServerDevice>,
@@ -67,6 +69,7 @@ impl ServerLink {
             keys,
             name: link.name.clone(),
             timeout: link.timeout,
+            has_retry: link.table.has("retry"),
             data_dir: link.data_dir.join("opcua"),
             gateway: link.gateway.to_string(),
             slot_of: (0..).zip(&slots).flat_map(of).collect(),
@@ -187,6 +190,8 @@ impl ServerLink {
     }
 }
 
+/// A server is no bus: one that is away is tried so often that its values are back within seconds of its return.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How long one answer may take while the session is opened, where the link's `timeout` is shorter.
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -225,6 +230,10 @@ impl Link for ServerLink {
             Ok(Err(fault)) => Err(fault),
             Err(expired) => Err(Fault::from(expired).not_connected(&name, "the connection")),
         }
+    }
+
+    fn longest_pause(&self) -> Option<Duration> {
+        (!self.has_retry).then_some(LONGEST_PAUSE)
     }
 }
 

@@ -109,7 +109,7 @@ impl RunningLink {
             emitter: Emitter { outputs: outputs.clone(), clock: clock.clone(), counters },
             cancel: cancel.clone(),
             readings: tidegate_driver_api::Readings::default(),
-            backoff: Backoff::new(assembled.times.retry),
+            backoff: Backoff::new(assembled.times.retry, assembled.link.longest_pause()),
             alarm: Alarm::new(),
             memory: Memory::default(),
         };
