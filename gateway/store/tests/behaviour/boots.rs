@@ -83,7 +83,7 @@ async fn number(dir: &Path, select: &'static str) -> i64 {
 /// Waits until short blocks have become long ones.
 async fn joined(store: &Store, rows: u64) {
     let status = || store.status();
-    until(|| status().block_rows >= rows && status().block_rows / status().blocks > 60, "they are joined").await;
+    until(|| status().block_rows >= rows && status().block_rows / status().blocks > 30, "they are joined").await;
 }
 
 async fn produce_slowly(store: &Store, machines: &mut [Machine]) {
