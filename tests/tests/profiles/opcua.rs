@@ -85,8 +85,8 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
             let replies = messages.iter().filter(|message| message.topic.ends_with("/set/reply"));
             replies.filter_map(|reply| reply.json().ok()).find(|reply| reply["id"] == write.tag.as_str())
         })?;
-        let held = server.get(&write.node)?;
-        if reply["ok"] != true || held != json(&write.holds).to_string() {
+        let (held, holds) = (server.get(&write.node)?, json(&write.holds).to_string());
+        if reply["ok"] != true || held != holds {
             wrong.push(format!("{} = {:?}: {reply}, and the server has {held}", write.tag, write.value));
         }
     }
