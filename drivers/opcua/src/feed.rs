@@ -37,6 +37,8 @@ const SIGN: Duration = Duration::from_millis(1500);
 const BUSY: Duration = Duration::from_secs(5);
 /// How long making and repairing may take; servers need long for thousands of items at once.
 const WORK: Duration = Duration::from_secs(15);
+/// The longest time between two messages with something to say.
+const PUBLISHING: Duration = Duration::from_secs(1);
 /// How long a server may keep a question for messages.
 const PUBLISH: Duration = Duration::from_secs(120);
 /// Questions for messages that wait at the server at once.
@@ -306,15 +308,17 @@ fn group(slots: &[Slot]) -> Vec<Subscription> {
             continue;
         }
         let count = tags.items.len().max(1);
+        // How often values are looked at is the item's; what there is comes soon, the first values too.
+        let interval = slot.interval.min(PUBLISHING);
         let fits = |(subscription, items): &&mut (Subscription, usize)| {
-            subscription.interval == slot.interval && *items + count <= MOST_ITEMS
+            subscription.interval == interval && *items + count <= MOST_ITEMS
         };
         match subscriptions.iter_mut().find(fits) {
             Some((subscription, items)) => {
                 subscription.slots.push(index);
                 *items += count;
             }
-            None => subscriptions.push((Subscription::new(slot.interval, vec![index]), count)),
+            None => subscriptions.push((Subscription::new(interval, vec![index]), count)),
         }
     }
     subscriptions.into_iter().map(|(subscription, _)| subscription).collect()

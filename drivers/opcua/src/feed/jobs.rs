@@ -118,8 +118,8 @@ impl Feed {
             }
             Job::Fill(of, numbers, filtered) => {
                 let id = id(of)?;
-                let interval = self.subscriptions.get(of)?.interval;
                 let request = |number: &usize| {
+                    let interval = items.slot(*number)?.1.interval;
                     let (_, item) = items.item(*number)?;
                     let node = places.get(*number)?.as_ref()?;
                     Some((*number, item_request(u32::try_from(*number).ok()?, node, item, interval, filtered)))
