@@ -3,6 +3,7 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     missing_docs,
     unreachable_pub,
     reason = "a test fails by panicking, and what is included is public for the fuzz targets"
