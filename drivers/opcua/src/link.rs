@@ -139,7 +139,7 @@ impl ServerLink {
             let types = types::learn(&channel, &structures, timeout).await.map_err(failed)?;
             channel.teach(server.namespaces(), Some(types));
         }
-        let moved = self.memory.server.as_ref().is_some_and(|before| before.uris != server.uris);
+        let moved = self.memory.server.as_ref().is_some_and(|before| !before.is_still(&server));
         let kept = match kept {
             Some(kept) if resumed && !moved => kept,
             Some(kept) if !moved => transferred(&channel, kept, timeout).await.map_err(failed)?,

@@ -35,11 +35,14 @@ pub(crate) struct Limits {
 pub(crate) struct Server {
     /// The URIs of its namespaces, by their numbers.
     pub(crate) uris: Vec<String>,
+    /// When it began to run, as it counts time: after that its numbers of subscriptions are others'.
+    pub(crate) started: Option<i64>,
     pub(crate) limits: Limits,
 }
 
-const ASKED: [VariableId; 6] = [
+const ASKED: [VariableId; 7] = [
     VariableId::Server_NamespaceArray,
+    VariableId::Server_ServerStatus_StartTime,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
@@ -53,8 +56,8 @@ impl Server {
         let nodes: Vec<ReadValueId> =
             ASKED.into_iter().map(|id| attribute(&NodeId::from(id), AttributeId::Value)).collect();
         let answers = channel.read(nodes, timeout).await?;
-        let [uris, read, browse, translate, monitor, history] = answers.as_slice() else {
-            return Err(Fault::Malformed("a read of six values brought another number".to_owned()));
+        let [uris, started, read, browse, translate, monitor, history] = answers.as_slice() else {
+            return Err(Fault::Malformed("a read of seven values brought another number".to_owned()));
         };
         let limits = Limits {
             read: limit(read),
@@ -63,7 +66,16 @@ impl Server {
             monitor: limit(monitor),
             history: limit(history),
         };
-        Ok(Server { uris: texts(uris), limits })
+        let started = match &started.value {
+            Some(Variant::DateTime(time)) => Some(time.ticks()),
+            _ => None,
+        };
+        Ok(Server { uris: texts(uris), started, limits })
+    }
+
+    /// Whether it is the same run of the same server, so that its numbers mean what they did.
+    pub(crate) fn is_still(&self, later: &Server) -> bool {
+        self.uris == later.uris && self.started == later.started
     }
 
     /// The namespaces as the library wants them.

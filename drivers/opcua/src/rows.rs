@@ -2,7 +2,7 @@
 //!
 //! An item is known by its number, which is an index: nothing is looked up by name, and nothing allocated, per value.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use opcua::types::{DataValue, MonitoredItemNotification, Variant};
 use tidegate_driver_api::{
@@ -109,12 +109,13 @@ impl Rows {
             slot_before = slot;
         }
         let order = (repeated || !sorted).then(|| {
+            let times = if repeated { times(&values) } else { Vec::new() };
             let mut order: Vec<u32> = (0..).take(values.len()).collect();
             order.sort_by_key(|place| {
                 let value = index(*place).and_then(|place| values.get(place));
                 let number = value.and_then(|value| index(value.client_handle));
                 let slot = number.and_then(|number| items.slot_of.get(number));
-                (slot.copied(), value.filter(|_| repeated).and_then(|value| convert::time(&value.value)))
+                (slot.copied(), index(*place).and_then(|place| times.get(place).copied()).flatten())
             });
             order
         });
@@ -174,6 +175,18 @@ impl Rows {
     }
 }
 
+/// The times by which values are put in order: their own, but never before what the server said of the same item before. A clock
+/// that was set back, or a bad value that has no time of its own, must not make an older value the last one.
+fn times(values: &[MonitoredItemNotification]) -> Vec<Option<Timestamp>> {
+    let mut newest: HashMap<u32, Option<Timestamp>> = HashMap::new();
+    let time = |value: &MonitoredItemNotification| {
+        let before = newest.entry(value.client_handle).or_default();
+        *before = convert::time(&value.value).max(*before);
+        *before
+    };
+    values.iter().map(time).collect()
+}
+
 /// Takes values into a row until the group, the time or an item says that the next one begins.
 fn row(
     items: &Items<'_>,
@@ -219,4 +232,25 @@ fn row(
 /// A number of an item as an index.
 pub(crate) fn index(number: u32) -> Option<usize> {
     usize::try_from(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use opcua::types::DateTime;
+
+    use super::*;
+
+    fn value(item: u32, source: Option<i64>) -> MonitoredItemNotification {
+        let source_timestamp =
+            source.map(|second| DateTime::ymd_hms(2026, 11, 23, 12, 0, u16::try_from(second).unwrap()));
+        MonitoredItemNotification { client_handle: item, value: DataValue { source_timestamp, ..DataValue::default() } }
+    }
+
+    #[test]
+    fn what_the_server_said_last_of_an_item_stays_last_whatever_its_clock_says() {
+        let values = [value(1, Some(3)), value(2, Some(9)), value(1, None), value(1, Some(1)), value(1, Some(4))];
+        let times = times(&values);
+        assert_eq!((times[0], times[2], times[3]), (times[0], times[0], times[0]));
+        assert!(times[4] > times[3] && times[1] > times[4]);
+    }
 }

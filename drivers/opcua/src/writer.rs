@@ -83,6 +83,9 @@ impl Writer for ServerSession<'_> {
         };
         match sent {
             Ok(Err(refusal)) => Ok(Written::Refused(refusal)),
+            Ok(Ok(status)) | Err(Fault::Refused(status)) if is_open(status) => Ok(Written::Unknown(format!(
+                "the server does not know whether {device} has it ({status}); read the tag"
+            ))),
             Ok(Ok(status)) if status.is_bad() => Ok(Written::Refused(format!("{device} refused it ({status})"))),
             Ok(_) => Ok(Written::Confirmed),
             Err(fault) => self.settle(fault, &what),
@@ -242,6 +245,20 @@ impl ServerSession<'_> {
     }
 }
 
+/// Whether an answer leaves open what became of a write: the server passed it on and has not heard of it, or not yet.
+fn is_open(status: StatusCode) -> bool {
+    let open = [
+        StatusCode::BadTimeout,
+        StatusCode::BadRequestTimeout,
+        StatusCode::BadCommunicationError,
+        StatusCode::BadNoCommunication,
+        StatusCode::BadRequestInterrupted,
+        StatusCode::BadUnexpectedError,
+        StatusCode::GoodCompletesAsynchronously,
+    ];
+    status.is_uncertain() || open.iter().any(|code| code.sub_code() == status.sub_code())
+}
+
 /// All that is known of a reference.
 #[expect(clippy::as_conversions, reason = "the enum has the numbers of the standard and no other conversion")]
 pub(crate) fn result_mask() -> u32 {
@@ -274,4 +291,20 @@ pub(crate) fn scalar(data_type: &NodeId) -> Option<VariantScalarTypeId> {
         DataTypeId::BaseDataType => Type::Variant,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_only_passed_on_is_not_called_refused() {
+        for open in [StatusCode::BadTimeout, StatusCode::GoodCompletesAsynchronously, StatusCode::UncertainInitialValue]
+        {
+            assert!(is_open(open), "{open}");
+        }
+        for known in [StatusCode::Good, StatusCode::BadNotWritable, StatusCode::BadTypeMismatch] {
+            assert!(!is_open(known), "{known}");
+        }
+    }
 }

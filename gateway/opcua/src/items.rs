@@ -153,6 +153,11 @@ impl Items {
         watched.items.iter_mut().map(|(_, item)| item).find(|item| item.handle == handle)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// How many there are, and of how many subscriptions.
     pub(crate) fn count(&self) -> (usize, usize) {
         let subscriptions: std::collections::HashSet<u32> =

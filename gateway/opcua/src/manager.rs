@@ -38,6 +38,8 @@ use crate::{
     values, write,
 };
 
+/// Items that all clients together may watch, at about 2 KiB each; those of subscriptions that nobody comes back for count, too.
+const MOST_ITEMS: usize = 250_000;
 /// Requests for fewer items than this are taken out one by one.
 const FEW: usize = 16;
 
@@ -143,6 +145,10 @@ impl Manager {
             }
         };
         let changing = items::changing(node).filter(|_| request.attribute_id == AttributeId::Value);
+        if changing.is_some() && self.items().len() >= MOST_ITEMS {
+            item.set_status(StatusCode::BadTooManyMonitoredItems);
+            return;
+        }
         // The library takes the range out of the first value itself.
         let whole = attributes.read(node, request.attribute_id, &NumericRange::None, &request.data_encoding);
         item.set_status(StatusCode::Good);

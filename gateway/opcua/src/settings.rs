@@ -19,7 +19,7 @@ const LONGEST_ARRAY: usize = 1_000_000;
 /// Answers that a subscription keeps for a client that does not come for them.
 const QUEUED_ANSWERS: usize = 20;
 /// Longest time a session lives without a word from its client.
-const LONGEST_SESSION_MS: u64 = 3_600_000;
+const LONGEST_SESSION_MS: u64 = 120_000;
 /// How often subscriptions are looked at.
 pub(crate) const TICK_MS: u64 = 50;
 
@@ -118,7 +118,7 @@ fn limits(options: &OpcUaServer) -> Limits {
             max_nodes_per_translate_browse_paths_to_node_ids: 10_000,
             max_nodes_per_read: 10_000,
             max_nodes_per_write: 1_000,
-            max_nodes_per_browse: 10_000,
+            max_nodes_per_browse: 1_000,
             max_nodes_per_register_nodes: 10_000,
             max_monitored_items_per_call: 10_000,
             max_nodes_per_history_read_data: 100,

@@ -17,8 +17,8 @@ use crate::{Fingerprint, TrustError};
 
 /// Bytes that a certificate has at most. The largest in use, with a key of 4096 bits and dozens of names, have 4 KiB.
 const LONGEST: usize = 16 * 1024;
-/// Bytes of a file's name at most.
-const LONGEST_NAME: usize = 255;
+/// Bytes of a file's name at most: a file system takes 255, and while it is written the file has a longer name.
+const LONGEST_NAME: usize = 240;
 /// Bits of an RSA key that every security policy takes.
 const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 

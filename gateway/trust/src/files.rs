@@ -107,7 +107,7 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrustError {
+pub(crate) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrustError {
     let path = path.to_owned();
     move |source| TrustError::File { what, path, source }
 }

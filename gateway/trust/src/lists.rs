@@ -167,7 +167,7 @@ impl Trust {
     ///
     /// [`TrustError::File`]. A file that is no certificate is no error; it is removed.
     pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
-        let mut new = Vec::new();
+        let (mut new, mut failed) = (Vec::new(), None);
         for path in files::list(&self.root.join("rejected"))?.into_iter().take(ROUND) {
             let judged = match files::read(&path)? {
                 Some(der) => self.judge(&der, place, now),
@@ -177,10 +177,14 @@ impl Trust {
             match judged {
                 Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => new.push(certificate),
                 Ok(_) | Err(TrustError::NotACertificate(_)) => {}
-                Err(error) => return Err(error),
+                // One that cannot be filed must not keep the others waiting.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(new)
+        match failed {
+            Some(error) if new.is_empty() => Err(error),
+            _ => Ok(new),
+        }
     }
 
     /// All certificates: the gateway's, those that wait (the newest first), the trusted, the refused.

@@ -99,6 +99,15 @@ pub(super) async fn sign_of_life(channel: &Channel, timeout: Duration) -> Result
     }
 }
 
+/// Those of the slots that are about events.
+fn event_slots<'a>(slots: &'a [usize], items: &'a Items<'_>) -> impl Iterator<Item = usize> + 'a {
+    let is_of_events = |slot: &usize| {
+        let tags = items.slots.get(*slot).and_then(crate::plan::Slot::tags);
+        tags.is_some_and(|tags| tags.events.is_some())
+    };
+    slots.iter().copied().filter(is_of_events)
+}
+
 impl Feed {
     /// The work of a job; `None` when there is nothing to be done.
     pub(super) fn begin(
@@ -173,6 +182,8 @@ impl Feed {
                 }
                 let slots = self.subscriptions.get(of)?.slots.clone();
                 self.read_all(&slots, items);
+                // Conditions that have ended meanwhile are not told again: what is left is told as a whole.
+                self.jobs.extend(event_slots(&slots, items).map(|slot| Job::Refresh(of, slot)));
                 None
             }
             Job::Again(of, number, _) => {
@@ -225,7 +236,7 @@ impl Feed {
     ) {
         match (job, answer) {
             (Job::Make(of), Ok(Outcome::Made(answer))) => self.made(of, &answer, now, items, places),
-            (Job::Make(of), Err(fault)) => self.not_made(of, &fault),
+            (Job::Make(of), Err(fault)) => self.not_made(of, &fault, items),
             (Job::Fill(of, _, filtered), Ok(Outcome::Filled(results))) => {
                 self.filled(of, results, filtered, now, items)
             }
@@ -322,10 +333,12 @@ impl Feed {
     }
 
     /// The server does not want a subscription: its groups are polled.
-    fn not_made(&mut self, of: usize, fault: &Fault) {
+    fn not_made(&mut self, of: usize, fault: &Fault, items: &Items<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(of) else { return };
-        tracing::warn!(%fault, "the server does not let subscribe; the groups are polled instead");
+        tracing::warn!(%fault, "the server does not let subscribe; the groups are polled instead, events do not come");
         subscription.state = State::Refused;
+        let slots = subscription.slots.clone();
+        event_slots(&slots, items).for_each(|slot| self.fail_slot(slot, Reason::DeviceFault, items));
     }
 
     fn filled(

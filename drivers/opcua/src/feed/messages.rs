@@ -55,7 +55,7 @@ impl Feed {
             let missed = self.subscriptions.get_mut(of).and_then(|known| known.sign_of_life(message.sequence_number));
             match missed {
                 Some((_, missing)) if missing > MOST_MISSED => self.read_slots(of, items),
-                Some((first, missing)) => self.later(Job::Again(of, first, missing)),
+                Some((first, missing)) => self.again(of, first, missing, items),
                 None => {}
             }
             return Ok(());
@@ -68,10 +68,16 @@ impl Feed {
             Sequence::Old => return Ok(()),
             Sequence::Next => {}
             Sequence::Gap(_, missing) if missing > MOST_MISSED => self.read_slots(of, items),
-            Sequence::Gap(first, missing) => self.later(Job::Again(of, first, missing)),
+            Sequence::Gap(first, missing) => self.again(of, first, missing, items),
         }
         self.notify(of, message, now, items);
         Ok(())
+    }
+
+    /// Asks for messages that were missed, and then for what is now: the last that is said of an item has to be the newest.
+    fn again(&mut self, of: usize, first: u32, missing: u32, items: &Items<'_>) {
+        self.later(Job::Again(of, first, missing));
+        self.read_slots(of, items);
     }
 
     /// Reads everything that a subscription is about.
