@@ -95,6 +95,17 @@ enum Event {
 pub(crate) struct Kept {
     pub(crate) subscriptions: Vec<Subscription>,
     parked: Vec<(usize, Instant, Duration)>,
+    /// Messages that were still to be asked for again.
+    jobs: Vec<Job>,
+}
+
+/// What a feed leaves behind whatever the next connection finds.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// What had come and was no row yet.
+    rows: Rows,
+    /// What was still to be asked for of the past.
+    jobs: Vec<Job>,
 }
 
 /// What a feed is made of.
@@ -110,7 +121,7 @@ pub(crate) struct FeedPlan<'a> {
 impl Feed {
     pub(crate) fn new(plan: FeedPlan<'_>, now: Instant) -> Feed {
         let mut jobs = VecDeque::new();
-        let Kept { mut subscriptions, parked } = plan.resumed;
+        let Kept { mut subscriptions, parked, jobs: open } = plan.resumed;
         for (index, subscription) in subscriptions.iter_mut().enumerate() {
             if subscription.state == State::Live {
                 subscription.resumed(now);
@@ -122,6 +133,12 @@ impl Feed {
         }
         let missing = subscriptions.iter().enumerate().filter(|(_, subscription)| subscription.state == State::Making);
         jobs.extend(missing.map(|(index, _)| Job::Make(index)));
+        let is_live = |index: usize| subscriptions.get(index).is_some_and(|known| known.state == State::Live);
+        let again = |job: &Job| match job {
+            Job::Again(of, ..) => is_live(*of),
+            _ => true,
+        };
+        open.into_iter().filter(again).rev().for_each(|job| jobs.push_front(job));
         let retries = plan.slots.iter().map(|slot| slot.plan.quirks.retry_bad_address);
         Feed {
             retry_bad_address: retries.min().unwrap_or(WORK),
@@ -271,10 +288,24 @@ impl Feed {
         }
     }
 
+    /// What is left to be said of a connection that is over.
+    pub(crate) fn leave(&mut self) -> Left {
+        let doing = self.doing.iter().filter(|_| self.job.is_some());
+        let jobs = doing.chain(&self.jobs).filter(|job| matches!(job, Job::Past(_))).cloned().collect();
+        Left { rows: std::mem::take(&mut self.rows).into_past(), jobs }
+    }
+
+    /// Goes on with what a connection before has left.
+    pub(crate) fn take_up(&mut self, left: Left) {
+        self.rows = left.rows;
+        self.jobs.extend(left.jobs);
+    }
+
     /// What another connection can go on with: subscriptions that are complete, and what is parked. The others are nobody's
     /// any more and end by themselves.
     pub(crate) fn keep(&self) -> Kept {
         let doing = self.doing.iter().filter(|_| self.job.is_some());
+        let jobs = doing.clone().chain(&self.jobs).filter(|job| matches!(job, Job::Again(..))).cloned().collect();
         let open: Vec<&Job> = self.jobs.iter().chain(doing).filter(|job| job.makes()).collect();
         let is_filling = |index: usize| open.iter().any(|job| job.is_of(index));
         let keep = |(index, subscription): (usize, &Subscription)| {
@@ -284,7 +315,11 @@ impl Feed {
             }
             kept
         };
-        Kept { subscriptions: self.subscriptions.iter().enumerate().map(keep).collect(), parked: self.parked.clone() }
+        Kept {
+            subscriptions: self.subscriptions.iter().enumerate().map(keep).collect(),
+            parked: self.parked.clone(),
+            jobs,
+        }
     }
 
     /// Gives a subscription up and makes it again.

@@ -12,7 +12,7 @@ use tidegate_trust::Trust;
 use crate::{
     config::LinkKeys,
     fault::{Fault, hopeless},
-    feed::{Feed, FeedPlan, Job, Kept},
+    feed::{Feed, FeedPlan, Job, Kept, Left},
     history::Hole,
     node::Address,
     open::{Held, Opened, Opening},
@@ -56,6 +56,8 @@ pub(crate) struct Memory {
     /// The session, with its subscriptions, as long as the server may still have it.
     pub(crate) session: Option<(Held, Kept)>,
     server: Option<Arc<Server>>,
+    /// What had come and was not delivered.
+    pub(crate) left: Left,
     /// By slot: the newest time of a value; what is missing after an outage is newer.
     pub(crate) newest: Vec<Option<Timestamp>>,
 }
@@ -155,6 +157,7 @@ impl ServerLink {
             resumed: kept,
         };
         let mut feed = Feed::new(plan, cx.now());
+        feed.take_up(std::mem::take(&mut self.memory.left));
         if self.keys.backfill {
             self.holes().for_each(|hole| feed.later(Job::Past(hole)));
         }

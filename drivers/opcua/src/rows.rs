@@ -53,6 +53,7 @@ fn is_noted(items: &Items<'_>, number: usize, out: &Readings) -> bool {
 }
 
 /// What waits to become rows.
+#[derive(Debug, Clone)]
 enum Batch {
     Values {
         values: Vec<MonitoredItemNotification>,
@@ -78,7 +79,7 @@ enum Batch {
 }
 
 /// What has arrived and is no row yet.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     waiting: VecDeque<Batch>,
     /// By item: the batch in which it was last seen.
@@ -90,6 +91,19 @@ impl Rows {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// What is left of a connection that is over: true when it was said, but nothing that is so now.
+    pub(crate) fn into_past(mut self) -> Rows {
+        self.waiting.retain_mut(|batch| match batch {
+            Batch::Values { by_time, past, .. } => {
+                (*by_time, *past) = (true, true);
+                true
+            }
+            Batch::Event { .. } => true,
+            Batch::Failed { .. } | Batch::Settled { .. } => false,
+        });
+        self
     }
 
     /// Takes values of items, which their numbers say. Of a group that has several values of one item, each time makes a row.

@@ -53,6 +53,7 @@ impl<'link> ServerSession<'link> {
     pub(crate) fn lose(&mut self, fault: Fault, what: &str) -> Lost {
         if !matches!(fault, Fault::Cancelled) {
             self.link.memory.session = Some((self.held.clone(), self.feed.keep()));
+            self.link.memory.left = self.feed.leave();
             self.channel.leave_session();
         }
         fault.lost(&self.link.keys.endpoint.to_string(), what)
