@@ -73,6 +73,8 @@ pub(crate) struct Feed {
     /// The server's sign of life that is waited for.
     sign: Option<BoxFuture<'static, Result<(), Fault>>>,
     heard: Instant,
+    /// Until when what comes was waited for, at most.
+    listened: Instant,
     /// Items that the server does not have, when they are asked for again, and how long they waited.
     parked: Vec<(usize, Instant, Duration)>,
     retry_bad_address: Duration,
@@ -156,6 +158,7 @@ impl Feed {
             acknowledgements: Vec::new(),
             sign: None,
             heard: now,
+            listened: now,
             parked,
             settling: Vec::new(),
             warned: false,
@@ -189,6 +192,9 @@ impl Feed {
     ) -> Result<(), Fault> {
         let end = cx.now() + cx.timeout();
         let mut now = cx.now();
+        let deaf = now.saturating_duration_since(self.listened);
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.not_listened_to(deaf));
+        self.listened = end;
         while self.rows.is_empty() {
             self.watch(now, items);
             self.start(now, items, places, roots);

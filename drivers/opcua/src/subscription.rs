@@ -120,6 +120,11 @@ impl Subscription {
         self.heard = Some(now);
     }
 
+    /// Nobody listened for so long, as while polls were made: that it was not heard of says nothing.
+    pub(crate) fn not_listened_to(&mut self, time: Duration) {
+        self.heard = self.heard.map(|heard| heard + time);
+    }
+
     /// Whether it has been silent for longer than it may.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         let silent = |heard: Instant| now.saturating_duration_since(heard) > self.patience;
@@ -246,5 +251,8 @@ mod tests {
         subscription.made(&answer, now);
         assert!(!subscription.is_silent(now + Duration::from_secs(5)));
         assert!(subscription.is_silent(now + Duration::from_millis(5001)));
+        subscription.not_listened_to(Duration::from_secs(6));
+        assert!(!subscription.is_silent(now + Duration::from_secs(11)));
+        assert!(subscription.is_silent(now + Duration::from_millis(11_001)));
     }
 }
