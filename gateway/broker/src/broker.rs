@@ -139,7 +139,7 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: 
         let _ = TcpStream::set_nodelay(&stream, true);
         let (hub, stop) = (Arc::clone(&hub), stop.clone());
         tasks.spawn(async move {
-            let left = handshake::serve(hub, stream, peer, &stop).await;
+            let left = handshake::serve(hub, stream.into(), peer, &stop).await;
             // A delayed will or a session that is kept needs no place.
             drop(place);
             if let Some(left) = left {

@@ -17,8 +17,7 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::AsyncWriteExt,
     time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,7 @@ use crate::{
     farewell::{self, Left},
     hub::{Hub, Replay},
     session::{Attached, Gone, Outgoing, Session},
+    stream::{Moved, Stream},
     wire::{self, Acknowledgement, Connect, Content, Fault, Version, Will},
 };
 
@@ -146,7 +146,7 @@ impl Connection {
     /// Serves the client until its connection ends; `answer` is sent first. Returns what is left to be done then.
     pub(crate) async fn run(
         mut self,
-        mut stream: TcpStream,
+        mut stream: Stream,
         input: BytesMut,
         answer: BytesMut,
         stop: &CancellationToken,
@@ -157,8 +157,7 @@ impl Connection {
         farewell::leave(self, end)
     }
 
-    async fn exchange(&mut self, stream: &mut TcpStream, mut input: BytesMut, stop: &CancellationToken) -> End {
-        let (mut reader, mut writer) = stream.split();
+    async fn exchange(&mut self, stream: &mut Stream, mut input: BytesMut, stop: &CancellationToken) -> End {
         let (wake, kick) = (Arc::clone(&self.attached.wake), self.attached.kick.clone());
         let (mut heard, mut largest) = (Instant::now(), 0);
         let silence = sleep_until(heard + self.keep_alive.unwrap_or_default());
@@ -172,12 +171,8 @@ impl Connection {
                 () = stop.cancelled() => return End::Stopping,
                 () = kick.cancelled() => return self.replaced(),
                 () = wake.notified() => {}
-                written = writer.write_buf(&mut self.sending), if !self.sending.is_empty() => match written {
-                    Ok(_) => {}
-                    Err(error) => return End::Lost(error),
-                },
-                read = reader.read_buf(&mut input), if self.out.len() < ENOUGH => match read {
-                    Ok(0) => return End::Lost(io::ErrorKind::ConnectionAborted.into()),
+                moved = stream.exchange(&mut self.sending, (self.out.len() < ENOUGH).then_some(&mut input)) => match moved {
+                    Ok(Moved { read: Some(0), .. }) => return End::Lost(io::ErrorKind::ConnectionAborted.into()),
                     Ok(_) => {}
                     Err(error) => return End::Lost(error),
                 },
@@ -281,7 +276,7 @@ impl Connection {
     }
 
     /// Sends what is left when the connection ends: why, and when the broker stops also what waits.
-    async fn flush(&mut self, stream: &mut TcpStream, end: &End) {
+    async fn flush(&mut self, stream: &mut Stream, end: &End) {
         let Some(code) = end.code() else { return };
         let last = async {
             stream.write_all_buf(&mut self.sending).await?;

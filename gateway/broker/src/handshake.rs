@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::Notify,
     time::{Duration, timeout},
 };
@@ -17,6 +16,7 @@ use crate::{
     hub::Hub,
     rights::Rights,
     session::Attached,
+    stream::Stream,
     wire::{self, Accepted, Connect, Refusal, Version},
 };
 
@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves one client from its first byte to its last. Returns what is left to be done when it had a session.
 pub(crate) async fn serve(
     hub: Arc<Hub>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     peer: SocketAddr,
     stop: &CancellationToken,
 ) -> Option<Left> {
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
 /// Waits for CONNECT; `None` when the connection ends or sends something else.
 async fn first_packet(
     hub: &Hub,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     input: &mut BytesMut,
 ) -> Option<Result<Connect, (Version, Refusal)>> {
     loop {
@@ -125,7 +125,7 @@ fn attach(hub: Arc<Hub>, connect: Connect, rights: Rights, peer: SocketAddr) -> 
 }
 
 /// Tells a client why it may not come in.
-async fn refuse(hub: &Hub, mut stream: TcpStream, peer: SocketAddr, version: Version, refusal: Refusal) {
+async fn refuse(hub: &Hub, mut stream: Stream, peer: SocketAddr, version: Version, refusal: Refusal) {
     hub.counters.refused_logins.increase();
     if hub.lines.refusals.is_due() {
         tracing::info!(%peer, reason = ?refusal, "MQTT client refused; the counter of refused logins tells about more");

@@ -55,6 +55,7 @@ mod routes;
 mod seldom;
 mod session;
 mod status;
+mod stream;
 mod topic;
 mod wire;
 
