@@ -29,6 +29,7 @@ mod from_node;
 mod load;
 mod node;
 mod opcua;
+mod pattern;
 mod profile;
 mod quantity;
 mod render;
@@ -38,6 +39,7 @@ mod site;
 mod source;
 mod syntax;
 mod table;
+mod topics;
 mod words;
 
 pub use at::{At, Origin};
@@ -46,6 +48,7 @@ pub use from_node::FromNode;
 pub use load::{Profiles, load, load_profile, parse_profile};
 pub use node::{Kind, Node};
 pub use opcua::{OpcUaRole, OpcUaServer, OpcUaUser, SecurityPolicy};
+pub use pattern::{Filling, NamePattern, Placeholder, TopicPattern};
 pub use profile::{
     Access, Deadband, DeviceTimeUnit, Group, Profile, Range, RawNumber, ReportWhen, Rounding, Scaling, SwingingDoor,
     Tag, TagSource, Threshold,
@@ -59,4 +62,5 @@ pub use site::{
 };
 pub use source::{Place, Source};
 pub use table::Table;
+pub use topics::{HomeAssistant, Location, PayloadForm, TopicTemplate, Topics};
 pub use words::nearest;

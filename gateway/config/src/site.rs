@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use crate::{At, ByteRate, ByteSize, OpcUaServer, Origin, Profile, Secret, Table};
+use crate::{At, ByteRate, ByteSize, Location, OpcUaServer, Origin, Profile, Secret, Table, Topics};
 
 /// A whole site.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Site {
     pub web: Web,
     /// `[[link]]` with the devices behind each.
     pub links: Vec<Link>,
+    /// `[topics]`.
+    pub topics: Topics,
     /// `[[target]]`.
     pub targets: Vec<Target>,
     /// Every profile that was read: those that devices use, and with [`Profiles::All`](crate::Profiles::All) all others too.
@@ -36,6 +38,8 @@ pub struct Gateway {
     pub data_dir: PathBuf,
     /// Folders of profiles, searched in this order; relative to the site file's folder.
     pub profiles: Vec<PathBuf>,
+    /// `[gateway.location]`: where the machines stand that say nothing of their own.
+    pub location: Location,
 }
 
 /// `[broker]`: the local MQTT broker.
@@ -140,6 +144,8 @@ pub struct Device {
     pub table: Table,
     /// What the device is; shared by all devices of the model.
     pub profile: Arc<Profile>,
+    /// Where it stands, as far as that differs from the gateway's.
+    pub location: Location,
     /// Interval of each group of the profile, with the device's own overrides applied; by the profile's group index.
     pub intervals: Vec<Duration>,
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use super::{files::Files, group::INTERVALS, library::Library, link::Links, names::Names};
+use super::{files::Files, group::INTERVALS, library::Library, link::Links, location::location, names::Names};
 use crate::{At, Device, Kind, Profile, Report, Table};
 
 /// Reads every `[[device]]` and puts it behind its link.
@@ -21,12 +21,13 @@ pub(super) fn devices(root: &Table, links: &mut Links, library: &mut Library, fi
         let link = link.filter(|link| check_link(link, links, report));
         let profile = table.require::<String>("profile", "\"eastron/sdm630\"", report);
         let profile = profile.and_then(|path| library.profile(&path, files, report));
+        let location = location(table.table("location", "device.location", report), report);
         // Without a profile it cannot be said which groups there are.
         let overrides = table.table("group", "device.group", report);
         let Some(profile) = profile else { continue };
         let intervals = intervals(&profile, overrides.as_ref(), report);
         if let Some(link) = link {
-            let device = Device { name, origin: table.origin().clone(), table, profile, intervals };
+            let device = Device { name, origin: table.origin().clone(), table, profile, location, intervals };
             links.add_device(&link, device);
         }
     }

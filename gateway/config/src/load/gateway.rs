@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_model::Name;
 
-use super::{library::Library, section};
+use super::{library::Library, location::location, section};
 use crate::{At, Gateway, Origin, Report, Table};
 
 /// Reads `[gateway]` and opens its profile folders.
@@ -26,11 +26,13 @@ pub(super) fn gateway(root: &Table, report: &mut Report) -> (Gateway, Library) {
     // `include` was read before everything else.
     table.note_default("include", "[]", report);
     table.node("include", report);
+    let location = location(table.table("location", "gateway.location", report), report);
     table.finish(report);
     let gateway = Gateway {
         id: id.unwrap_or_else(Name::placeholder),
         data_dir: if data_dir.origin == Origin::Default { report.path_of(data_dir.value) } else { data_dir.value },
         profiles: folders.iter().map(|folder| folder.value.clone()).collect(),
+        location,
     };
     (gateway, Library::new(folders))
 }

@@ -9,6 +9,7 @@ mod group;
 mod invalid;
 mod library;
 mod link;
+mod location;
 mod lookup;
 mod loss;
 mod merge;
@@ -20,6 +21,7 @@ mod store;
 mod tag;
 mod target;
 mod topic;
+mod topics;
 mod url;
 mod web;
 
@@ -80,6 +82,8 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     device::devices(root, &mut links, &mut library, files, report);
     let listeners = vec![(broker.listen, "the broker".to_owned()), (web.listen, "the web interface".to_owned())];
     let targets = target::targets(root, listeners, report);
+    let links = links.into_links();
+    let topics = topics::topics(root, &gateway, &broker, &links, report);
     if profiles == Profiles::All {
         library.read_all(files, report);
     }
@@ -89,7 +93,8 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
         broker,
         store,
         web,
-        links: links.into_links(),
+        links,
+        topics,
         targets,
         profiles: library.into_profiles(),
         files: files.take_read(),
