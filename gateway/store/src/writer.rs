@@ -100,6 +100,13 @@ impl Writer {
     /// Works until it is told to close, or until every handle and cursor is gone.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
+            // A step between any two other things: commits that follow each other without a pause, as on a slow disk, must
+            // not let the file grow.
+            if self.may_sweep() {
+                self.sweep().await;
+            } else if self.may_drop() {
+                self.retain().await;
+            }
             let due = self.due.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
@@ -115,8 +122,7 @@ impl Writer {
                     None => return self.close().await,
                 },
                 () = self.shared.wake.notified() => self.arm(),
-                () = std::future::ready(()), if self.may_sweep() => self.sweep().await,
-                () = std::future::ready(()), if self.may_drop() => self.retain().await,
+                () = std::future::ready(()), if self.may_sweep() || self.may_drop() => {}
             }
         }
     }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tidegate_store::{Item, Part, Query, Reader, Shape, Store};
 
-use crate::{compaction::produce, plant::*};
+use crate::{
+    compaction::{joined, produce},
+    plant::*,
+};
 
 const DEVICES: [&str; 3] = ["press", "oven", "saw"];
 
@@ -80,12 +83,6 @@ async fn number(dir: &Path, select: &'static str) -> i64 {
     sqlx::query_scalar(select).fetch_one(&mut database).await.unwrap()
 }
 
-/// Waits until short blocks have become long ones.
-async fn joined(store: &Store, rows: u64) {
-    let status = || store.status();
-    until(|| status().block_rows >= rows && status().block_rows / status().blocks > 30, "they are joined").await;
-}
-
 async fn produce_slowly(store: &Store, machines: &mut [Machine]) {
     for _ in 0..30 {
         produce(store, machines, 20).await;
@@ -107,13 +104,13 @@ async fn rows_keep_the_start_they_were_numbered_in_through_restarts_compaction_a
     right_everywhere(dir.path(), &store, &[100, 0, 100]).await;
 
     produce_slowly(&store, &mut machines(&store, 60_000).await).await;
-    joined(&store, 2_000).await;
+    joined(dir.path(), &store, 2_000).await;
     right_everywhere(dir.path(), &store, &[100, 0, 700]).await;
     store.close().await;
 
     let store = open(dir.path()).await;
     produce_slowly(&store, &mut machines(&store, 60_000).await).await;
-    joined(&store, 3_800).await;
+    joined(dir.path(), &store, 3_800).await;
     right_everywhere(dir.path(), &store, &[100, 0, 700, 600]).await;
     let across = "SELECT count(*) FROM epoch, start \
                   WHERE start.first_position > epoch.first_position AND start.first_position < epoch.end_position";

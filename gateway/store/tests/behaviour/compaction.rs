@@ -31,6 +31,27 @@ async fn compacted(store: &Store, rows: u64) {
     until(|| store.status().block_rows >= rows, "rows are in blocks").await;
 }
 
+/// Waits until so many rows are in blocks, and all short blocks that can have become long ones: of the last start at most nine
+/// epochs wait for a tenth, and of each one before it one may be left over.
+pub(crate) async fn joined(dir: &Path, store: &Store, rows: u64) {
+    compacted(store, rows).await;
+    let mut database = database(dir).await;
+    let waiting =
+        "SELECT count(*) FROM epoch WHERE level = 0 AND first_position >= (SELECT max(first_position) FROM start)";
+    let of_joined = "SELECT CAST(total(row_count) AS REAL) / max(total(blocks), 1) FROM epoch WHERE level >= 1";
+    let wait = async {
+        loop {
+            let left: i64 = sqlx::query_scalar(waiting).fetch_one(&mut database).await.unwrap();
+            let rows: f64 = sqlx::query_scalar(of_joined).fetch_one(&mut database).await.unwrap();
+            if left < 10 && rows > 60.0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, wait).await.expect("waited in vain until they are joined");
+}
+
 async fn three(store: &Store) -> Vec<Machine> {
     let mut machines = Vec::new();
     for (device, width) in [("press", 3), ("oven", 20), ("saw", 1)] {
@@ -250,9 +271,8 @@ async fn slow_groups_end_up_in_long_blocks() {
         produce(&store, &mut machines, 20).await;
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let status = || store.status();
-    // Twenty rows at most get into one block at first; up to nine of such epochs wait for a tenth.
-    until(|| status().block_rows >= 1_500 && status().block_rows / status().blocks > 30, "they are joined").await;
+    // Twenty rows at most get into one block at first.
+    joined(dir.path(), &store, 1_500).await;
     let mut target = cursor(&store, "cloud").await;
     let received = drain(&mut target, 1_800).await;
     ["press", "oven", "saw"].iter().for_each(|device| complete_up_to(&received, device, 600));
