@@ -11,9 +11,13 @@ pub enum Arrival {
     Nothing,
     /// Something about this group.
     Row(Poll),
-    /// Everything about this group that the device had to say when the session began has been said, however little: the
-    /// subscription is confirmed. Of a group of events that makes it good again; alarms that this session has not told of are over.
+    /// Everything about this group that the device had to say when the session began, or since [`Arrival::Anew`], has been said,
+    /// however little: the subscription is confirmed. Of a group of events that makes it good again; alarms that have not been told
+    /// of are over.
     Settled(Poll),
+    /// What is known of this group of events may have holes, and from now on the device tells everything that is of interest once
+    /// more, until [`Arrival::Settled`]. The group stays as it is until then.
+    Anew(Poll),
 }
 
 /// The ability of a session to get values without asking.

@@ -63,7 +63,7 @@ impl LinkTask {
                 self.memory.in_a_row = 0;
                 return;
             }
-            Arrival::Row(poll) | Arrival::Settled(poll) => poll,
+            Arrival::Row(poll) | Arrival::Settled(poll) | Arrival::Anew(poll) => poll,
         };
         // Rows of a task that was given up would have numbers of another's.
         if self.cancel.is_cancelled() {
@@ -73,6 +73,7 @@ impl LinkTask {
         let Some(device) = self.devices.get_mut(poll.device) else { return };
         match arrival {
             Arrival::Settled(_) => device.settle(poll.group, &mut self.readings, &self.emitter),
+            Arrival::Anew(_) => device.tells_anew(poll.group),
             Arrival::Nothing | Arrival::Row(_) => {
                 self.emitter.counters.arrivals.add(1);
                 device.arrive(poll.group, &mut self.readings, &self.emitter);

@@ -68,6 +68,13 @@ impl DeviceTask {
         }
     }
 
+    /// What is known of a group of events may have holes, and is told once more.
+    pub(crate) fn tells_anew(&self, group: usize) {
+        if let Some(group) = self.groups.get(group) {
+            group.tells_anew();
+        }
+    }
+
     /// Reports the tags of a group that comes by itself which may not be silent any longer.
     pub(crate) fn break_silence(&mut self, group: usize, readings: &mut Readings, emitter: &Emitter) {
         if let Some(group) = self.groups.get_mut(group) {
@@ -123,16 +130,17 @@ impl DeviceTask {
         std::mem::take(&mut self.away)
     }
 
-    /// The device has not answered. When it is left alone from now on, nothing of it stays good: its other groups, which
-    /// are not polled either, get a bad row.
+    /// The device has not answered. When it is left alone from now on, its other groups, which are not polled either, get a bad row.
+    /// Those that come by themselves over the session are not asked for, so the silence says nothing of them.
     pub(crate) fn failed(&mut self, reason: Reason, now: Instant, readings: &mut Readings, emitter: &Emitter) {
         self.breaker.failure(now, rand::random());
         if self.breaker.next_try().is_none() {
             return self.tell(DeviceState::Degraded, Some(reason), emitter);
         }
         self.away = true;
-        self.tell(DeviceState::Offline, Some(reason), emitter);
-        self.darken(reason, |group| group.has_been_well(), readings, emitter);
+        let speaks = self.groups.iter().any(GroupTask::comes_by_itself);
+        self.tell(if speaks { DeviceState::Degraded } else { DeviceState::Offline }, Some(reason), emitter);
+        self.darken(reason, |group| group.has_been_well() && !group.comes_by_itself(), readings, emitter);
     }
 
     /// The session is over: what it brought by itself comes no more.

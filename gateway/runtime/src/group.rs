@@ -105,6 +105,11 @@ impl GroupTask {
         self.standing.is_some()
     }
 
+    /// Whether values of the group have come without being asked for, and nothing has ended that since.
+    pub(crate) fn comes_by_itself(&self) -> bool {
+        self.is_subscribed() && self.arrived && self.dark.is_none()
+    }
+
     /// Why some tag had no value in the last poll.
     pub(crate) fn trouble(&self) -> Option<Reason> {
         self.trouble
@@ -186,6 +191,13 @@ impl GroupTask {
         (self.trouble, self.dark) = (None, None);
         if let Some(standing) = &mut self.standing {
             standing.forget();
+        }
+    }
+
+    /// What is known of the group's alarms may have holes, and is told once more.
+    pub(crate) fn tells_anew(&self) {
+        if let Some(alarms) = &self.alarms {
+            alarms.lost();
         }
     }
 

@@ -132,6 +132,25 @@ async fn alarms_that_the_next_session_does_not_tell_of_are_over() {
 }
 
 #[tokio::test]
+async fn alarms_that_ended_while_nobody_listened_are_over_once_everything_has_been_told_again() {
+    let rig = watch().await;
+    for name in ["high", "low"] {
+        rig.plant.push("press", event(name, true, false));
+    }
+    rig.plant.push("press", settled());
+    until_retained(&rig, &["high", "low"]).await;
+
+    rig.plant.push("press", Push::Anew { device: "a".to_owned(), group: "events".to_owned() });
+    rig.plant.push("press", event("low", true, false));
+    rig.seen.wait_for("the second", |seen| (on(seen, "low").len() == 2).then_some(())).await;
+    until_retained(&rig, &["high", "low"]).await;
+    rig.plant.push("press", settled());
+    until_retained(&rig, &["low"]).await;
+    let rows = rig.seen.rows("a", "events");
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.get("bad").is_none()), "the group was never bad: {rows:?}");
+}
+
+#[tokio::test]
 async fn a_device_without_events_is_well_once_its_subscription_is_confirmed() {
     let rig = watch().await;
     rig.plant.push("press", settled());

@@ -11,7 +11,7 @@ use tidegate_store::Item;
 
 use crate::{
     observer::is_good,
-    plant::{Deed, Door, Plant, Push, changed, connect, read},
+    plant::{Deed, Door, Mood, Plant, Push, changed, connect, read},
     rig::{QUICK, Rig, link},
 };
 
@@ -162,6 +162,21 @@ async fn sessions_that_end_as_soon_as_they_begin_are_spaced_and_make_one_bad_row
     }
     assert_eq!(rig.seen.rows("a", "live").len(), 1);
     assert_eq!(rig.seen.rows("a", "live")[0]["bad"]["level"], "disconnected");
+}
+
+#[tokio::test]
+async fn polls_that_get_no_answer_say_nothing_of_what_comes_by_itself() {
+    let rig = well("timeout = \"40ms\"\nretry = { first = \"10s\", longest = \"10s\" }").await;
+    rig.plant.set_tag_mood("a", "pressure", Mood::Fault(Reason::Timeout));
+    rig.seen.row("a", "polled", |row| row["bad"]["pressure"] == "timeout").await;
+    let left_alone = || rig.device("a").next_try.is_some().then_some(());
+    crate::plant::until("the device to be left alone", left_alone, || format!("{:?}", rig.device("a"))).await;
+    assert_eq!(rig.device("a").state, Some(DeviceState::Degraded), "what comes by itself comes");
+    let rows = rig.seen.rows("a", "live");
+    assert_eq!(rows.len(), 1, "it was never bad: {rows:?}");
+    assert_eq!(rig.quality("a", "level").await, Quality::Good);
+    rig.plant.push("press", changed("a", "live", &[("level", 3.0)]));
+    rig.seen.row("a", "live", |row| row["values"]["level"] == 3.0).await;
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ pub(crate) enum Deed {
 pub(crate) enum Push {
     Row { device: String, group: String, readings: Vec<(String, Reading)>, device_time: Option<i64>, past: bool },
     Settled { device: String, group: String },
+    Anew { device: String, group: String },
     Lost(Cause),
     Panic,
 }

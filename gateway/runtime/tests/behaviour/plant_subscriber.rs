@@ -43,6 +43,7 @@ impl PlantSession<'_> {
             Push::Lost(cause) => Err(Lost::new(cause, "the other side has had enough")),
             Push::Panic => panic!("too much to bear"),
             Push::Settled { device, group } => Ok(Arrival::Settled(self.place(&device, &group).0)),
+            Push::Anew { device, group } => Ok(Arrival::Anew(self.place(&device, &group).0)),
             Push::Row { device, group, readings, device_time, past } => {
                 let (poll, group) = self.place(&device, &group);
                 out.reset(group.tags.len());
