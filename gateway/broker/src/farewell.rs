@@ -34,7 +34,7 @@ pub(crate) fn leave(connection: Connection, end: End) -> Left {
 pub(crate) async fn farewell(left: Left, stop: CancellationToken) {
     let Left { hub, session, connection, expiry, will, end } = left;
     let will = will.filter(|_| !matches!(end, End::Disconnected { with_will: false } | End::Stopping));
-    let detached = hub.detach(&session, connection, expiry > 0);
+    let detached = hub.detach(&session, connection, expiry);
     if matches!(end, End::Stopping) {
         return;
     }

@@ -108,6 +108,7 @@ fn attach(hub: Arc<Hub>, connect: Connect, rights: Rights, peer: SocketAddr) -> 
         connection: number,
         wake: Arc::new(Notify::new()),
         kick: CancellationToken::new(),
+        expiry: connect.expiry,
         window: hub.limits.in_flight.min(connect.receive_maximum.into()).max(1),
         overflow: false,
     };

@@ -4,6 +4,8 @@
 //! the queues, so all subscribers see messages in one order and a retained message never overtakes a later one. Nothing
 //! under it waits: putting a message into a queue is a push or a refusal.
 
+mod saving;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -15,6 +17,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::saving::{Changed, Changes};
 use crate::{
     inbox::{Inbox, Letterbox},
     limits::Limits,
@@ -120,7 +123,7 @@ impl Hub {
         }
         for subscriber in &route.subscribers {
             let Some((qos, retain, identifiers)) = subscriber.wants(&message) else { continue };
-            let queued = Queued { message: Arc::clone(&message), qos, retain, identifiers };
+            let queued = Queued { message: Arc::clone(&message), qos, retain, identifiers, number: 0 };
             subscriber.session.offer(queued, &self.limits, &self.counters);
         }
         let mut room = true;
@@ -149,12 +152,15 @@ impl Hub {
         if session.has_ended() {
             return Some(false);
         }
+        session.unsaved.note_subscriptions();
         state.routes.subscribe(session, filter, wish, self.limits.subscriptions)
     }
 
     /// Removes a subscription of a client; says whether there was one.
     pub(crate) fn unsubscribe(&self, session: &Session, filter: &str) -> bool {
-        self.lock().routes.unsubscribe(session, filter)
+        let mut state = self.lock();
+        session.unsaved.note_subscriptions();
+        state.routes.unsubscribe(session, filter)
     }
 
     /// Puts some retained messages into the queue of a client; says whether there may be more.
@@ -165,7 +171,7 @@ impl Hub {
         state.retained.step(walk, WALK_STEP, now, |message| {
             let qos = crate::message::lower(wish.qos, message.qos);
             let identifiers = wish.identifier.into_iter().collect();
-            let queued = Queued { message: Arc::clone(message), qos, retain: true, identifiers };
+            let queued = Queued { message: Arc::clone(message), qos, retain: true, identifiers, number: 0 };
             session.offer(queued, &self.limits, &self.counters);
         })
     }
@@ -192,11 +198,11 @@ impl Hub {
 
     /// Takes a connection off its session. Returns a token that is cancelled when the client is back or the session has
     /// been given up, or `None` when that has happened already.
-    pub(crate) fn detach(&self, session: &Arc<Session>, connection: u64, keep: bool) -> Option<CancellationToken> {
+    pub(crate) fn detach(&self, session: &Arc<Session>, connection: u64, expiry: u32) -> Option<CancellationToken> {
         let mut state = self.lock();
         self.counters.clients.decrease();
-        let resumed = session.detach(connection, Instant::now())?;
-        if keep {
+        let resumed = session.detach(connection, expiry, Instant::now())?;
+        if expiry > 0 {
             session.trim_for_offline(&self.limits, &self.counters);
             state.limit_offline(self.limits.sessions_offline);
         } else {

@@ -1,6 +1,10 @@
 //! Retained messages: the last one of each topic, for subscribers that come later.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -18,6 +22,9 @@ pub(crate) struct Retained {
     bytes: usize,
     /// Bytes of those that clients published.
     client_bytes: usize,
+    /// Topics whose message has changed since the disk was told, as far as clients published it before or after; absent without
+    /// a disk.
+    unsaved: Option<HashSet<Bytes>>,
 }
 
 /// A subscriber's walk through the retained messages of its filter, in steps, so that neither the broker is held up nor
@@ -47,7 +54,13 @@ impl Retained {
                 return false;
             }
         }
-        if let Some(before) = self.messages.remove(&message.topic) {
+        let before = self.messages.remove(&message.topic);
+        if let Some(unsaved) = &mut self.unsaved
+            && (message.from != FROM_GATEWAY || before.as_ref().is_some_and(|before| before.from != FROM_GATEWAY))
+        {
+            unsaved.insert(message.topic.clone());
+        }
+        if let Some(before) = before {
             self.forget(&before);
         }
         if !message.payload.is_empty() {
@@ -105,6 +118,28 @@ impl Retained {
         let gone: Vec<_> = self.messages.extract_if(.., |_, message| message.is_expired(now)).collect();
         for (_, message) in gone {
             self.forget(&message);
+            if let Some(unsaved) = &mut self.unsaved {
+                unsaved.insert(message.topic.clone());
+            }
+        }
+    }
+
+    /// From now on notes what changes for [`Retained::take_unsaved`].
+    pub(crate) fn note_unsaved(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// What has changed since the disk was told: topics with the message of a client that they have now, if they have one.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(Bytes, Option<Arc<Published>>)> {
+        let topics = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        let message = |topic: &Bytes| self.messages.get(topic).filter(|message| message.from != FROM_GATEWAY).cloned();
+        topics.into_iter().map(|topic| (topic.clone(), message(&topic))).collect()
+    }
+
+    /// Takes topics back that could not be saved.
+    pub(crate) fn still_unsaved(&mut self, topics: impl Iterator<Item = Bytes>) {
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.extend(topics);
         }
     }
 

@@ -101,6 +101,16 @@ impl Routes {
         true
     }
 
+    /// The subscriptions of a session.
+    pub(crate) fn subscriptions(&self, session: &Session) -> Vec<(String, Wish)> {
+        let own = self.by_session.get(&session.number).into_iter().flatten();
+        let wish = |filter: &String| {
+            let found = self.filters.get(filter)?.iter().find(|found| found.session.number == session.number)?;
+            Some((filter.clone(), found.wish))
+        };
+        own.filter_map(wish).collect()
+    }
+
     /// Removes all subscriptions of a session.
     pub(crate) fn remove(&mut self, session: &Session) {
         for filter in self.by_session.remove(&session.number).unwrap_or_default() {

@@ -3,15 +3,21 @@
 //! A session is served by at most one connection. Everything a connection does names its number, so a connection that
 //! has been replaced by another of the same client finds itself [`Gone`] and cannot touch the session any more.
 
+mod saved;
+
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use rumqttd::protocol::QoS;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::saved::{Restored, Saved};
 use crate::{limits::Limits, message::Published, rights::Rights, status::Counters};
 
 /// A client's session.
@@ -23,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) client: String,
     /// What the client may do.
     pub(crate) rights: Rights,
+    /// What has changed since the disk was told.
+    pub(crate) unsaved: Unsaved,
     state: Mutex<State>,
 }
 
@@ -39,6 +47,10 @@ struct State {
     queued: usize,
     in_flight: VecDeque<InFlight>,
     last_id: u16,
+    /// Number of the last message that was queued.
+    last_number: u64,
+    /// Seconds the session outlives its connection.
+    expiry: u32,
     /// Packet ids of QoS 2 messages from the client that it has not yet released.
     received: HashSet<u16>,
 }
@@ -52,6 +64,8 @@ pub(crate) struct Attached {
     pub(crate) wake: Arc<Notify>,
     /// Cancelled when the connection has to go.
     pub(crate) kick: CancellationToken,
+    /// Seconds the session outlives the connection.
+    pub(crate) expiry: u32,
     /// Messages with QoS 1 and 2 that the client takes at a time.
     pub(crate) window: usize,
     /// Whether more waits than may wait.
@@ -68,6 +82,8 @@ pub(crate) struct Queued {
     pub(crate) retain: bool,
     /// Its subscriptions that selected the message (MQTT 5).
     pub(crate) identifiers: Box<[usize]>,
+    /// Its number in the session; later ones have higher numbers. 0 until it is queued.
+    pub(crate) number: u64,
 }
 
 #[derive(Debug)]
@@ -102,17 +118,58 @@ pub(crate) enum Gone {
     TooSlow,
 }
 
+/// Whether something of a session has changed since the disk was told.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaved {
+    anything: AtomicBool,
+    subscriptions: AtomicBool,
+}
+
+impl Unsaved {
+    fn note(&self) {
+        self.anything.store(true, Relaxed);
+    }
+
+    /// The subscriptions have changed, or everything has to be saved again.
+    pub(crate) fn note_subscriptions(&self) {
+        self.subscriptions.store(true, Relaxed);
+        self.note();
+    }
+
+    /// Whether something has changed.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.anything.load(Relaxed)
+    }
+
+    /// Whether something has changed; from now on that is known.
+    pub(crate) fn take(&self) -> bool {
+        self.anything.swap(false, Relaxed)
+    }
+
+    /// Whether the subscriptions have changed; from now on that is known.
+    pub(crate) fn take_subscriptions(&self) -> bool {
+        self.subscriptions.swap(false, Relaxed)
+    }
+}
+
 impl Session {
     pub(crate) fn new(number: u64, client: String, rights: Rights) -> Session {
-        Session { number, client, rights, state: Mutex::default() }
+        Session { number, client, rights, unsaved: Unsaved::default(), state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serving(&self, connection: u64) -> Result<MutexGuard<'_, State>, Gone> {
+    /// For a change that has to be saved.
+    fn change(&self) -> MutexGuard<'_, State> {
         let state = self.lock();
+        self.unsaved.note();
+        state
+    }
+
+    fn serving(&self, connection: u64) -> Result<MutexGuard<'_, State>, Gone> {
+        let state = self.change();
         match &state.attached {
             Some(attached) if attached.connection == connection => Ok(state),
             _ => Err(Gone::TakenOver),
@@ -121,7 +178,12 @@ impl Session {
 
     /// Lets a connection serve the session; one that does so already is told to go. What was in flight is sent again.
     pub(crate) fn attach(&self, attached: Attached) {
-        let mut state = self.lock();
+        let mut state = self.change();
+        if state.expiry == 0 {
+            // Nothing of it has been saved so far.
+            self.unsaved.note_subscriptions();
+        }
+        state.expiry = attached.expiry;
         if let Some(before) = state.attached.replace(attached) {
             before.kick.cancel();
         }
@@ -134,9 +196,10 @@ impl Session {
 
     /// Takes the connection off the session; `None` when it did not serve it any more. The token is cancelled when the
     /// client is back or the session has been given up.
-    pub(crate) fn detach(&self, connection: u64, now: Instant) -> Option<CancellationToken> {
+    pub(crate) fn detach(&self, connection: u64, expiry: u32, now: Instant) -> Option<CancellationToken> {
         let mut state = self.serving(connection).ok()?;
         state.attached = None;
+        state.expiry = expiry;
         state.offline_since = Some(now);
         state.resumed = CancellationToken::new();
         Some(state.resumed.clone())
@@ -144,7 +207,7 @@ impl Session {
 
     /// Gives the session up for good.
     pub(crate) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.change();
         state.ended = true;
         state.resumed.cancel();
         if let Some(attached) = state.attached.take() {
@@ -167,7 +230,7 @@ impl Session {
 
     /// Drops what a client that is away is not owed: QoS 0, and what exceeds the limit, the latest first.
     pub(crate) fn trim_for_offline(&self, limits: &Limits, counters: &Counters) {
-        let mut state = self.lock();
+        let mut state = self.change();
         state.queue.retain(|queued| queued.qos != QoS::AtMostOnce);
         state.queued = state.queue.iter().map(|queued| queued.message.cost()).sum();
         while state.queued > limits.queue_bytes_offline {
@@ -179,9 +242,9 @@ impl Session {
     }
 
     /// Puts a message into the queue, if there is room.
-    pub(crate) fn offer(&self, queued: Queued, limits: &Limits, counters: &Counters) {
-        let mut state = self.lock();
-        let State { attached, queue, queued: waiting, ended, .. } = &mut *state;
+    pub(crate) fn offer(&self, mut queued: Queued, limits: &Limits, counters: &Counters) {
+        let mut state = self.change();
+        let State { attached, queue, queued: waiting, ended, last_number, .. } = &mut *state;
         let lossy = queued.qos == QoS::AtMostOnce;
         let limit = match attached {
             _ if *ended => return,
@@ -201,6 +264,8 @@ impl Session {
             return;
         }
         *waiting += cost;
+        *last_number += 1;
+        queued.number = *last_number;
         queue.push_back(queued);
         if let Some(attached) = attached.as_ref().filter(|_| queue.len() == 1) {
             attached.wake.notify_one();

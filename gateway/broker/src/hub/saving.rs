@@ -1,0 +1,91 @@
+//! What of a broker the disk has to know, and what it becomes after a restart.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Hub, State};
+use crate::{
+    message::Published,
+    rights::Rights,
+    routes::Wish,
+    session::{Restored, Session},
+};
+
+/// A session that has changed.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) session: Arc<Session>,
+    /// All its subscriptions, when one of them has changed.
+    pub(crate) subscriptions: Option<Vec<(String, Wish)>>,
+}
+
+/// What has changed since the disk was told.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Topics with the retained message of a client that they have now, if they have one.
+    pub(crate) retained: Vec<(Bytes, Option<Arc<Published>>)>,
+    /// Sessions that may have changed.
+    pub(crate) sessions: Vec<Changed>,
+    /// Numbers of all sessions that outlive their connection, sorted.
+    pub(crate) alive: Vec<u64>,
+}
+
+impl Hub {
+    /// From now on notes what changes.
+    pub(crate) fn note_unsaved(&self) {
+        self.lock().retained.note_unsaved();
+    }
+
+    /// What has changed since the last call. What is not saved then is given back with [`Hub::still_unsaved`].
+    pub(crate) fn changes(&self) -> Changes {
+        let mut state = self.lock();
+        let State { routes, retained, sessions, .. } = &mut *state;
+        let mut changes = Changes { retained: retained.take_unsaved(), ..Changes::default() };
+        for session in sessions.values().filter(|session| session.is_persistent()) {
+            changes.alive.push(session.number);
+            if !session.unsaved.is_noted() {
+                continue;
+            }
+            let subscriptions = session.unsaved.take_subscriptions().then(|| routes.subscriptions(session));
+            changes.sessions.push(Changed { session: Arc::clone(session), subscriptions });
+        }
+        changes.alive.sort_unstable();
+        changes
+    }
+
+    /// Takes back what could not be saved, so that it comes with the next changes.
+    pub(crate) fn still_unsaved(&self, changes: Changes) {
+        self.lock().retained.still_unsaved(changes.retained.into_iter().map(|(topic, _)| topic));
+        for changed in changes.sessions {
+            changed.session.unsaved.note_subscriptions();
+        }
+    }
+
+    /// Puts a message in that was retained before the restart.
+    pub(crate) fn restore_retained(&self, message: Published) {
+        let now = Instant::now();
+        self.lock().retained.put(&Arc::new(message), self.limits.retained_bytes, now);
+    }
+
+    /// Puts a session in that was there before the restart. The token is cancelled when the client is back or the session has been
+    /// given up.
+    pub(crate) fn restore_session(
+        &self,
+        restored: Restored,
+        rights: Rights,
+        subscriptions: Vec<(String, Wish)>,
+    ) -> (Arc<Session>, CancellationToken) {
+        let (session, resumed) = Session::restore(restored, rights, Instant::now());
+        let session = Arc::new(session);
+        self.numbers.fetch_max(session.number.saturating_add(1), Ordering::Relaxed);
+        let mut state = self.lock();
+        for (filter, wish) in subscriptions {
+            state.routes.subscribe(&session, &filter, wish, self.limits.subscriptions);
+        }
+        state.sessions.insert(session.client.clone(), Arc::clone(&session));
+        (session, resumed)
+    }
+}

@@ -1,0 +1,108 @@
+//! A session as the disk knows it: taken off one that lives, and made into one after a restart.
+
+use rumqttd::protocol::QoS;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{InFlight, Queued, Session, Stage, State, Unsaved};
+use crate::rights::Rights;
+
+/// What the disk is to know of a session beside its subscriptions.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// Seconds the session outlives its connection.
+    pub(crate) expiry: u32,
+    /// Since when the client is away; absent while it is connected.
+    pub(crate) offline_since: Option<Instant>,
+    /// The last packet id that was given.
+    pub(crate) last_id: u16,
+    /// Packet ids of QoS 2 messages from the client that it has not yet released.
+    pub(crate) received: Vec<u16>,
+    /// Packet ids of QoS 2 messages to the client that it has and has not yet forgotten.
+    pub(crate) released: Vec<u16>,
+    /// Numbers of the messages with QoS 1 and 2 that wait, or are sent and not acknowledged (those with a packet id), in order.
+    pub(crate) messages: Vec<(u64, u16)>,
+    /// Those of them that the disk does not have yet.
+    pub(crate) new: Vec<Queued>,
+}
+
+/// What a session is made of after a restart.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) number: u64,
+    pub(crate) client: String,
+    pub(crate) expiry: u32,
+    pub(crate) last_id: u16,
+    pub(crate) received: Vec<u16>,
+    pub(crate) released: Vec<u16>,
+    /// Messages with QoS 1 and 2 in order; those that were sent have a packet id, others 0.
+    pub(crate) messages: Vec<(Queued, u16)>,
+}
+
+impl Session {
+    /// What the disk is to know, when something of it has changed. `written`: the number of the last message that the disk has got.
+    /// Absent for sessions that end with their connection.
+    pub(crate) fn to_save(&self, written: u64) -> Option<Saved> {
+        let state = self.lock();
+        if !self.unsaved.take() || state.ended || state.expiry == 0 {
+            return None;
+        }
+        let (mut messages, mut released, mut new) = (Vec::with_capacity(state.queue.len()), Vec::new(), Vec::new());
+        let mut keep = |queued: &Queued, id| {
+            messages.push((queued.number, id));
+            if queued.number > written {
+                new.push(queued.clone());
+            }
+        };
+        for entry in &state.in_flight {
+            match &entry.stage {
+                Stage::Published(queued) => keep(queued, entry.id),
+                Stage::Released => released.push(entry.id),
+            }
+        }
+        state.queue.iter().filter(|queued| queued.qos != QoS::AtMostOnce).for_each(|queued| keep(queued, 0));
+        let mut received: Vec<u16> = state.received.iter().copied().collect();
+        received.sort_unstable();
+        Some(Saved {
+            expiry: state.expiry,
+            offline_since: state.offline_since,
+            last_id: state.last_id,
+            received,
+            released,
+            messages,
+            new,
+        })
+    }
+
+    /// Whether the session outlives its connection, so that the disk has to know it.
+    pub(crate) fn is_persistent(&self) -> bool {
+        let state = self.lock();
+        !state.ended && state.expiry > 0
+    }
+
+    /// A session of an earlier process whose client has been away since then. The token is cancelled when it is back or the
+    /// session has been given up.
+    pub(crate) fn restore(restored: Restored, rights: Rights, now: Instant) -> (Session, CancellationToken) {
+        let Restored { number, client, expiry, last_id, received, released, messages } = restored;
+        let mut state = State {
+            expiry,
+            last_id,
+            last_number: messages.iter().map(|(queued, _)| queued.number).max().unwrap_or(0),
+            offline_since: Some(now),
+            received: received.into_iter().collect(),
+            ..State::default()
+        };
+        state.in_flight.extend(released.into_iter().map(|id| InFlight { id, stage: Stage::Released, sent: false }));
+        for (queued, id) in messages {
+            if id == 0 {
+                state.queued += queued.message.cost();
+                state.queue.push_back(queued);
+            } else {
+                state.in_flight.push_back(InFlight { id, stage: Stage::Published(queued), sent: false });
+            }
+        }
+        let resumed = state.resumed.clone();
+        let session = Session { number, client, rights, unsaved: Unsaved::default(), state: state.into() };
+        (session, resumed)
+    }
+}
