@@ -17,6 +17,9 @@
 //!   seen/                when and where each certificate was first seen
 //! ```
 //!
+//! A certificate is in one list. Where somebody has put it into several, the strictest counts (refused, then trusted) and the
+//! others are emptied of it: at the start, at each round of a server, and whenever it is accepted or refused.
+//!
 //! The names `own`, `private`, `trusted` and `rejected` and the names of the files in them are those of the library's own
 //! certificate store, which is pointed at the same folder: it pins by comparing bytes with a file in `trusted`.
 

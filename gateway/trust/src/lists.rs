@@ -1,11 +1,16 @@
 //! The three lists of other applications' certificates, and how one goes from list to list.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 use tidegate_model::Timestamp;
+use tracing::warn;
 
 use crate::{
-    Certificate, TrustError, files,
+    Certificate, Fingerprint, TrustError, files,
     files::Readers,
     fingerprint::digits,
     own::{self, EXPIRY_WARNING_DAYS},
@@ -98,6 +103,8 @@ impl Trust {
         }
         trust.adopt(State::Trusted)?;
         trust.adopt(State::Refused)?;
+        trust.settle()?;
+        seen::forget_others(root, &trust.known()?)?;
         Ok(trust)
     }
 
@@ -154,19 +161,25 @@ impl Trust {
         } else {
             self.make_room()?;
             seen::note(&self.root, certificate.fingerprint(), place, now)?;
-            files::write(&self.folder(State::Waiting).join(file), der, Readers::All)?;
+            if let Err(error) = files::write(&self.folder(State::Waiting).join(file), der, Readers::All) {
+                // Of what is in no list, nothing is known. The first error tells more than a second one.
+                let _ = seen::forget(&self.root, certificate.fingerprint());
+                return Err(error);
+            }
             Verdict::Waiting { new: true }
         };
         Ok(Judgement { verdict, certificate })
     }
 
-    /// Judges what the OPC UA library has put into its folder `rejected`, and empties it. Returns those that are new on the
-    /// waiting list. To be called every second or so while a server runs: until then, the library takes each for refused.
+    /// Judges what the OPC UA library has put into its folder `rejected`, and empties it, and settles certificates that lie in
+    /// several lists. Returns those that are new on the waiting list. To be called every second or so while a server runs: until then, the library takes each for refused.
     ///
     /// # Errors
     ///
     /// [`TrustError::File`]. A file that is no certificate is no error; it is removed.
     pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
+        // The library looks into `trusted` alone: what somebody has put into `refused` must not be there.
+        self.settle()?;
         let (mut new, mut failed) = (Vec::new(), None);
         for path in files::list(&self.root.join("rejected"))?.into_iter().take(ROUND) {
             let judged = match files::read(&path)? {
@@ -249,26 +262,64 @@ impl Trust {
         for list in [State::Waiting, State::Trusted, State::Refused] {
             found.extend(self.entries(list)?.into_iter().filter(|(_, e)| e.certificate.fingerprint().begins(&digits)));
         }
-        let count = found.len();
-        let (Some((path, entry)), None) = (found.pop(), found.pop()) else {
-            return Err(match count {
-                0 => TrustError::Unknown(fingerprint.to_owned()),
-                _ => TrustError::Ambiguous { prefix: fingerprint.to_owned(), count },
-            });
-        };
-        if entry.state != state {
-            files::rename(&path, &self.folder(state).join(entry.certificate.file()))?;
+        let mut fingerprints: Vec<_> = found.iter().map(|(_, entry)| entry.certificate.fingerprint()).collect();
+        fingerprints.sort_unstable();
+        fingerprints.dedup();
+        if fingerprints.len() > 1 {
+            return Err(TrustError::Ambiguous { prefix: fingerprint.to_owned(), count: fingerprints.len() });
+        }
+        // The strongest list is the last. It goes in one step; if the machine stops before the others are gone, it is as it was or
+        // as it was wanted, but never accepted when it was to be refused.
+        let Some((path, entry)) = found.pop() else { return Err(TrustError::Unknown(fingerprint.to_owned())) };
+        let place = self.folder(state).join(entry.certificate.file());
+        if path != place {
+            files::rename(&path, &place)?;
+        }
+        for (path, _) in found.into_iter().filter(|(path, _)| *path != place) {
+            files::remove(&path)?;
         }
         Ok(Entry { state, ..entry })
+    }
+
+    /// Leaves each certificate in one list: what is refused is not trusted, and what somebody has judged does not wait.
+    fn settle(&self) -> Result<(), TrustError> {
+        for (judged, others) in
+            [(State::Refused, &[State::Trusted, State::Waiting][..]), (State::Trusted, &[State::Waiting])]
+        {
+            let names = names(&self.folder(judged))?;
+            if names.is_empty() {
+                continue;
+            }
+            for other in others {
+                for path in files::list(&self.folder(*other))? {
+                    let doubled = path.file_name().is_some_and(|name| names.contains(name));
+                    // A file of the same name may be anything that somebody has put there.
+                    let Some(certificate) = doubled.then(|| of_file(&path)).transpose()?.flatten() else { continue };
+                    files::remove(&path)?;
+                    warn!(
+                        fingerprint = %certificate.fingerprint(), subject = certificate.subject(), list = judged.as_str(),
+                        was_also = other.as_str(), "a certificate lay in two lists; it is in the stricter one now"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The fingerprints of all certificates of the lists.
+    fn known(&self) -> Result<HashSet<Fingerprint>, TrustError> {
+        let mut known = HashSet::new();
+        for state in [State::Waiting, State::Trusted, State::Refused] {
+            known.extend(self.entries(state)?.into_iter().map(|(_, entry)| entry.certificate.fingerprint()));
+        }
+        Ok(known)
     }
 
     /// The certificates of a list with their files.
     fn entries(&self, state: State) -> Result<Vec<(PathBuf, Entry)>, TrustError> {
         let mut entries = Vec::new();
         for path in files::list(&self.folder(state))? {
-            let Some(certificate) = files::read(&path)?.and_then(|der| Certificate::from_der(&der).ok()) else {
-                continue;
-            };
+            let Some(certificate) = of_file(&path)? else { continue };
             let seen = seen::read(&self.root, certificate.fingerprint());
             entries.push((path, Entry { certificate, state, seen }));
         }
@@ -304,6 +355,16 @@ impl Trust {
         }
         Ok(())
     }
+}
+
+/// The names of the files in a folder.
+fn names(folder: &Path) -> Result<HashSet<OsString>, TrustError> {
+    Ok(files::list(folder)?.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect())
+}
+
+/// The certificate in a file, if it is one.
+fn of_file(path: &Path) -> Result<Option<Certificate>, TrustError> {
+    Ok(files::read(path)?.and_then(|der| Certificate::from_der(&der).ok()))
 }
 
 /// The DER bytes of a file that somebody has put there, which may be PEM.

@@ -1,6 +1,9 @@
 //! When and where a certificate was first seen: a note beside the lists.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use tidegate_model::Timestamp;
 
@@ -33,6 +36,17 @@ pub(crate) fn read(root: &Path, fingerprint: Fingerprint) -> Option<(Timestamp, 
 /// Forgets it.
 pub(crate) fn forget(root: &Path, fingerprint: Fingerprint) -> Result<(), TrustError> {
     files::remove(&path(root, fingerprint))
+}
+
+/// Forgets all others: notes of certificates that are in no list any more.
+pub(crate) fn forget_others(root: &Path, known: &HashSet<Fingerprint>) -> Result<(), TrustError> {
+    let known: HashSet<String> = known.iter().map(Fingerprint::to_string).collect();
+    for note in files::list(&root.join("seen"))? {
+        if !note.file_name().and_then(|name| name.to_str()).is_some_and(|name| known.contains(name)) {
+            files::remove(&note)?;
+        }
+    }
+    Ok(())
 }
 
 fn path(root: &Path, fingerprint: Fingerprint) -> PathBuf {

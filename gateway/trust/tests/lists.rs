@@ -8,7 +8,7 @@ use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use tempfile::TempDir;
 use tidegate_model::Timestamp;
-use tidegate_trust::{State, Trust, TrustError, Unfit, Verdict};
+use tidegate_trust::{Certificate, State, Trust, TrustError, Unfit, Verdict};
 
 /// 2026-11-23T09:15:00Z.
 const NOW: Timestamp = Timestamp::from_millis(1_795_425_300_000);
@@ -107,13 +107,76 @@ fn a_fingerprint_must_be_enough_to_tell_which() {
 #[test]
 fn two_that_begin_alike_are_told_apart_or_not_touched() {
     let (_dir, trust) = folder();
-    let der = stranger("press");
-    let fingerprint = trust.judge(&der, "", NOW).unwrap().certificate.fingerprint().to_string();
-    // The same certificate in a second list is as ambiguous as another that begins alike.
-    let name = fs::read_dir(trust.root().join("waiting")).unwrap().next().unwrap().unwrap().file_name();
-    fs::write(trust.root().join("refused").join(name), &der).unwrap();
-    assert!(matches!(trust.accept(&fingerprint[..4]), Err(TrustError::Ambiguous { count: 2, .. })));
-    assert!(states(&trust).iter().all(|(_, state)| *state != State::Trusted));
+    // Among a few hundred, two begin with the same four digits.
+    let mut by_prefix = std::collections::HashMap::new();
+    let (prefix, pair) = (0..)
+        .find_map(|n| {
+            let der = stranger(&format!("s{n}"));
+            let prefix = Certificate::from_der(&der).unwrap().fingerprint().to_string()[..4].to_owned();
+            by_prefix.insert(prefix.clone(), der.clone()).map(|other| (prefix, [der, other]))
+        })
+        .unwrap();
+    let whole = pair.map(|der| trust.judge(&der, "", NOW).unwrap().certificate.fingerprint().to_string());
+    assert!(matches!(trust.accept(&prefix), Err(TrustError::Ambiguous { count: 2, .. })));
+    assert!(states(&trust).iter().all(|(_, state)| *state == State::Waiting));
+    trust.accept(&whole[1]).unwrap();
+    assert_eq!(states(&trust).iter().filter(|(_, state)| *state == State::Trusted).count(), 1);
+}
+
+/// Puts the only certificate that waits into another list as well.
+fn double(trust: &Trust, list: &str) {
+    let waiting = fs::read_dir(trust.root().join("waiting")).unwrap().next().unwrap().unwrap();
+    fs::copy(waiting.path(), trust.root().join(list).join(waiting.file_name())).unwrap();
+}
+
+#[test]
+fn a_certificate_in_two_lists_can_be_judged() {
+    for others in [&["refused"][..], &["trusted"], &["trusted", "refused"]] {
+        for state in [State::Trusted, State::Refused] {
+            let (_dir, trust) = folder();
+            let der = stranger("press");
+            let fingerprint = trust.judge(&der, "", NOW).unwrap().certificate.fingerprint().to_string();
+            others.iter().for_each(|list| double(&trust, list));
+            let entry = if state == State::Trusted { trust.accept(&fingerprint) } else { trust.refuse(&fingerprint) };
+            assert_eq!(entry.unwrap().state, state);
+            assert_eq!(states(&trust), [("urn:press".to_owned(), state)], "{others:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_lists_the_stricter_counts_and_the_other_forgets() {
+    for (lists, state) in [(&["trusted", "refused"][..], State::Refused), (&["trusted"], State::Trusted)] {
+        for by_opening in [true, false] {
+            let (_dir, trust) = folder();
+            trust.judge(&stranger("press"), "", NOW).unwrap();
+            lists.iter().for_each(|list| double(&trust, list));
+            match by_opening {
+                true => drop(Trust::open(trust.root(), "line3").unwrap()),
+                false => drop(trust.collect("", NOW).unwrap()),
+            }
+            assert_eq!(states(&trust), [("urn:press".to_owned(), state)], "{lists:?}");
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_filed_leaves_no_note() {
+    let (_dir, trust) = folder();
+    let notes = || fs::read_dir(trust.root().join("seen")).unwrap().count();
+    fs::remove_dir(trust.root().join("waiting")).unwrap();
+    fs::write(trust.root().join("waiting"), "in the way").unwrap();
+    assert!(matches!(trust.judge(&stranger("press"), "a", NOW), Err(TrustError::File { .. })));
+    assert_eq!(notes(), 0);
+    // Nor does one whose certificate somebody has removed.
+    fs::remove_file(trust.root().join("waiting")).unwrap();
+    fs::create_dir(trust.root().join("waiting")).unwrap();
+    trust.judge(&stranger("press"), "a", NOW).unwrap();
+    trust.judge(&stranger("saw"), "a", NOW).unwrap();
+    let removed = fs::read_dir(trust.root().join("waiting")).unwrap().next().unwrap().unwrap();
+    fs::remove_file(removed.path()).unwrap();
+    Trust::open(trust.root(), "line3").unwrap();
+    assert_eq!((notes(), trust.list().unwrap().len()), (1, 1));
 }
 
 #[test]
