@@ -18,13 +18,14 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
     ("gateway/codec", &["gateway/model"]),
     ("gateway/store", &["gateway/codec", "gateway/config", "gateway/model"]),
     ("gateway/export", &["gateway/codec", "gateway/model"]),
+    ("gateway/topics", &["gateway/codec", "gateway/config", "gateway/model"]),
     ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model"]),
     ("gateway/trust", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
@@ -44,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "gateway/model",
             "gateway/pipeline",
             "gateway/store",
+            "gateway/topics",
         ],
     ),
     ("gateway/web", &["gateway/config", "gateway/model", "gateway/runtime"]),

@@ -10,6 +10,7 @@ use tidegate_config::{self as config, Report, Site};
 use tidegate_driver_api::{AlarmColumns, Compiled, Driver, GroupPlan, Link};
 use tidegate_model::{Name, TagName};
 use tidegate_pipeline::Stages;
+use tidegate_topics::Layout;
 
 use crate::{
     catalog::{GroupInfo, ProfileInfo},
@@ -19,6 +20,8 @@ use crate::{
 /// All links of a site, compiled.
 pub struct Assembly {
     pub(crate) links: Vec<AssembledLink>,
+    /// What the site says about topics.
+    pub(crate) layout: Arc<Layout>,
 }
 
 /// One link, compiled.
@@ -88,6 +91,7 @@ struct Shared {
 /// with mistakes are left out.
 pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Report) -> Assembly {
     check_profiles(site, drivers, report);
+    let layout = Arc::new(Layout::new(site));
     let mut links = Vec::with_capacity(site.links.len());
     for link in &site.links {
         let Some(driver) = drivers.iter().find(|driver| driver.name() == *link.driver) else {
@@ -99,10 +103,10 @@ pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Repor
             continue;
         }
         if let Some(compiled) = driver.compile(link, report) {
-            links.extend(assemble_link(link, compiled, report));
+            links.extend(assemble_link(link, compiled, &layout, report));
         }
     }
-    Assembly { links }
+    Assembly { links, layout }
 }
 
 /// Checks every profile of the site with the driver of its family.
@@ -146,7 +150,12 @@ fn speaks_profiles(driver: &dyn Driver, link: &config::Link, report: &mut Report
     all
 }
 
-fn assemble_link(link: &config::Link, compiled: Compiled, report: &mut Report) -> Option<AssembledLink> {
+fn assemble_link(
+    link: &config::Link,
+    compiled: Compiled,
+    layout: &Layout,
+    report: &mut Report,
+) -> Option<AssembledLink> {
     let mut profiles: BTreeMap<*const config::Profile, Shared> = BTreeMap::new();
     let mut devices = Vec::with_capacity(link.devices.len());
     for (device, plan) in link.devices.iter().zip(compiled.devices) {
@@ -179,7 +188,7 @@ fn assemble_link(link: &config::Link, compiled: Compiled, report: &mut Report) -
         times: Times { timeout: link.timeout, connect_timeout: link.connect_timeout, retry: link.retry },
         link: compiled.link,
         devices,
-        fingerprint: fingerprint(link),
+        fingerprint: fingerprint(link, layout),
     })
 }
 
@@ -201,8 +210,8 @@ fn share(profile: &config::Profile, plans: &[GroupPlan], report: &mut Report) ->
     Some(Shared { profile: Arc::new(ProfileInfo::new(profile)), groups, tags: Arc::new(tags) })
 }
 
-/// The text that a link is made of: its own table, those of its devices, and their profiles' files.
-fn fingerprint(link: &config::Link) -> String {
+/// The text that a link is made of: its own table, those of its devices, their profiles' files, and what is said of their topics.
+fn fingerprint(link: &config::Link, layout: &Layout) -> String {
     let mut text =
         format!("{:?}", link.table.entries().map(|(key, _, node)| format!("{key}={node}")).collect::<Vec<_>>());
     for device in &link.devices {
@@ -211,7 +220,8 @@ fn fingerprint(link: &config::Link) -> String {
             config::Origin::File(place) => place.source().text(),
             config::Origin::Environment(_) | config::Origin::Default => "",
         };
-        text.push_str(&format!("{keys:?}{:?}{:x}", device.intervals, hash(source)));
+        let topics = layout.fingerprint(&device.name);
+        text.push_str(&format!("{keys:?}{:?}{:x}{:x}", device.intervals, hash(source), hash(&topics)));
     }
     text
 }

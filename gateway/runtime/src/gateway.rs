@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::RwLock, time::Duration};
 use tidegate_broker::Broker;
 use tidegate_model::{Name, Reason, TagName};
 use tidegate_store::{Store, StoreError};
+use tidegate_topics::Layout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     handle::{Handle, Inner},
     history::Archive,
     outputs::{Outputs, Topics},
+    presence,
     running::{Place, RunningDevice, RunningLink},
     set,
     status::DeviceState,
@@ -76,6 +78,8 @@ impl Gateway {
             store: options.store.clone(),
             topics: topics.clone(),
             tag_topics: options.tag_topics,
+            gateway: options.id.clone(),
+            version: options.version,
         };
         let inbox = options.broker.subscribe(&topics.set_filter(), INBOX);
         let handle = Handle::new(Inner {
@@ -92,7 +96,7 @@ impl Gateway {
             notices: RwLock::new(Vec::new()),
         });
         let mut gateway = Gateway { handle, outputs, links: Vec::new(), cancel, tasks };
-        if let Err(error) = gateway.start_links(assembly.links).await {
+        if let Err(error) = gateway.start_links(assembly.links, &assembly.layout).await {
             gateway.stop_links(|_| true).await;
             return Err(error);
         }
@@ -130,7 +134,7 @@ impl Gateway {
         let result = Reloaded { kept: kept.len(), started: new.len(), stopped: gone.links };
         // Before the new links have alarms of their own.
         gone.devices.iter().for_each(|device| device.forget_alarms(&self.outputs));
-        let started = self.start_links(new).await;
+        let started = self.start_links(new, &assembly.layout).await;
         self.links.sort_by_key(|link| order.iter().position(|name| *name == link.name));
         self.publish_directory();
         self.forget(&gone.devices);
@@ -168,11 +172,11 @@ impl Gateway {
         gone
     }
 
-    async fn start_links(&mut self, links: Vec<AssembledLink>) -> Result<(), StoreError> {
+    async fn start_links(&mut self, links: Vec<AssembledLink>, layout: &Layout) -> Result<(), StoreError> {
         let count = links.len();
         let mut result = Ok(());
         for (index, link) in links.into_iter().enumerate() {
-            match RunningLink::start(link, Place { index, count }, &self.outputs, self.handle.clock()).await {
+            match RunningLink::start(link, Place { index, count }, layout, &self.outputs, self.handle.clock()).await {
                 Ok(link) => self.links.push(link),
                 Err(error) => result = Err(error),
             }
@@ -194,6 +198,8 @@ impl Gateway {
     /// Takes what is retained about devices and tags that are gone off the local broker.
     fn forget(&self, stopped: &[RunningDevice]) {
         let devices = || self.links.iter().flat_map(|link| &link.devices);
+        let (gone, kept) = (stopped.iter().map(|device| &device.presence), devices().map(|device| &device.presence));
+        presence::forget(gone, kept, &self.outputs);
         for device in stopped {
             let successor = devices().find(|other| other.name == device.name);
             if successor.is_none() {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tidegate_driver_api::{AlarmColumns, Readings};
 use tidegate_model::{Reading, Reason, Row, Stream, Timestamp};
 use tidegate_pipeline::{Outcome, Stages, State, plausible_device_time};
+use tidegate_topics::StreamTopics;
 
 use crate::{
     alarm::{Alarms, Retained},
@@ -45,6 +46,8 @@ pub(crate) struct GroupTask {
     view: GroupView,
     last_seq: u64,
     topic: Bytes,
+    /// The topics of the site's templates.
+    others: StreamTopics,
     size: PayloadSize,
     /// The row that waits for the next one, where tags have a swinging door.
     hold: Option<Box<Hold>>,
@@ -66,7 +69,7 @@ impl GroupTask {
         stages: Arc<Stages>,
         stream: Arc<Stream>,
         last_seq: u64,
-        topic: String,
+        (topic, others): (String, StreamTopics),
     ) -> GroupTask {
         let Manner { interval, subscribed, alarm } = manner;
         let state = match (alarm, subscribed) {
@@ -83,6 +86,7 @@ impl GroupTask {
             view: GroupView::new(stream, state, subscribed),
             last_seq,
             topic: topic.into(),
+            others,
             size: PayloadSize::default(),
             trouble: None,
             dark: Some(Reason::NotYetRead),
@@ -93,6 +97,11 @@ impl GroupTask {
     /// Where the latest samples can be read.
     pub(crate) fn view(&self) -> GroupView {
         self.view.clone()
+    }
+
+    /// The topics of the site's templates.
+    pub(crate) fn others(&self) -> StreamTopics {
+        self.others.clone()
     }
 
     /// How many columns the group has.
@@ -229,6 +238,7 @@ impl GroupTask {
         self.release(&emitter.outputs);
         let row = self.row(outcome, time, own_time);
         let payload = emitter.outputs.publish_past(&self.topic, &row, &mut self.size);
+        emitter.outputs.publish_otherwise(&self.others, &row, true);
         self.count(&row, payload.len(), emitter, counters);
         emitter.outputs.keep(row, payload);
     }
@@ -253,6 +263,7 @@ impl GroupTask {
     ) {
         let row = self.row(outcome, time, own_time);
         let payload = emitter.outputs.publish(&self.topic, &row, &mut self.size);
+        emitter.outputs.publish_otherwise(&self.others, &row, false);
         self.count(&row, payload.len(), emitter, counters);
         match &mut self.hold {
             None => emitter.outputs.keep(row, payload),

@@ -28,6 +28,7 @@ mod link;
 mod outage;
 mod outputs;
 mod poll;
+mod presence;
 mod running;
 mod schedule;
 mod set;

@@ -7,6 +7,7 @@ use tidegate_broker::Publisher;
 use tidegate_codec::json;
 use tidegate_model::{Name, Row, Slot, TagName, Timestamp};
 use tidegate_store::Store;
+use tidegate_topics::StreamTopics;
 
 use crate::status::DeviceState;
 
@@ -18,6 +19,10 @@ pub(crate) struct Outputs {
     pub(crate) topics: Topics,
     /// Whether each tag has a retained topic of its own.
     pub(crate) tag_topics: bool,
+    /// The gateway's id.
+    pub(crate) gateway: Name,
+    /// Version of the program.
+    pub(crate) version: &'static str,
 }
 
 /// The topics of one gateway.
@@ -30,6 +35,11 @@ impl Topics {
     /// The topics below `<root>/<gateway>`.
     pub(crate) fn new(root: &str, gateway: &Name) -> Topics {
         Topics { prefix: format!("{root}/{gateway}").into() }
+    }
+
+    /// `<root>/<gateway>`.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     pub(crate) fn gateway_state(&self) -> String {
@@ -89,6 +99,11 @@ impl Outputs {
         self.data(topic, row, true, size)
     }
 
+    /// Publishes a row once more, under the topics of the site's templates.
+    pub(crate) fn publish_otherwise(&self, topics: &StreamTopics, row: &Row, past: bool) {
+        topics.messages(row, past, |message| self.publisher.publish(message.topic, message.payload, message.retain));
+    }
+
     fn data(&self, topic: &Bytes, row: &Row, past: bool, size: &mut PayloadSize) -> Bytes {
         let mut payload = Vec::with_capacity(size.0);
         json::row(row, past, &mut payload);
@@ -132,6 +147,11 @@ impl Outputs {
     /// Takes what is retained about the state of a device that is gone off the broker.
     pub(crate) fn forget_device(&self, device: &Name) {
         self.publisher.publish(self.topics.device_state(device), Bytes::new(), true);
+    }
+
+    /// Takes what is retained on a topic off the broker.
+    pub(crate) fn forget_topic(&self, topic: &Bytes) {
+        self.publisher.publish(topic.clone(), Bytes::new(), true);
     }
 
     /// Takes what is retained about a tag that is gone off the broker.

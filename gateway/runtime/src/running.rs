@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tidegate_model::{Name, TagName};
 use tidegate_pipeline::Stages;
 use tidegate_store::StoreError;
+use tidegate_topics::Layout;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ use crate::{
     health::{DeviceHealth, LinkHealth, Shared},
     link::{LinkTask, Memory, Times, part},
     outputs::Outputs,
+    presence::Presence,
     schedule::Schedule,
     view::GroupView,
 };
@@ -55,6 +57,7 @@ pub(crate) struct RunningDevice {
     views: Vec<GroupView>,
     health: Arc<Shared<DeviceHealth>>,
     alarms: Vec<Retained>,
+    pub(crate) presence: Presence,
 }
 
 /// The place of a link among those that start together.
@@ -73,6 +76,7 @@ impl RunningLink {
     pub(crate) async fn start(
         assembled: AssembledLink,
         place: Place,
+        layout: &Layout,
         outputs: &Outputs,
         clock: &Clock,
     ) -> Result<RunningLink, StoreError> {
@@ -81,7 +85,7 @@ impl RunningLink {
         let health = Arc::new(Shared::new(LinkHealth::idle(since)));
         let mut tasks = Vec::with_capacity(assembled.devices.len());
         for device in &assembled.devices {
-            let groups = groups(device, outputs).await?;
+            let groups = groups(device, layout, outputs).await?;
             let breaker = Breaker::new(assembled.times.retry, assembled.times.timeout);
             tasks.push(DeviceTask::new(device.name.clone(), groups, breaker, DeviceHealth::unknown(since)));
         }
@@ -94,7 +98,12 @@ impl RunningLink {
             devices: assembled.devices.iter().zip(&tasks).map(device_view).collect(),
             browses,
         };
-        let devices = assembled.devices.iter().zip(&tasks).map(running_device).collect();
+        let devices: Vec<RunningDevice> = assembled
+            .devices
+            .iter()
+            .zip(&tasks)
+            .map(|(device, task)| running_device(device, task, layout, outputs))
+            .collect();
         let (orders, receiver) = mpsc::channel(QUEUE);
         let cancel = CancellationToken::new();
         let task = LinkTask {
@@ -171,14 +180,15 @@ impl RunningLink {
     }
 }
 
-async fn groups(device: &AssembledDevice, outputs: &Outputs) -> Result<Vec<GroupTask>, StoreError> {
+async fn groups(device: &AssembledDevice, layout: &Layout, outputs: &Outputs) -> Result<Vec<GroupTask>, StoreError> {
     let mut groups = Vec::with_capacity(device.groups.len());
     for group in &device.groups {
         let columns = group.stages.columns();
         let (stream, last_seq) = outputs.store.stream(&device.name, &group.name, columns).await?;
         let topic = outputs.topics.data(&device.name, &group.name);
+        let others = layout.stream(&device.name, &group.name, stream.columns(), |_| true);
         let manner = Manner { interval: group.interval, subscribed: group.subscribed, alarm: group.alarm };
-        groups.push(GroupTask::new(manner, Arc::clone(&group.stages), stream, last_seq, topic));
+        groups.push(GroupTask::new(manner, Arc::clone(&group.stages), stream, last_seq, (topic, others)));
     }
     Ok(groups)
 }
@@ -192,7 +202,7 @@ fn device_view((device, task): (&AssembledDevice, &DeviceTask)) -> DeviceView {
     }
 }
 
-fn running_device((device, task): (&AssembledDevice, &DeviceTask)) -> RunningDevice {
+fn running_device(device: &AssembledDevice, task: &DeviceTask, layout: &Layout, outputs: &Outputs) -> RunningDevice {
     RunningDevice {
         name: device.name.clone(),
         tags: Arc::clone(&device.tags),
@@ -202,6 +212,7 @@ fn running_device((device, task): (&AssembledDevice, &DeviceTask)) -> RunningDev
         views: task.groups.iter().map(GroupTask::view).collect(),
         health: Arc::clone(&task.health),
         alarms: task.groups.iter().filter_map(GroupTask::alarms).collect(),
+        presence: Presence::begin(device, task.groups.iter().map(GroupTask::others).collect(), layout, outputs),
     }
 }
 
