@@ -18,7 +18,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
@@ -26,10 +26,11 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("gateway/store", &["gateway/codec", "gateway/config", "gateway/model"]),
     ("gateway/export", &["gateway/codec", "gateway/model"]),
     ("gateway/topics", &["gateway/codec", "gateway/config", "gateway/model"]),
-    ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model"]),
+    ("gateway/mqtt", &[]),
+    ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model", "gateway/mqtt"]),
     ("gateway/trust", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
-    ("gateway/north", &["gateway/codec", "gateway/config", "gateway/model", "gateway/store"]),
+    ("gateway/north", &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/store"]),
     ("drivers/api", &["gateway/config", "gateway/model"]),
     ("drivers/modbus", &["drivers/api"]),
     ("drivers/opcua", &["drivers/api", "gateway/trust"]),
