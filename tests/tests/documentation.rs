@@ -156,7 +156,7 @@ fn described_keys() -> Vec<Line> {
 }
 
 /// The functions that take a key from a table, and how many keys each file at least has to have for us to believe the search.
-const TAKERS: [&str; 14] = [
+const TAKERS: [&str; 16] = [
     "take",
     "take_or",
     "take_within",
@@ -170,6 +170,8 @@ const TAKERS: [&str; 14] = [
     "node",
     "limit",
     "filters",
+    "level",
+    "patterns",
     "file",
 ];
 
