@@ -37,7 +37,7 @@ enum Verb {
     Check,
     /// Measures: the whole road under load, the store, a backlog on its way; and prints tables.
     Bench(bench::Options),
-    /// Installs the foreign peers of the tests (mosquitto, mbpoll, PostgreSQL, pymodbus, asyncua, node-opcua) and says where they are.
+    /// Installs the foreign peers of the tests (mosquitto, mbpoll, PostgreSQL, Paho, MQTT.js, asyncua, node-opcua …) and says where they are.
     Peers,
 }
 

@@ -15,10 +15,11 @@ use crate::{
 };
 
 /// The programs that tests start, from Debian 12.
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 10] = [
     Program { name: "mosquitto", package: "mosquitto", version: "2.0.11", folder: None },
     Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11", folder: None },
+    Program { name: "mosquitto_rr", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mbpoll", package: "mbpoll", version: "1.4.11", folder: None },
     Program { name: "postgres", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
     Program { name: "initdb", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
@@ -73,7 +74,7 @@ fn python(workspace: &Workspace) -> anyhow::Result<()> {
     let python = venv.join("bin/python");
     // The stamp is written last: a virtual environment that was interrupted half-way has none. One whose Python has
     // gone (an upgrade of the system) does not start any more.
-    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus, asyncua"])).is_ok();
+    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus, asyncua, paho.mqtt"])).is_ok();
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && works() {
         print_packages(&wanted);
         return Ok(());
