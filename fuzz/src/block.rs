@@ -30,6 +30,11 @@ pub fn any_range(bytes: &[u8]) {
     body(Codec::Range, bytes);
 }
 
+/// The same with the body of a block of the range coder in parts.
+pub fn any_parts(bytes: &[u8]) {
+    body(Codec::Parts, bytes);
+}
+
 fn message(bytes: &[u8]) {
     let mut known = columns(0);
     let mut end = 0;
@@ -141,15 +146,17 @@ fn decode(head: &Head, columns: &[Column]) {
     let mut first = Batch::new(&columns[..columns.len() / 2]);
     decoder.decode_first_into(head, head.schema, &mut first).expect("a part of what can be read can be read");
     assert_eq!(first.times(), batch.times());
+    decoder.decode_last_into(head, head.schema, &mut first).expect("a part of what can be read can be read");
+    assert_eq!(first.times(), batch.times());
     if batch.len() <= PACKED_AGAIN {
         there_and_back(&batch, columns);
     }
 }
 
-/// Packs the rows with either codec and compares what comes back.
+/// Packs the rows with each codec and compares what comes back.
 fn there_and_back(batch: &Batch, columns: &[Column]) {
     let origin = Origin { stream: StreamId(300), schema: SchemaId(0xfeed), boot: 70_000 };
-    for codec in [Codec::Range, Codec::Planes] {
+    for codec in [Codec::Range, Codec::Planes, Codec::Parts] {
         let mut message = Vec::new();
         Encoder::new(codec).encode(&origin, batch, &mut message).expect("what a batch holds can be packed");
         let mut frames = split(&message);

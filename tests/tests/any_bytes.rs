@@ -119,10 +119,10 @@ fn whatever_a_device_sends_is_taken_only_when_it_is_the_answer() {
 #[test]
 fn whatever_comes_as_a_block_is_refused_or_is_rows_that_can_be_packed_again() {
     let mut dice = dice();
-    let golden = ["block-1-range.tgb", "block-1-planes.tgb"]
+    let golden = ["block-1-range.tgb", "block-1-planes.tgb", "block-1-parts.tgb"]
         .map(|name| fs::read(root().join("gateway/codec/tests/golden").join(name)).expect("a golden file"));
     for turn in 0..150 {
-        let mut file = golden[turn % 2].clone();
+        let mut file = golden[turn % 3].clone();
         for _ in 0..dice.random_range(0..6) {
             let at = dice.random_range(0..file.len());
             file[at] ^= 1 << dice.random_range(0..8);
@@ -148,6 +148,7 @@ fn whatever_comes_as_a_block_is_refused_or_is_rows_that_can_be_packed_again() {
         }
         bodies::block::any_planes(&bytes);
         bodies::block::any_range(&bytes);
+        bodies::block::any_parts(&bytes);
     }
 }
 

@@ -428,7 +428,7 @@ fn blocks(rows: u64) -> anyhow::Result<(Vec<u8>, Vec<Vec<u8>>)> {
     let (device, group) = ("meter".parse()?, "fast".parse()?);
     let schema = BlockSchema { store: StoreId(7), device, group, columns: Arc::clone(&columns), salt: 0 };
     let mut blocks = Vec::new();
-    for (number, codec) in [(0, Codec::Range), (1, Codec::Planes)] {
+    for (number, codec) in [(0, Codec::Range), (1, Codec::Planes), (2, Codec::Parts)] {
         let mut batch = Batch::new(&columns);
         for seq in number * rows..(number + 1) * rows {
             let slots: Vec<Slot> =

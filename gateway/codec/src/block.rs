@@ -27,6 +27,7 @@ mod lattice_search;
 mod mark;
 mod memory;
 mod object;
+mod parts;
 mod planes;
 mod predict;
 mod range;
@@ -60,14 +61,20 @@ pub enum Codec {
     /// An adaptive range coder: the smallest.
     #[default]
     Range,
+    /// The range coder on a few columns at a time: a column of many is read without those before it. A little larger.
+    Parts,
 }
 
 impl Codec {
+    /// Columns that [`Codec::Parts`] packs together: to read one column, no more than so many are unpacked.
+    pub const PART_COLUMNS: usize = 4;
+
     /// Its code in a block.
     pub fn code(self) -> u8 {
         match self {
             Codec::Planes => 0,
             Codec::Range => 1,
+            Codec::Parts => 2,
         }
     }
 
@@ -76,6 +83,7 @@ impl Codec {
         match code {
             0 => Some(Codec::Planes),
             1 => Some(Codec::Range),
+            2 => Some(Codec::Parts),
             _ => None,
         }
     }

@@ -84,7 +84,7 @@
 //! `tidegate ingest` does that, and this crate's Python sibling reads the same bytes.
 //!
 //! The feature `zstd`, on unless `default-features = false`, reads and writes what zstd has packed: blocks of codec 0 and fresh records.
-//! Blocks of codec 1, which gateways send, do without it, and then nothing needs a C compiler.
+//! Blocks of codecs 1 and 2, which gateways send, do without it, and then nothing needs a C compiler.
 //!
 //! **Invariant:** no I/O and no clock here, and no input makes a decoder panic or take more memory than it states.
 

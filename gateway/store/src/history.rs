@@ -137,8 +137,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Decodes in threads where that keeps nobody waiting: two, of which each has a half, as the columns before the tag's have to
-    /// be decoded as well.
+    /// Decodes in threads where that keeps nobody waiting: two, of which each has a half, as columns before the tag's may have
+    /// to be decoded as well.
     fn decode(&mut self, units: Vec<Unit>) -> impl Future<Output = Result<Decoded, StoreError>> + use<> {
         let (samples, [one, other]) = (self.samples.take(), self.unpackers.each_mut().map(Option::take));
         async move {

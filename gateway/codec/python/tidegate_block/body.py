@@ -28,16 +28,41 @@ def decode(block: Block, schema: Schema) -> list[Row]:
     """The rows of a block, read by its schema."""
     if block.schema != schema.id:
         raise UnknownSchema(f"the block has schema {block.schema:08x}, at hand is {schema.id:08x}")
-    coder: Coder = RangeReader(block.body) if block.codec == 1 else PlaneReader(block.body)
-    coder.rows(block.rows)
+    parts = _parts(block, len(schema.columns))
+    width, coder = next(parts)
     times = [block.first_time] if block.rows == 1 else _times(coder, block.first_time, block.rows)
     device_times = _device_times(coder, times) if coder.flag(Flag.DEVICE_TIMES) else [None] * block.rows
     columns = _Columns(coder, block.rows)
-    slots = [columns.read(column) for column in schema.columns]
-    if not coder.is_at_end():
-        raise Malformed("the end of the body")
+    slots = []
+    for at, column in enumerate(schema.columns):
+        if at > 0 and at % width == 0:
+            _at_end(columns.coder)
+            columns.begin_part(next(parts)[1])
+        slots.append(columns.read(column))
+    _at_end(columns.coder)
     rows = zip(times, device_times, zip(*slots) if slots else [()] * block.rows)
     return [Row(block.first_seq + at, *row[:2], list(row[2])) for at, row in enumerate(rows)]
+
+
+def _parts(block: Block, columns: int) -> Iterator[tuple[int, Coder]]:
+    """How many columns a part has, and a reader of each part; only codec 2 has more than one."""
+    width, bodies = max(columns, 1), [block.body]
+    if block.codec == 2:
+        head = Input(block.body)
+        width, count = head.varint(), head.varint()
+        if width == 0 or count != max(-(-columns // width), 1):
+            raise Malformed("the parts of the body")
+        lengths = [head.varint() for _ in range(count - 1)]
+        bodies = [head.take(length) for length in lengths] + [head.rest()]
+    for body in bodies:
+        coder: Coder = PlaneReader(body) if block.codec == 0 else RangeReader(body)
+        coder.rows(block.rows)
+        yield width, coder
+
+
+def _at_end(coder: Coder) -> None:
+    if not coder.is_at_end():
+        raise Malformed("the end of the body")
 
 
 def _times(coder: Coder, first: int, count: int) -> list[int]:
@@ -77,6 +102,11 @@ class _Columns:
         self.rows = rows
         self.marks: list[int] = []
         self.left = MOST
+
+    def begin_part(self, coder: Coder) -> None:
+        """The next columns know nothing of those before."""
+        self.coder = coder
+        self.marks = []
 
     def read(self, column: Column) -> list[Slot]:
         """What all rows say about one column."""

@@ -206,7 +206,7 @@ def _frame(kind: int, contents: bytes) -> Frame:
         raise NewerVersion(f"the block has version {version}; known is {VERSION}")
     if codec == SCHEMA:
         return Document(contents)
-    if codec not in (0, 1, GAP):
+    if codec not in (0, 1, 2, GAP):
         raise UnknownCodec(f"the block is packed with codec {codec}, which is not known")
     head = Input(contents)
     stream, schema = head.varint(), int.from_bytes(head.take(4), "little")

@@ -53,6 +53,11 @@ impl Work {
         self.search.repeats = true;
     }
 
+    /// Begins columns that are read without those before them.
+    pub(super) fn begin_part(&mut self) {
+        self.marks.clear();
+    }
+
     pub(super) fn write_column<C: Coder>(
         &mut self,
         coder: &mut C,

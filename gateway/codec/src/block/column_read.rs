@@ -50,6 +50,11 @@ impl ReadWork {
         self.budget = budget;
     }
 
+    /// Begins columns that know nothing of those before them.
+    pub(super) fn begin_part(&mut self) {
+        self.marks.clear();
+    }
+
     fn take(&mut self, bytes: usize) -> Result<(), BlockError> {
         object::take(&mut self.budget, bytes)
     }

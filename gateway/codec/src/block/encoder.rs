@@ -2,11 +2,13 @@
 
 use super::{
     Batch, BlockError, Codec, MAX_BYTES, Origin,
+    cells::Cells,
     coder::Coder,
     column::Work,
     error::TOO_LARGE,
     frame,
     memory::{Memories, Memory},
+    parts::PartWriter,
     planes::PlaneWriter,
     range::Writer,
     range_coder::RangeCoder,
@@ -20,6 +22,7 @@ pub struct Encoder {
     contents: Vec<u8>,
     planes: PlaneWriter,
     range: RangeCoder<Writer>,
+    parts: PartWriter,
     work: Work,
     memories: Memories,
 }
@@ -32,9 +35,15 @@ impl Encoder {
             contents: Vec::new(),
             planes: PlaneWriter::default(),
             range: RangeCoder::new(Writer::default()),
+            parts: PartWriter::default(),
             work: Work::new(),
             memories: Memories::default(),
         }
+    }
+
+    /// From now on packs rows so.
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = codec;
     }
 
     /// Appends the batch to `out` as one block.
@@ -57,14 +66,35 @@ impl Encoder {
         match self.codec {
             Codec::Planes => {
                 self.planes.reset();
-                write(&mut self.planes, &mut self.work, batch, memories)?;
+                write_times(&mut self.planes, &mut self.work, batch)?;
+                write_columns(&mut self.planes, &mut self.work, batch.len(), batch.cells(), memories)?;
                 self.planes.finish(&mut self.contents)?;
             }
             Codec::Range => {
                 self.range.reset();
                 self.range.bits.begin();
-                write(&mut self.range, &mut self.work, batch, memories)?;
+                write_times(&mut self.range, &mut self.work, batch)?;
+                write_columns(&mut self.range, &mut self.work, batch.len(), batch.cells(), memories)?;
                 self.range.bits.finish(&mut self.contents);
+            }
+            Codec::Parts => {
+                self.parts.begin();
+                self.range.reset();
+                self.range.bits.begin();
+                write_times(&mut self.range, &mut self.work, batch)?;
+                let cells = batch.cells().chunks(Codec::PART_COLUMNS);
+                for (at, (cells, memories)) in cells.zip(memories.chunks_mut(Codec::PART_COLUMNS)).enumerate() {
+                    if at > 0 {
+                        self.parts.add(|out| self.range.bits.finish(out));
+                        self.range.reset();
+                        self.range.bits.begin();
+                        self.range.rows(batch.len());
+                        self.work.begin_part();
+                    }
+                    write_columns(&mut self.range, &mut self.work, batch.len(), cells, memories)?;
+                }
+                self.parts.add(|out| self.range.bits.finish(out));
+                self.parts.finish(&mut self.contents);
             }
         }
         frame::put_frame(self.codec, &self.contents, out);
@@ -72,11 +102,20 @@ impl Encoder {
     }
 }
 
-fn write<C: Coder>(coder: &mut C, work: &mut Work, batch: &Batch, memories: &mut [Memory]) -> Result<(), BlockError> {
+fn write_times<C: Coder>(coder: &mut C, work: &mut Work, batch: &Batch) -> Result<(), BlockError> {
     coder.rows(batch.len());
-    times::write(coder, batch, &mut work.search)?;
-    for (cells, memory) in batch.cells().iter().zip(memories) {
-        work.write_column(coder, cells, batch.len(), memory)?;
+    times::write(coder, batch, &mut work.search)
+}
+
+fn write_columns<C: Coder>(
+    coder: &mut C,
+    work: &mut Work,
+    rows: usize,
+    columns: &[Cells],
+    memories: &mut [Memory],
+) -> Result<(), BlockError> {
+    for (cells, memory) in columns.iter().zip(memories) {
+        work.write_column(coder, cells, rows, memory)?;
     }
     Ok(())
 }

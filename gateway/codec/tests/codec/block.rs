@@ -74,7 +74,7 @@ fn a_batch_of_every_kind_comes_back() {
         let time = Timestamp::from_millis(1_700_000_000_000 + i64::try_from(at).unwrap());
         batch.push(100 + at, time, device, &slots).unwrap();
     }
-    for codec in [Codec::Planes, Codec::Range] {
+    for codec in [Codec::Planes, Codec::Range, Codec::Parts] {
         let mut message = Vec::new();
         Encoder::new(codec).encode(&ORIGIN, &batch, &mut message).unwrap();
         let head = head(&message);

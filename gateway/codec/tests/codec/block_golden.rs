@@ -15,9 +15,9 @@ use tidegate_model::{Column, Quality, Reason, Slot, StreamId, Timestamp, Value, 
 use crate::block_hostile::Random;
 
 /// The file of a codec.
-pub(crate) const FILES: [(Codec, &str); 2] =
-    [(Codec::Range, "block-1-range.tgb"), (Codec::Planes, "block-1-planes.tgb")];
-/// The rows of either, a line each, and what is missing.
+pub(crate) const FILES: [(Codec, &str); 3] =
+    [(Codec::Range, "block-1-range.tgb"), (Codec::Planes, "block-1-planes.tgb"), (Codec::Parts, "block-1-parts.tgb")];
+/// The rows of each, a line each, and what is missing.
 const ROWS: &str = "block-1.jsonl";
 const SCHEMAS: [&str; 2] = ["block-1-values.json", "block-1-numbers.json"];
 

@@ -178,12 +178,12 @@ fn batch(columns: &[Column], random: &mut Random) -> Batch {
 }
 
 #[test]
-fn hostile_batches_come_back_to_the_last_bit_from_both_codecs() {
+fn hostile_batches_come_back_to_the_last_bit_from_every_codec() {
     let mut random = Random(3);
-    let mut encoders = [Codec::Range, Codec::Planes].map(Encoder::new);
+    let mut encoders = [Codec::Range, Codec::Planes, Codec::Parts].map(Encoder::new);
     let mut decoder = Decoder::default();
     for number in 0..HOSTILE {
-        let columns: Vec<Column> = (0..random.below(5))
+        let columns: Vec<Column> = (0..random.below(10))
             .map(|place| {
                 let items = (random.below(5) == 0).then_some(2);
                 let value_type = ValueType { kind: ValueKind::ALL[random.place(7)], items };

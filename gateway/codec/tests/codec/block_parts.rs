@@ -1,6 +1,6 @@
 //! What becomes of a golden block of which some is missing, or another, or not wanted.
 
-use tidegate_codec::block::{Batch, BlockError, Decoder, Frame, SchemaId, file::parts, split};
+use tidegate_codec::block::{Batch, BlockError, Codec, Decoder, Frame, SchemaId, file::parts, split};
 
 use crate::block_golden::{FILES, frames, golden, golden_blocks};
 
@@ -50,12 +50,22 @@ fn the_first_columns_of_a_golden_block_are_those_of_the_whole() {
         let whole = Decoder::new().decode(&head, head.schema, &schema.columns).unwrap();
         for columns in 0..=schema.columns.len() {
             let mut first = Batch::new(&schema.columns[..columns]);
+            // A NaN is the same as itself in this form.
+            let shown = |batch: &Batch, column| batch.slots(column).map(|slot| format!("{slot:?}")).collect::<Vec<_>>();
             Decoder::new().decode_first_into(&head, head.schema, &mut first).unwrap();
             assert_eq!((first.len(), first.times()), (whole.len(), whole.times()));
             for column in 0..columns {
-                // A NaN is the same as itself in this form.
-                let shown = |batch: &Batch| batch.slots(column).map(|slot| format!("{slot:?}")).collect::<Vec<_>>();
-                assert_eq!(shown(&first), shown(&whole), "column {column} of {columns}");
+                assert_eq!(shown(&first, column), shown(&whole, column), "column {column} of {columns}");
+            }
+            Decoder::new().decode_last_into(&head, head.schema, &mut first).unwrap();
+            assert_eq!((first.len(), first.times()), (whole.len(), whole.times()));
+            if let Some(last) = columns.checked_sub(1) {
+                assert_eq!(shown(&first, last), shown(&whole, last), "column {last} alone");
+                let is_there =
+                    |column| head.codec != Codec::Parts || column / Codec::PART_COLUMNS == last / Codec::PART_COLUMNS;
+                for column in 0..columns {
+                    assert_eq!(first.slot(0, column).is_some(), is_there(column), "column {column} beside {last}");
+                }
             }
         }
         let mut none = Batch::new(&schema.columns);

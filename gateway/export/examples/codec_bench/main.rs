@@ -35,6 +35,7 @@ struct Line {
 fn packings(set: &Set) -> anyhow::Result<Vec<(&'static str, Box<dyn Packing>)>> {
     Ok(vec![
         ("block, codec 1", Box::new(blocks::Blocks::new(Codec::Range, set))),
+        ("block, codec 2", Box::new(blocks::Blocks::new(Codec::Parts, set))),
         ("block, codec 0", Box::new(blocks::Blocks::new(Codec::Planes, set))),
         ("compact JSON", Box::new(json::Json::new(None))),
         ("JSON + gzip", Box::new(json::Json::new(Some(6)))),

@@ -144,6 +144,7 @@ impl Building {
         for rows in lengths {
             let to = from + length(rows);
             let mut bytes = Vec::new();
+            encoder.set_codec(limits::codec(rows, columns));
             if whole {
                 encoder.encode(&origin, &series.batch, &mut bytes)?;
             } else {

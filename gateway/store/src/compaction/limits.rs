@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_codec::block::Codec;
+
 use crate::{epochs::Epoch, numbers::count, starts::Starts};
 
 /// Rows of a long block, about.
@@ -34,6 +36,12 @@ pub(crate) fn long(columns: usize) -> u64 {
 /// Whether a block of so many rows is worth to be joined with others.
 pub(crate) fn is_short(rows: u64, columns: usize) -> bool {
     rows < long(columns) / 2 + 1
+}
+
+/// How a block of so many rows is packed. A column of many is wanted alone by who draws a chart; short blocks, for which parts
+/// would cost more, become long ones soon.
+pub(crate) fn codec(rows: u64, columns: usize) -> Codec {
+    if columns > Codec::PART_COLUMNS && !is_short(rows, columns) { Codec::Parts } else { Codec::Range }
 }
 
 /// The lengths of the blocks that so many rows make.

@@ -131,6 +131,7 @@ fn thin(
     let mut bytes = Vec::new();
     if !rest.is_empty() {
         let origin = Origin { stream: stream.id(), schema: wire.of(stream).id, boot };
+        tools.encoder.set_codec(limits::codec(count(rest.len()), rest.columns()));
         tools.encoder.encode(&origin, &rest, &mut bytes)?;
     }
     Ok(Some(Thinned { kept, bytes }))

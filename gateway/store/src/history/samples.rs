@@ -27,7 +27,8 @@ pub(super) struct Unpacker {
 /// Where the tag is in the rows of a stream.
 struct Column {
     index: usize,
-    /// Memory for its rows, with the columns up to this one: those behind it are not unpacked.
+    /// Memory for its rows, with the columns up to this one: those behind it are not unpacked, and those before it only where
+    /// they have to be.
     batch: Batch,
 }
 
@@ -124,7 +125,7 @@ impl Unpacker {
         if head.stream != stream || head.first_seq != first || u64::from(head.rows) != rows {
             return Err("its block is another one".to_owned());
         }
-        let read = self.decoder.decode_first_into(&head, head.schema, &mut column.batch);
+        let read = self.decoder.decode_last_into(&head, head.schema, &mut column.batch);
         read.map_err(|error| error.to_string())?;
         let batch = &column.batch;
         let seqs = match seqs {
