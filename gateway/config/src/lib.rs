@@ -57,7 +57,7 @@ pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{
-    Backfill, Broker, BrokerUser, Device, Format, Gateway, Link, MqttTarget, Retry, Site, StartAt, Store, Target,
+    Backfill, Broker, BrokerUser, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target,
     TargetKind, Tls, Web, WhenFull,
 };
 pub use source::{Place, Source};

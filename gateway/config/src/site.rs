@@ -190,6 +190,8 @@ pub struct MqttTarget {
     pub port: u16,
     /// Present when `url` begins with `mqtts://`.
     pub tls: Option<Tls>,
+    /// The version of MQTT that is spoken.
+    pub protocol: MqttVersion,
     /// Client id; the gateway's id and the target's name unless set.
     pub client_id: Option<String>,
     /// User name and password.
@@ -219,6 +221,7 @@ impl MqttTarget {
             host: host.into(),
             port,
             tls: None,
+            protocol: MqttVersion::V311,
             client_id: None,
             login: None,
             format: Format::Json,
@@ -229,6 +232,25 @@ impl MqttTarget {
             settle: Duration::ZERO,
             in_flight: 100,
             retry_longest: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `protocol`: the version of MQTT that a broker is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1, which every broker speaks.
+    V311,
+    /// MQTT 5: the broker says how large a message may be, and why it refuses one.
+    V5,
+}
+
+impl MqttVersion {
+    /// The word in the file: `3.1.1` or `5`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MqttVersion::V311 => "3.1.1",
+            MqttVersion::V5 => "5",
         }
     }
 }

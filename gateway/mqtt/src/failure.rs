@@ -32,6 +32,8 @@ pub enum FailureKind {
     Silent,
     /// It came back that the other side is there, but not that it has a message.
     Unacknowledged,
+    /// The broker does not take a message, and the one who sends it ended the connection over that.
+    MessageRefused,
     /// What came back was against the protocol.
     Protocol,
 }
@@ -236,15 +238,15 @@ impl Peer {
                     format!("the certificate of {address} is not for {host:?}; use the name that stands in it")
                 }
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    format!("the certificate of {address} has expired, or the clock of {us} is wrong")
+                    format!("the certificate of {address} has expired, or {us}'s clock is wrong")
                 }
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    format!("the certificate of {address} is not valid yet; is the clock of {us} right?")
+                    format!("the certificate of {address} is not valid yet; is {us}'s clock right?")
                 }
                 other => format!("the certificate of {address} cannot be trusted: {other}"),
             },
             rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => format!(
-                "{address} does not accept the client certificate of {us} ({alert:?}); is {client_certificate} set, is it the right one?"
+                "{address} does not accept {us}'s client certificate ({alert:?}); is {client_certificate} set, is it the right one?"
             ),
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 format!("{address} does not speak TLS; is it the plain port?")
@@ -314,7 +316,7 @@ mod tests {
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, alert));
         let failure = peer().broken(&wrapped, false);
-        assert!(failure.text.contains("does not accept the client certificate of the gateway"), "{failure}");
+        assert!(failure.text.contains("does not accept the gateway's client certificate"), "{failure}");
     }
 
     #[test]

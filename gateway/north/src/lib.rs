@@ -5,7 +5,6 @@
 //!
 //! **Invariant:** nothing is kept here that is not in the store too; a target that is dropped loses nothing.
 
-mod backoff;
 mod error;
 mod mqtt;
 mod status;

@@ -17,7 +17,8 @@ use super::{
     url::MqttUrl,
 };
 use crate::{
-    At, Backfill, ByteRate, Format, FromNode, MqttTarget, Report, Secret, StartAt, Table, Target, TargetKind, Tls,
+    At, Backfill, ByteRate, Format, FromNode, MqttTarget, MqttVersion, Report, Secret, StartAt, Table, Target, TargetKind,
+    Tls,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -127,6 +128,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
         report.warning(&url.origin, "the password travels through the network in clear text", Some(help));
     }
     let defaults = MqttTarget::new("", 0);
+    let protocol = protocol(table, defaults.protocol, report);
     let format = format(table, defaults.format, report);
     let batch = batch(table, format, defaults.batch, report);
     let backfill = backfill(table, defaults.backfill, report);
@@ -142,6 +144,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     let tls = encrypted.then_some(tls);
     Some(MqttTarget {
         tls,
+        protocol,
         client_id,
         login,
         format,
@@ -154,6 +157,12 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
         retry_longest,
         ..MqttTarget::new(host, port)
     })
+}
+
+fn protocol(table: &Table, default: MqttVersion, report: &mut Report) -> MqttVersion {
+    table.note_default("protocol", &default.as_str().to_owned().to_toml(), report);
+    let versions = [MqttVersion::V311, MqttVersion::V5].map(|version| (version.as_str(), version));
+    table.choice("protocol", &versions, report).map_or(default, |at| at.value)
 }
 
 fn format(table: &Table, default: Format, report: &mut Report) -> Format {

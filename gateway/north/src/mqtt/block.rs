@@ -38,6 +38,8 @@ pub(crate) struct BlockMessages {
     encoder: Encoder,
     /// Memory of the values of a block, at most.
     block_bytes: usize,
+    /// Bytes of topic and payload of a message, at most.
+    pub(super) most: usize,
 }
 
 /// One block, and what it carries.
@@ -74,7 +76,7 @@ enum Part {
 impl BlockMessages {
     pub(crate) fn new(topics: Topics, schema_of: SchemaOf, boot: u64) -> BlockMessages {
         let encoder = Encoder::new(Codec::Range);
-        BlockMessages { topics, schema_of, boot, encoder, block_bytes: BLOCK_BYTES }
+        BlockMessages { topics, schema_of, boot, encoder, block_bytes: BLOCK_BYTES, most: LARGEST_PAYLOAD }
     }
 
     /// Makes smaller blocks from now on.
@@ -145,7 +147,7 @@ impl BlockMessages {
         let Some((ticket, first)) = rows.first() else { return };
         let schema = (self.schema_of)(&first.stream);
         match self.block(boot, rows, &schema) {
-            Ok(bytes) if bytes.len() <= LARGEST_PAYLOAD => pieces.push(Piece {
+            Ok(bytes) if bytes.len() + self.topics.block().len() <= self.most => pieces.push(Piece {
                 bytes: bytes.into(),
                 schema,
                 values: values(u64::try_from(rows.len()).unwrap_or(u64::MAX), &first.stream),
@@ -195,11 +197,11 @@ impl BlockMessages {
     /// Puts blocks into messages, in their order.
     fn pack(&self, pieces: Vec<Piece>) -> Vec<Message> {
         let (mut messages, mut together, mut bytes, mut values) = (Vec::new(), Vec::new(), 0, 0_usize);
+        let most = MESSAGE_BYTES.min(self.most.saturating_sub(self.topics.block().len()));
         for piece in pieces {
             // A row that is left out has a line in the log when its message arrives: one a message.
             let alone = piece.alone || piece.left_out.is_some();
-            let is_full =
-                bytes + piece.bytes.len() > MESSAGE_BYTES || values.saturating_add(piece.values) > MESSAGE_VALUES;
+            let is_full = bytes + piece.bytes.len() > most || values.saturating_add(piece.values) > MESSAGE_VALUES;
             if alone || is_full {
                 messages.extend(self.message(mem::take(&mut together)));
                 (bytes, values) = (0, 0);

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use tidegate_mqtt::PublishId;
 use tidegate_store::Ticket;
 use tokio::time::Instant;
 
@@ -57,11 +58,13 @@ pub(crate) struct Arrived {
 
 /// The messages on their way, in the order in which they were sent.
 ///
-/// A message that was acknowledged before an older one stays in line until that one is acknowledged too. So the line is
-/// never longer than the window, and packet ids, which rumqttc gives out in a circle, cannot meet themselves.
+/// A message that was acknowledged before an older one stays in line until that one is acknowledged too, so that the line tells
+/// which one is the oldest, and is never longer than the window.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     line: VecDeque<Message>,
+    /// The number of the first message in line. They are numbered as they are published.
+    first: u64,
     bytes: usize,
     /// The backlog's messages that are not acknowledged, and their bytes.
     backlog: usize,
@@ -78,11 +81,16 @@ struct Message {
     freight: Option<Freight>,
     bytes: usize,
     sent: Instant,
-    /// Known once rumqttc has written the message.
-    packet_id: Option<u16>,
 }
 
 impl Freight {
+    /// What it is about; `None` when nothing from the store is in it. `bytes`: those of its payload.
+    pub(crate) fn subject(&self, bytes: usize) -> Option<Subject> {
+        let Freight::Deliveries { carried, divisible, .. } = self else { return None };
+        let spans = carried.iter().map(|carried| carried.span).collect();
+        Some(Subject { spans, divisible: *divisible, bytes })
+    }
+
     fn is_backlog(&self) -> bool {
         matches!(self, Freight::Deliveries { lane: LaneKind::Backlog, .. })
     }
@@ -93,7 +101,7 @@ impl Freight {
 }
 
 impl Flight {
-    /// A message was handed to rumqttc.
+    /// A message was handed to the connection, as the next in number.
     pub(crate) fn sent(&mut self, freight: Freight, bytes: usize, now: Instant) {
         self.oldest_since.get_or_insert(now);
         self.bytes += bytes;
@@ -102,22 +110,13 @@ impl Flight {
             self.backlog_bytes += bytes;
         }
         self.alone += usize::from(freight.is_alone());
-        self.line.push_back(Message { freight: Some(freight), bytes, sent: now, packet_id: None });
+        self.line.push_back(Message { freight: Some(freight), bytes, sent: now });
     }
 
-    /// rumqttc gave this packet id to the oldest message that had none. False when every message has one.
-    pub(crate) fn numbered(&mut self, packet_id: u16) -> bool {
-        // Messages get their ids in the order of the line, so the first without one is near the end of it.
-        let numbered = self.line.partition_point(|message| message.packet_id.is_some());
-        let Some(message) = self.line.get_mut(numbered) else { return false };
-        message.packet_id = Some(packet_id);
-        true
-    }
-
-    /// The broker acknowledged this packet id. `None` when no message on its way has it.
-    pub(crate) fn acknowledged(&mut self, packet_id: u16, now: Instant) -> Option<Arrived> {
-        let is_meant = |message: &&mut Message| message.packet_id == Some(packet_id) && message.freight.is_some();
-        let message = self.line.iter_mut().find(is_meant)?;
+    /// The broker acknowledged this message. `None` when it is not on its way.
+    pub(crate) fn acknowledged(&mut self, id: PublishId, now: Instant) -> Option<Arrived> {
+        let place = usize::try_from(id.0.checked_sub(self.first)?).ok()?;
+        let message = self.line.get_mut(place)?;
         let freight = message.freight.take()?;
         let (bytes, after) = (message.bytes, now.saturating_duration_since(message.sent));
         if freight.is_backlog() {
@@ -127,6 +126,7 @@ impl Flight {
         self.alone = self.alone.saturating_sub(usize::from(freight.is_alone()));
         while let Some(oldest) = self.line.pop_front_if(|message| message.freight.is_none()) {
             self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            self.first += 1;
             self.oldest_since = self.line.front().map(|_| now);
         }
         Some(Arrived { freight, bytes, after })
@@ -165,13 +165,7 @@ impl Flight {
     /// What the oldest message is about; `None` when there is none, or nothing from the store is in it.
     pub(crate) fn oldest(&self) -> Option<Subject> {
         let oldest = self.line.front()?;
-        match oldest.freight.as_ref()? {
-            Freight::State | Freight::Schema => None,
-            Freight::Deliveries { carried, divisible, .. } => {
-                let spans = carried.iter().map(|carried| carried.span).collect();
-                Some(Subject { spans, divisible: *divisible, bytes: oldest.bytes })
-            }
-        }
+        oldest.freight.as_ref()?.subject(oldest.bytes)
     }
 
     /// Whether the oldest message is a schema.
@@ -197,36 +191,28 @@ mod tests {
         Freight::Deliveries { carried, lane, divisible: false, alone, left_out: None }
     }
 
-    /// A line of messages with the packet ids 1, 2, 3 …
+    /// A line of messages, of which the first is number 0.
     fn line(messages: u16, now: Instant) -> Flight {
         let mut flight = Flight::default();
         (0..messages).for_each(|_| flight.sent(Freight::State, 10, now));
-        (1..=messages).for_each(|id| assert!(flight.numbered(id)));
         flight
+    }
+
+    /// The message of this number has been acknowledged.
+    fn acknowledge(flight: &mut Flight, number: u64, now: Instant) -> Option<Arrived> {
+        flight.acknowledged(PublishId(number), now)
     }
 
     #[test]
     fn an_acknowledgement_counts_for_its_own_message_only_and_once() {
         let now = Instant::now();
         let mut flight = line(3, now);
-        assert!(flight.acknowledged(2, now).is_some());
-        assert_eq!(flight.acknowledged(2, now), None, "a second time");
-        assert_eq!(flight.acknowledged(9, now), None, "never sent");
+        assert!(acknowledge(&mut flight, 1, now).is_some());
+        assert_eq!(acknowledge(&mut flight, 1, now), None, "a second time");
+        assert_eq!(acknowledge(&mut flight, 8, now), None, "never sent");
         assert_eq!((flight.len(), flight.bytes()), (3, 30), "the first is still on its way");
-        assert!(flight.acknowledged(1, now).is_some());
+        assert!(acknowledge(&mut flight, 0, now).is_some());
         assert_eq!((flight.len(), flight.bytes()), (1, 10));
-    }
-
-    #[test]
-    fn a_message_that_was_not_written_yet_cannot_be_acknowledged() {
-        let now = Instant::now();
-        let mut flight = Flight::default();
-        flight.sent(Freight::State, 10, now);
-        assert_eq!(flight.acknowledged(1, now), None);
-        assert!(flight.numbered(1));
-        assert!(!flight.numbered(2), "there is no second message");
-        assert!(flight.acknowledged(1, now).is_some());
-        assert!(flight.is_empty());
     }
 
     #[test]
@@ -235,11 +221,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut flight = line(3, start);
         assert_eq!(flight.standing_still(at(5)), Duration::from_secs(5));
-        flight.acknowledged(1, at(5));
+        acknowledge(&mut flight, 0, at(5));
         assert_eq!(flight.standing_still(at(6)), Duration::from_secs(1));
-        flight.acknowledged(3, at(7));
+        acknowledge(&mut flight, 2, at(7));
         assert_eq!(flight.standing_still(at(8)), Duration::from_secs(3), "the second is still the oldest");
-        flight.acknowledged(2, at(8));
+        acknowledge(&mut flight, 1, at(8));
         assert_eq!(flight.standing_still(at(9)), Duration::ZERO);
     }
 
@@ -247,7 +233,7 @@ mod tests {
     fn the_time_of_a_message_is_from_handing_it_over_to_its_acknowledgement() {
         let start = Instant::now();
         let mut flight = line(1, start);
-        let arrived = flight.acknowledged(1, start + Duration::from_millis(30)).unwrap();
+        let arrived = acknowledge(&mut flight, 0, start + Duration::from_millis(30)).unwrap();
         assert_eq!(arrived.after, Duration::from_millis(30));
     }
 
@@ -258,9 +244,8 @@ mod tests {
         flight.sent(Freight::State, 10, now);
         flight.sent(backlog(false), 200, now);
         flight.sent(backlog(true), 3_000, now);
-        (1..=3).for_each(|id| assert!(flight.numbered(id)));
         assert_eq!((flight.backlog_bytes(), flight.has_lonely()), (3_200, true));
-        assert!(flight.acknowledged(3, now).is_some());
+        assert!(acknowledge(&mut flight, 2, now).is_some());
         assert_eq!((flight.backlog_bytes(), flight.has_lonely(), flight.len()), (200, false, 3));
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct JsonMessages {
     topics: Topics,
     /// What the last payload needed, with some room: the first guess for the next.
     expected: usize,
+    /// Bytes of topic and payload, at most.
+    pub(super) most: usize,
 }
 
 /// A message without the ticket of what it is for.
@@ -32,7 +34,7 @@ struct Made {
 
 impl JsonMessages {
     pub(crate) fn new(topics: Topics) -> JsonMessages {
-        JsonMessages { topics, expected: 256 }
+        JsonMessages { topics, expected: 256, most: LARGEST_PAYLOAD }
     }
 
     /// The message for a delivery. Rows of the backlog are marked as history. `None` for a block, which nobody has asked
@@ -54,8 +56,8 @@ impl JsonMessages {
                 };
                 let alone = treatment != Treatment::Usual;
                 match encoded {
-                    Ok(payload) => {
-                        let (topic, values) = (self.topics.group(&row.stream, "data"), row.slots.len());
+                    Ok((topic, payload)) => {
+                        let values = row.slots.len();
                         Made { topic, payload, span, values, alone, left_out: None }
                     }
                     Err(why) => Made { alone, left_out: Some(why), ..self.gap(&row.stream, span, why.as_str()) },
@@ -71,13 +73,14 @@ impl JsonMessages {
         Some(made)
     }
 
-    fn payload(&mut self, row: &Row, shared: Option<&Bytes>, lane: LaneKind) -> Result<Bytes, LeftOut> {
+    fn payload(&mut self, row: &Row, shared: Option<&Bytes>, lane: LaneKind) -> Result<(String, Bytes), LeftOut> {
         let payload = match shared {
             // What the local broker got says nothing about history.
             Some(payload) if lane == LaneKind::Live => payload.clone(),
             _ => self.encoded(row, lane == LaneKind::Backlog),
         };
-        if payload.len() > LARGEST_PAYLOAD { Err(LeftOut::TooLarge) } else { Ok(payload) }
+        let topic = self.topics.group(&row.stream, "data");
+        if topic.len() + payload.len() > self.most { Err(LeftOut::TooLarge) } else { Ok((topic, payload)) }
     }
 
     fn encoded(&mut self, row: &Row, is_history: bool) -> Bytes {

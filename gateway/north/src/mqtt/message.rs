@@ -18,6 +18,9 @@ use super::{
 /// Larger payloads are not sent. The protocol ends at 256 MiB, common brokers take far less; a row of this size is a mistake.
 pub(crate) const LARGEST_PAYLOAD: usize = 16 * 1024 * 1024;
 
+/// Bytes of a packet beside topic and payload: header, length, packet id, no properties.
+const BESIDE_TOPIC_AND_PAYLOAD: usize = 16;
+
 /// One message, ready to be published.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -120,6 +123,24 @@ impl Composer {
                 let schema_of = Box::new(move |stream: &Stream| schemas.block_schema(stream));
                 Composer::Blocks(Box::new(BlockMessages::new(topics, schema_of, boot)))
             }
+        }
+    }
+
+    /// The broker of this connection takes packets of so many bytes at most.
+    pub(crate) fn limit(&mut self, packet: u32) {
+        let packet = usize::try_from(packet).unwrap_or(usize::MAX);
+        let most = LARGEST_PAYLOAD.min(packet.saturating_sub(BESIDE_TOPIC_AND_PAYLOAD));
+        match self {
+            Composer::Json(json) => json.most = most,
+            Composer::Blocks(blocks) => blocks.most = most,
+        }
+    }
+
+    /// Bytes of topic and payload of a message, at most, as far as the broker has said.
+    pub(crate) fn largest(&self) -> usize {
+        match self {
+            Composer::Json(json) => json.most,
+            Composer::Blocks(blocks) => blocks.most,
         }
     }
 

@@ -1,8 +1,8 @@
-//! `kind = "mqtt"`: rows as QoS 1 messages to an MQTT 3.1.1 broker, one by one as JSON or many together as blocks.
+//! `kind = "mqtt"`: rows as QoS 1 messages to an MQTT broker, one by one as JSON or many together as blocks.
 //!
 //! One task per target: connect, send what the two lanes of the cursor give, live rows first, and acknowledge in the store what the broker
 //! acknowledges; when anything at all goes wrong, throw the connection and its client away, rewind the cursor and begin anew
-//! after a pause. Nothing waits in rumqttc: it forgets what it holds when the broker has forgotten the session.
+//! after a pause.
 //!
 //! **Invariant:** a ticket is handed back on the acknowledgement of the very message that carried its rows, or the gap record in
 //! their place, and nowhere else (`Session::settle`).
@@ -10,7 +10,6 @@
 
 mod block;
 mod connection;
-mod failure;
 mod flight;
 mod json;
 mod message;
@@ -21,30 +20,26 @@ mod session;
 mod settling;
 mod share;
 mod suspicion;
-mod tls;
 mod window;
 
 use std::time::Duration;
 
 use tidegate_config::{Format, MqttTarget as Options};
 use tidegate_model::{Name, Timestamp};
+use tidegate_mqtt::{Backoff, Ended, Failure, FailureKind};
 use tidegate_store::{Cursor, Shape, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     connection::Connector,
-    failure::{Failure, FailureKind},
     message::{Composer, Topics},
     pace::Pace,
     session::Surroundings,
     suspicion::Suspicion,
     window::Window,
 };
-use crate::{
-    Clock, TargetError, TargetStatus,
-    backoff::{Backoff, Ended},
-};
+use crate::{Clock, TargetError, TargetStatus};
 
 /// A block larger than this is divided when it was not acknowledged in time.
 const LARGE: usize = 96 * 1024;
@@ -91,12 +86,9 @@ impl MqttTarget {
         topic_root: &str,
         clock: Clock,
     ) -> Result<MqttTarget, TargetError> {
-        if let Some(tls) = &options.tls {
-            tls::client_config(tls)?;
-        }
         let topics = Topics::new(topic_root, gateway);
         let client_id = options.client_id.clone().unwrap_or_else(|| format!("{gateway}-{name}"));
-        let connector = Connector::new(options, client_id, topics.state());
+        let connector = Connector::new(options, client_id, topics.state())?;
         let shape = match options.format {
             Format::Json => Shape::Rows,
             Format::Block => Shape::Blocks,
@@ -191,13 +183,13 @@ impl MqttTarget {
         let first = session.first.as_ref();
         let mut divide = false;
         match failure.kind {
-            FailureKind::Closed => {
+            FailureKind::Closed | FailureKind::MessageRefused => {
                 if first.is_some() {
                     self.status.refused();
                 }
                 self.suspicion.closed_by_broker(first);
                 self.schema_refused = if session.schema_first { self.schema_refused.saturating_add(1) } else { 0 };
-                divide = self.suspicion.divides();
+                divide = self.suspicion.divides() || session.too_large;
             }
             FailureKind::Unacknowledged => {
                 self.status.watchdog_reset();
@@ -238,7 +230,7 @@ impl MqttTarget {
     }
 
     fn report_online(&self) {
-        let (target_name, address) = (self.status.name(), &self.connector.peer.address);
+        let (target_name, address) = (self.status.name(), self.connector.address());
         if self.said {
             tracing::info!(%target_name, %address, "connected");
         } else {

@@ -4,17 +4,16 @@ mod sending;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 
-use futures_util::{Stream, StreamExt, stream};
-use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet};
+use futures_util::{StreamExt, stream};
 use tidegate_codec::block::SchemaId;
 use tidegate_config::Format;
+use tidegate_mqtt::{Connection, Event, Failure, FailureKind, Outcome, PublishId};
 use tidegate_store::{Acknowledger, Cursor, Delivery, Lane, Shape, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{Connection, Connector},
-    failure::{Failure, FailureKind},
+    connection::Connector,
     flight::{Arrived, Carried, Flight, Freight},
     message::{Composer, LeftOut, Topics},
     pace::Pace,
@@ -32,7 +31,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stopping gateway waits for what is on its way, and then for its farewell.
 const LAST_ACKNOWLEDGEMENTS: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(1);
-type Polled = Result<Event, rumqttc::ConnectionError>;
 type Read = Result<Vec<Delivery>, StoreError>;
 
 /// What a connection was, once it has ended.
@@ -40,8 +38,10 @@ type Read = Result<Vec<Delivery>, StoreError>;
 pub(crate) struct Ended {
     /// Why; `None` when the gateway is stopping.
     pub(crate) failure: Option<Failure>,
-    /// The delivery that was first in line when it ended.
+    /// The delivery that was refused, or first in line when it ended.
     pub(crate) first: Option<Subject>,
+    /// Whether a block was not sent because the broker has said that it takes none so large.
+    pub(crate) too_large: bool,
     /// Whether a schema was first in line.
     pub(crate) schema_first: bool,
     /// Whether any delivery was acknowledged.
@@ -66,24 +66,22 @@ pub(crate) async fn run(
     around: Surroundings<'_>,
     cancel: &CancellationToken,
 ) -> Ended {
-    let Connection { client, mut event_loop } = connection;
-    let mut session = Session::new(client, cursor.acknowledger(), around);
-    let result = session.serve(&mut event_loop, cursor.lanes(shape), cancel).await;
-    // rumqttc reads several packets at a time and reports an error before the acknowledgements that came ahead of it.
-    for event in event_loop.state.events.drain(..) {
-        if let Event::Incoming(Packet::PubAck(ack)) = event {
-            session.acknowledged(ack.pkid);
-            session.settle();
-        }
-    }
+    let mut session = Session::new(connection, cursor.acknowledger(), around);
+    let result = session.serve(cursor.lanes(shape), cancel).await;
     session.around.status.in_flight(0, 0, 0);
     session.around.status.rates(0, 0);
-    Ended {
+    let Session { connection, flight, refused, too_large, schema_refused, progress, .. } = session;
+    let ended = Ended {
         failure: result.err(),
-        first: session.flight.oldest(),
-        schema_first: session.flight.oldest_is_schema(),
-        progress: session.progress,
+        first: refused.or_else(|| flight.oldest()),
+        too_large,
+        schema_first: schema_refused || flight.oldest_is_schema(),
+        progress,
+    };
+    if ended.failure.is_none() {
+        connection.disconnect(FAREWELL).await;
     }
+    ended
 }
 
 /// What a message carried that was acknowledged.
@@ -95,14 +93,12 @@ struct Settled {
 }
 
 struct Session<'a> {
-    client: AsyncClient,
+    connection: Connection,
     acknowledger: Acknowledger,
     around: Surroundings<'a>,
     flight: Flight,
     /// What has been acknowledged and does not count yet.
     settling: Settling<Settled>,
-    /// When the last ping was sent.
-    pinged: Option<Instant>,
     share: Share,
     live: Queue,
     backlog: Queue,
@@ -110,11 +106,16 @@ struct Session<'a> {
     published: HashSet<SchemaId>,
     /// Bytes sent since the last look, live and backlog.
     sent: (usize, usize),
+    /// The delivery that the broker has refused.
+    refused: Option<Subject>,
+    too_large: bool,
+    schema_refused: bool,
     progress: bool,
 }
 
 impl<'a> Session<'a> {
-    fn new(client: AsyncClient, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
+    fn new(connection: Connection, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
+        around.composer.limit(connection.granted().largest_outgoing);
         around.window.begin(around.suspicion.one_at_a_time());
         around.pace.begin();
         let options = &around.connector.options;
@@ -126,31 +127,30 @@ impl<'a> Session<'a> {
         let (flight, published) = (Flight::default(), HashSet::new());
         let settling = Settling::new(options.settle);
         Session {
-            client,
+            connection,
             acknowledger,
             around,
             flight,
             settling,
-            pinged: None,
             share,
             live,
             backlog,
             published,
             sent: (0, 0),
+            refused: None,
+            too_large: false,
+            schema_refused: false,
             progress: false,
         }
     }
 
     async fn serve(
         &mut self,
-        event_loop: &mut EventLoop,
         (live, backlog): (Lane<'_>, Lane<'_>),
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
-        // A poll or a read that were dropped half-way would lose what they had begun, or never get done: all go on
-        // from one turn of the loop to the next.
-        let mut events =
-            pin!(stream::unfold(event_loop, |event_loop| async { Some((event_loop.poll().await, event_loop)) }));
+        // A read that was dropped half-way would lose what it had begun, or never get done: both go on from one turn of the
+        // loop to the next.
         let reads = self.live.reads;
         let mut live = pin!(stream::unfold(live, |lane| read(lane, reads)));
         let mut backlog = pin!(stream::unfold(backlog, |lane| read(lane, reads)));
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
             let wake = self.wake_at();
             tokio::select! {
                 () = &mut cancelled => break,
-                Some(polled) = events.next() => self.polled(polled)?,
+                event = self.connection.next() => self.happened(event?)?,
                 Some(read) = live.next(), if self.live.wants_more() => {
                     if !self.take(LaneKind::Live, read) { break }
                 }
@@ -175,40 +175,23 @@ impl<'a> Session<'a> {
                 _ = watch.tick() => self.look_at_the_clock()?,
             }
         }
-        self.say_goodbye(&mut events).await
+        self.say_goodbye().await
     }
 
-    /// Waits for what is on its way, then takes leave.
-    async fn say_goodbye(&mut self, events: &mut (impl Stream<Item = Polled> + Unpin)) -> Result<(), Failure> {
-        self.until_empty(events, LAST_ACKNOWLEDGEMENTS).await?;
+    /// Waits for what is on its way, then says that the gateway is away.
+    async fn say_goodbye(&mut self) -> Result<(), Failure> {
+        self.until_empty(LAST_ACKNOWLEDGEMENTS).await?;
         // A broker that is left without this would publish the last will, which says the same, only later.
         self.publish_state("offline")?;
-        self.until_empty(events, FAREWELL).await?;
-        // Full only when the broker has not taken anything for a while; then it learns of it by the end of the connection.
-        if self.client.try_disconnect().is_err() {
-            return Ok(());
-        }
-        let left = async {
-            while let Some(Ok(event)) = events.next().await {
-                if event == Event::Outgoing(Outgoing::Disconnect) {
-                    break;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, left).await;
-        Ok(())
+        self.until_empty(FAREWELL).await
     }
 
-    async fn until_empty(
-        &mut self,
-        events: &mut (impl Stream<Item = Polled> + Unpin),
-        within: Duration,
-    ) -> Result<(), Failure> {
+    async fn until_empty(&mut self, within: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + within;
         while !self.flight.is_empty() {
-            match tokio::time::timeout_at(deadline, events.next()).await {
-                Ok(Some(polled)) => self.polled(polled)?,
-                Ok(None) | Err(_) => break,
+            match tokio::time::timeout_at(deadline, self.connection.next()).await {
+                Ok(event) => self.happened(event?)?,
+                Err(_) => break,
             }
         }
         Ok(())
@@ -229,40 +212,28 @@ impl<'a> Session<'a> {
         true
     }
 
-    fn polled(&mut self, polled: Polled) -> Result<(), Failure> {
-        let event = polled.map_err(|error| Failure::from_rumqttc(&error, &self.around.connector.peer, true))?;
+    fn happened(&mut self, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Outgoing(Outgoing::Publish(id)) if !self.flight.numbered(id) => {
-                Err(self.against_the_rules("a message was sent that was not asked for"))
+            Event::Published(id, Outcome::Acknowledged { .. }) => self.acknowledged(id),
+            Event::Published(id, Outcome::Refused(why)) => {
+                let refused = self.flight.acknowledged(id, Instant::now());
+                self.schema_refused = refused.as_ref().is_some_and(|refused| refused.freight == Freight::Schema);
+                self.refused = refused.and_then(|refused| refused.freight.subject(refused.bytes));
+                let text = format!("{} refused a message: {why}", self.around.connector.address());
+                return Err(Failure::new(FailureKind::MessageRefused, text));
             }
-            Event::Outgoing(Outgoing::AwaitAck(id)) => {
-                Err(self.against_the_rules(&format!("message {id} is on its way and was to be sent again")))
-            }
-            Event::Outgoing(Outgoing::PingReq) => {
-                self.pinged = Some(Instant::now());
-                Ok(())
-            }
-            Event::Incoming(Packet::PubAck(ack)) => {
-                self.acknowledged(ack.pkid);
-                self.settle();
-                Ok(())
-            }
-            Event::Incoming(Packet::PingResp) => {
-                if let Some(pinged) = self.pinged {
-                    self.settling.answered(pinged);
-                }
-                self.settle();
-                Ok(())
-            }
-            Event::Incoming(_) | Event::Outgoing(_) => Ok(()),
+            Event::Pong(sent) => self.settling.answered(sent),
+            Event::Message(_) | Event::Subscribed(..) | Event::Unsubscribed(_) => return Ok(()),
         }
+        self.settle();
+        Ok(())
     }
 
     /// The broker has exactly this message.
-    fn acknowledged(&mut self, packet_id: u16) {
+    fn acknowledged(&mut self, id: PublishId) {
         let full = !self.around.pace.has_room(self.flight.backlog_bytes());
         let now = Instant::now();
-        let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(packet_id, now) else { return };
+        let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(id, now) else { return };
         self.settling.answered(now.checked_sub(after).unwrap_or(now));
         self.around.window.acknowledged(after);
         let Freight::Deliveries { carried, lane, left_out, .. } = freight else { return };
@@ -297,14 +268,10 @@ impl<'a> Session<'a> {
         if self.flight.standing_still(Instant::now()) <= patience {
             return Ok(());
         }
-        let address = &self.around.connector.peer.address;
+        let address = self.around.connector.address();
         let seconds = patience.as_secs();
         let text = format!("{address} has not acknowledged a message for {seconds} s");
         Err(Failure::new(FailureKind::Unacknowledged, text))
-    }
-
-    fn against_the_rules(&self, what: &str) -> Failure {
-        Failure::new(FailureKind::Protocol, format!("{}: {what}", self.around.connector.peer.address))
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rumqttc::tokio_rustls::TlsAcceptor;
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tidegate_config::Tls;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::scene::{Broker, Client, LONG, Plant, options, start, within};
 
@@ -69,7 +69,7 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
 }
 
-type TlsClient = Client<rumqttc::tokio_rustls::server::TlsStream<TcpStream>>;
+type TlsClient = Client<tokio_rustls::server::TlsStream<TcpStream>>;
 
 /// The next connection, unless the handshake or the login fails.
 async fn accepted(broker: &Broker, acceptor: &TlsAcceptor) -> Option<TlsClient> {

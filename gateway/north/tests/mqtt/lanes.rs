@@ -108,7 +108,7 @@ async fn while_both_lanes_have_rows_the_backlog_gets_its_share() {
         bytes_of_both(&mut client, 100).await;
         let (live, backlog) = bytes_of_both(&mut client, 2_000).await;
         let found = f64::from(u32::try_from(backlog).unwrap()) / f64::from(u32::try_from(live + backlog).unwrap());
-        assert!((found - share).abs() < 0.1, "{found} instead of {share}: {live} live, {backlog} backlog");
+        assert!((found - share).abs() < 0.05, "{found} instead of {share}: {live} live, {backlog} backlog");
         drop((client, broker));
         target.stopped().await;
     }
@@ -137,7 +137,7 @@ async fn the_rate_of_the_backlog_is_limited_and_that_of_live_rows_is_not() {
     let found = f64::from(u32::try_from(backlog).unwrap()) / seconds;
     let rate = f64::from(u32::try_from(rate).unwrap());
     // A quarter of a second may come at once.
-    assert!(found < rate * 1.2 && found > rate * 0.5, "{found} bytes a second");
+    assert!(found < rate * 1.2 && found > rate * 0.7, "{found} bytes a second");
     assert!(live > 5_000 * 60, "{live} bytes of live rows in the same time");
     drop((client, broker));
     target.stopped().await;

@@ -1,13 +1,11 @@
 //! What is sent next, and the sending of it.
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use rumqttc::QoS;
+use tidegate_mqtt::{Failure, FailureKind, Message as Mqtt, Refused};
 use tokio::time::Instant;
 
 use super::{
     super::{
-        failure::Failure,
         flight::Freight,
         message::Message,
         share::{LaneKind, Load},
@@ -51,6 +49,10 @@ impl Session<'_> {
             if message.alone && !self.flight.is_empty() {
                 break;
             }
+            let bytes = message.load().bytes;
+            if message.left_out.is_none() && bytes > self.around.composer.largest() {
+                return Err(self.too_large(bytes));
+            }
             let Some(message) = queue.pop() else { break };
             self.count(lane, message.load(), contested, now);
             let Message { topic, payload, carried, divisible, alone, left_out, .. } = message;
@@ -64,7 +66,8 @@ impl Session<'_> {
     /// The lane whose turn it is, and whether the other one has a message too.
     fn choose(&self, now: Instant) -> Option<(LaneKind, bool)> {
         let (messages, bytes) = (self.flight.len(), self.flight.bytes());
-        if self.flight.has_lonely() || !self.around.window.has_room(messages, bytes) {
+        let room = self.around.window.has_room(messages, bytes) && self.connection.room() > 0;
+        if self.flight.has_lonely() || !room {
             return None;
         }
         let room = self.around.window.has_room_for_backlog(self.flight.backlog_len())
@@ -97,12 +100,31 @@ impl Session<'_> {
     }
 
     fn publish(&mut self, topic: String, payload: Bytes, retain: bool, freight: Freight) -> Result<(), Failure> {
-        self.flight.sent(freight, payload.len(), Instant::now());
-        // The queue to the event loop has room for the whole window, so this never has to wait.
-        let handed_over = self.client.publish_bytes(topic, QoS::AtLeastOnce, retain, payload).now_or_never();
-        match handed_over {
-            Some(Ok(())) => Ok(()),
-            _ => Err(self.against_the_rules("more messages are on their way than may be")),
+        let bytes = payload.len();
+        let message = Mqtt { retain, ..Mqtt::new(topic, payload) };
+        match self.connection.publish(message) {
+            Ok(_) => {
+                self.flight.sent(freight, bytes, Instant::now());
+                Ok(())
+            }
+            // What is said at the end may find the broker's window full; then the broker says it in the gateway's stead.
+            Err(Refused::NoRoom) if freight == Freight::State => Ok(()),
+            Err(why) => {
+                self.refused = freight.subject(bytes);
+                self.schema_refused = freight == Freight::Schema;
+                let text = format!("a message cannot be sent to {}: {why}", self.around.connector.address());
+                Err(Failure::new(FailureKind::MessageRefused, text))
+            }
         }
+    }
+
+    /// A block of the store is larger than the broker takes; its rows will be read one by one.
+    fn too_large(&mut self, bytes: usize) -> Failure {
+        self.too_large = true;
+        let (address, most) = (self.around.connector.address(), self.around.composer.largest());
+        let text = format!(
+            "{address} takes messages of {most} bytes at most and a block has {bytes}; its rows travel divided"
+        );
+        Failure::new(FailureKind::MessageRefused, text)
     }
 }
