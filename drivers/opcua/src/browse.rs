@@ -1,5 +1,6 @@
 //! What a server offers, listed piece by piece: nodes level by level, then what is known of those with a value.
 
+mod describe;
 mod profile;
 
 use std::{
@@ -8,18 +9,20 @@ use std::{
 };
 
 use opcua::types::{
-    AttributeId, BrowseDescription, BrowseDirection, BrowseResult, ByteString, EUInformation, NodeClass, NodeClassMask,
-    NodeId, ObjectId, Range, ReferenceDescription, ReferenceTypeId, Variant, VariantScalarTypeId,
+    AttributeId, BrowseDescription, BrowseDirection, BrowseResult, ByteString, NodeClass, NodeClassMask, NodeId,
+    ObjectId, ReferenceDescription, ReferenceTypeId, StatusCode, Variant, VariantScalarTypeId,
 };
-use tidegate_driver_api::{Browser, Cx, Listing, Lost, Node, NodeKind, async_trait, config::Access};
+use tidegate_driver_api::{Browser, Cx, Listing, Lost, Node, NodeKind, async_trait};
 
 use crate::{
     convert,
     fault::Fault,
+    limit::in_parts,
     node::{Address, NodeName, Path},
     service::attribute,
     session::ServerSession,
-    writer::{result_mask, scalar},
+    status,
+    writer::result_mask,
 };
 
 /// Nodes of one question, unless the server takes fewer.
@@ -30,8 +33,6 @@ const MOST_REFERENCES: u32 = 5000;
 const MOST_NODES: usize = 500_000;
 /// Levels below the start.
 const DEEPEST: usize = 40;
-/// Type of a data type that a node may have, asked for once.
-const MOST_TYPES: usize = 10_000;
 
 /// A node whose references have not been looked at.
 #[derive(Debug, Clone)]
@@ -104,7 +105,8 @@ impl ServerSession<'_> {
             self.browse.open.push_back(Open { node, path, level: 0 });
             return Ok(Listing::More(1));
         }
-        let at_once = AT_ONCE.min(self.server.limits.browse);
+        let server = Arc::clone(&self.server);
+        let at_once = AT_ONCE.min(server.limits.browse.get());
         if !self.browse.points.is_empty() {
             let count = self.browse.points.len().min(at_once);
             let (open, points): (Vec<Open>, Vec<ByteString>) = self.browse.points.drain(..count).unzip();
@@ -116,9 +118,10 @@ impl ServerSession<'_> {
         } else {
             let count = self.browse.open.len().min(at_once);
             let open: Vec<Open> = self.browse.open.drain(..count).collect();
-            let questions = open.iter().map(|open| below(&open.node)).collect();
+            let questions: Vec<_> = open.iter().map(|open| below(&open.node)).collect();
             let channel = Arc::clone(&self.channel);
-            let results = self.within(cx, channel.browse(questions, MOST_REFERENCES, cx.timeout())).await?;
+            let ask = |part| channel.browse(part, MOST_REFERENCES, cx.timeout());
+            let results = self.within(cx, in_parts(&server.limits.browse, &questions, ask)).await?;
             self.referred(open, results, found);
         }
         let Browse { open, points, found: waiting, .. } = &self.browse;
@@ -149,7 +152,14 @@ impl ServerSession<'_> {
 
     /// Takes what nodes refer to.
     fn referred(&mut self, open: Vec<Open>, results: Vec<BrowseResult>, found: &mut Vec<Node>) {
+        let asked = open.len();
         for (open, result) in open.into_iter().zip(results) {
+            if status::same(result.status_code, StatusCode::BadNoContinuationPoints) && asked > 1 {
+                // The server keeps few of them; with fewer nodes at once each gets one.
+                self.server.limits.browse.lower(asked);
+                self.browse.open.push_back(open);
+                continue;
+            }
             for reference in result.references.unwrap_or_default() {
                 self.refer(&open, reference, found);
             }
@@ -196,143 +206,7 @@ impl ServerSession<'_> {
             kind => self.browse.found.push_back(Found { node, path, kind, above: above.node.clone() }),
         }
     }
-
-    /// Asks what is known of nodes that have a value or can be called.
-    async fn describe(&mut self, cx: &Cx, found: &mut Vec<Node>) -> Result<(), Fault> {
-        let at_once = AT_ONCE.min(self.server.limits.browse).min((self.server.limits.read / ATTRIBUTES.len()).max(1));
-        let count = self.browse.found.len().min(at_once);
-        // They stay on the list until all is known, so that nothing is lost when this is dropped.
-        let batch: Vec<Found> = self.browse.found.iter().take(count).cloned().collect();
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let channel = Arc::clone(&self.channel);
-        let asked = batch.iter().flat_map(|found| ATTRIBUTES.map(|asked| attribute(&found.node, asked))).collect();
-        let answers = self.within(cx, channel.read(asked, cx.timeout())).await?;
-        let questions = batch.iter().map(|found| properties(&found.node)).collect();
-        let properties = self.within(cx, channel.browse(questions, MOST_REFERENCES, cx.timeout())).await?;
-        let mut wanted: Vec<(usize, String, NodeId)> = Vec::new();
-        for (place, result) in properties.into_iter().enumerate() {
-            for property in result.references.unwrap_or_default() {
-                let name = property.browse_name.name.as_ref().to_owned();
-                if PROPERTIES.contains(&name.as_str()) {
-                    wanted.push((place, name, property.node_id.node_id));
-                }
-            }
-        }
-        let mut known: Vec<HashMap<String, Variant>> = vec![HashMap::new(); batch.len()];
-        for chunk in wanted.chunks(self.server.limits.read) {
-            let asked = chunk.iter().map(|(_, _, node)| attribute(node, AttributeId::Value)).collect();
-            let values = self.within(cx, channel.read(asked, cx.timeout())).await?;
-            for ((place, name, _), value) in chunk.iter().zip(values) {
-                if let (Some(known), Some(value)) = (known.get_mut(*place), value.value) {
-                    known.insert(name.clone(), value);
-                }
-            }
-        }
-        for ((one, attributes), known) in batch.iter().zip(answers.chunks(ATTRIBUTES.len())).zip(known) {
-            let values: Vec<Option<&Variant>> = attributes.iter().map(|answer| answer.value.as_ref()).collect();
-            self.described(cx, one, &values, &known, found).await?;
-        }
-        self.browse.found.drain(..count);
-        Ok(())
-    }
-
-    async fn described(
-        &mut self,
-        cx: &Cx,
-        one: &Found,
-        attributes: &[Option<&Variant>],
-        known: &HashMap<String, Variant>,
-        found: &mut Vec<Node>,
-    ) -> Result<(), Fault> {
-        let id = NodeName::of(&one.node, &self.server.uris).to_string();
-        let text = |place: usize| match attributes.get(place) {
-            Some(Some(Variant::LocalizedText(text))) => Some(convert::localized(text)).filter(|text| !text.is_empty()),
-            _ => None,
-        };
-        let data_type = match attributes.get(1) {
-            Some(Some(Variant::NodeId(data_type))) => Some((**data_type).clone()),
-            _ => None,
-        };
-        let scalar = match &data_type {
-            Some(data_type) if one.kind == NodeKind::Tag => self.made_of(cx, data_type).await?,
-            _ => None,
-        };
-        let rank = if let Some(Some(Variant::Int32(rank))) = attributes.get(2) { *rank } else { -1 };
-        let dimension = match attributes.get(3) {
-            Some(Some(Variant::Array(dimensions))) => match dimensions.values.first() {
-                Some(Variant::UInt32(items)) if *items > 0 => Some(*items),
-                _ => None,
-            },
-            _ => None,
-        };
-        let held = match attributes.get(5) {
-            Some(Some(Variant::Array(array))) => u32::try_from(array.values.len()).ok().filter(|items| *items > 0),
-            _ => None,
-        };
-        let items = if rank >= 0 || held.is_some() { dimension.or(held) } else { None };
-        let access = match attributes.get(4) {
-            Some(Some(Variant::Byte(level))) => access(*level),
-            _ => None,
-        };
-        let detail = Detail {
-            scalar,
-            items: items.filter(|_| one.kind == NodeKind::Tag),
-            texts: texts(known),
-            object: (one.kind == NodeKind::Method).then(|| NodeName::of(&one.above, &self.server.uris).to_string()),
-        };
-        let value_type = match (one.kind, scalar, &data_type) {
-            (NodeKind::Method, ..) => Some(arguments(known)),
-            (_, Some(scalar), _) => Some(match (items, rank >= 0) {
-                (Some(items), _) => format!("{scalar}[{items}]"),
-                (None, true) => format!("{scalar}[]"),
-                (None, false) => scalar.to_string(),
-            }),
-            (_, None, Some(data_type)) => Some(NodeName::of(data_type, &self.server.uris).to_string()),
-            (_, None, None) => None,
-        };
-        found.push(Node {
-            id: id.clone(),
-            path: one.path.clone(),
-            kind: one.kind,
-            value_type,
-            unit: unit(known),
-            range: range(known),
-            description: text(0),
-            access: if one.kind == NodeKind::Method { Some(Access::Write) } else { access },
-        });
-        self.browse.details.insert(id, detail);
-        Ok(())
-    }
-
-    /// What a data type is made of; asked for once.
-    async fn made_of(&mut self, cx: &Cx, data_type: &NodeId) -> Result<Option<VariantScalarTypeId>, Fault> {
-        if let Some(scalar) = scalar(data_type) {
-            return Ok(Some(scalar));
-        }
-        if let Some(known) = self.browse.types.get(data_type) {
-            return Ok(*known);
-        }
-        let made_of = self.built_in(cx, data_type).await?;
-        if self.browse.types.len() < MOST_TYPES {
-            self.browse.types.insert(data_type.clone(), made_of);
-        }
-        Ok(made_of)
-    }
 }
-
-/// What is asked of every node, in this order.
-const ATTRIBUTES: [AttributeId; 6] = [
-    AttributeId::Description,
-    AttributeId::DataType,
-    AttributeId::ValueRank,
-    AttributeId::ArrayDimensions,
-    AttributeId::UserAccessLevel,
-    AttributeId::Value,
-];
-/// Properties that say something for a profile.
-const PROPERTIES: [&str; 5] = ["EngineeringUnits", "EURange", "EnumStrings", "EnumValues", "InputArguments"];
 
 /// The question for everything below a node.
 fn below(node: &NodeId) -> BrowseDescription {
@@ -353,57 +227,4 @@ fn question(node: &NodeId, kind: ReferenceTypeId) -> BrowseDescription {
         node_class_mask: classes.bits(),
         result_mask: result_mask(),
     }
-}
-
-/// Who may do what, by the bits of the access level (Part 3 §8.57).
-fn access(level: u8) -> Option<Access> {
-    match level & 3 {
-        1 => Some(Access::Read),
-        2 => Some(Access::Write),
-        3 => Some(Access::ReadWrite),
-        _ => None,
-    }
-}
-
-fn unit(known: &HashMap<String, Variant>) -> Option<String> {
-    let Some(Variant::ExtensionObject(object)) = known.get("EngineeringUnits") else { return None };
-    let unit = convert::localized(&object.inner_as::<EUInformation>()?.display_name);
-    (!unit.is_empty()).then_some(unit)
-}
-
-fn range(known: &HashMap<String, Variant>) -> Option<(f64, f64)> {
-    let Some(Variant::ExtensionObject(object)) = known.get("EURange") else { return None };
-    let Range { low, high } = object.inner_as::<Range>()?;
-    (low.is_finite() && high.is_finite() && low < high).then_some((*low, *high))
-}
-
-/// The texts of an enumeration.
-fn texts(known: &HashMap<String, Variant>) -> Vec<(i64, String)> {
-    if let Some(Variant::Array(strings)) = known.get("EnumStrings") {
-        let text = |value: &Variant| match value {
-            Variant::LocalizedText(text) => convert::localized(text),
-            _ => String::new(),
-        };
-        return (0..).zip(strings.values.iter().map(text)).filter(|(_, text)| !text.is_empty()).collect();
-    }
-    let Some(Variant::Array(values)) = known.get("EnumValues") else { return Vec::new() };
-    let value = |value: &Variant| {
-        let Variant::ExtensionObject(object) = value else { return None };
-        let value = object.inner_as::<opcua::types::EnumValueType>()?;
-        Some((value.value, convert::localized(&value.display_name)))
-    };
-    values.values.iter().filter_map(value).collect()
-}
-
-/// The arguments of a method, for a person.
-fn arguments(known: &HashMap<String, Variant>) -> String {
-    let Some(Variant::Array(arguments)) = known.get("InputArguments") else { return "()".to_owned() };
-    let argument = |value: &Variant| {
-        let Variant::ExtensionObject(object) = value else { return None };
-        let argument = object.inner_as::<opcua::types::Argument>()?;
-        let kind = scalar(&argument.data_type).map_or_else(|| argument.data_type.to_string(), |kind| kind.to_string());
-        Some(format!("{}: {kind}", argument.name.as_ref()))
-    };
-    let arguments: Vec<String> = arguments.values.iter().filter_map(argument).collect();
-    format!("({})", arguments.join(", "))
 }

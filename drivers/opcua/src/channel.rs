@@ -27,7 +27,7 @@ use opcua::{
 };
 use tokio::{sync::watch, task::AbortHandle};
 
-use crate::{config::Endpoint, fault::Fault, transport, transport::Dial};
+use crate::{config::Endpoint, fault::Fault, limit::is_too_much, transport, transport::Dial};
 
 /// A channel is renewed long before; this bounds the life of keys.
 const LIFETIME_MS: u32 = 3_600_000;
@@ -153,6 +153,8 @@ impl Channel {
         match self.inner.send(request, timeout).await {
             Ok(ResponseMessage::ServiceFault(fault)) => Err(Fault::refused(fault.response_header.service_result)),
             Ok(answer) => Ok(answer),
+            // What could not be sent, or taken, although the connection goes on.
+            Err(error) if is_too_much(error.status()) && !self.is_over() => Err(Fault::Refused(error.status())),
             // What the transport said when it ended says more than that it has ended.
             Err(error) => match *self.over.borrow() {
                 Some(status) if error.status() != StatusCode::BadTimeout => Err(closed(Some(status))),

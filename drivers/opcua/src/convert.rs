@@ -37,6 +37,17 @@ pub(crate) fn time(value: &DataValue) -> Option<Timestamp> {
     (!time.is_null()).then(|| timestamp(time))
 }
 
+/// The same as OPC UA counts it, in steps of 100 ns.
+pub(crate) fn ticks(value: &DataValue) -> Option<i64> {
+    let time = value.source_timestamp.as_ref().or(value.server_timestamp.as_ref())?;
+    (!time.is_null()).then(|| time.ticks())
+}
+
+/// A time in steps of 100 ns as the gateway counts it.
+pub(crate) fn of_ticks(ticks: i64) -> Timestamp {
+    timestamp(&DateTime::from(ticks))
+}
+
 /// A time as the gateway counts it.
 pub(crate) fn timestamp(time: &DateTime) -> Timestamp {
     Timestamp::from_millis(time.as_chrono().timestamp_millis())

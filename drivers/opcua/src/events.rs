@@ -72,13 +72,14 @@ const CONDITION: [&str; 10] = [
     "ConditionClassId",
 ];
 
-/// Which of the events that only frame a refresh it is.
-pub(crate) fn refresh(fields: &[Variant]) -> Option<ObjectTypeId> {
+/// Which of the events it is that say something about events: those that frame a refresh, and that some are missing.
+pub(crate) fn frame(fields: &[Variant]) -> Option<ObjectTypeId> {
     let Some(Variant::NodeId(kind)) = fields.first() else { return None };
     let frames = [
         ObjectTypeId::RefreshStartEventType,
         ObjectTypeId::RefreshEndEventType,
         ObjectTypeId::RefreshRequiredEventType,
+        ObjectTypeId::EventQueueOverflowEventType,
     ];
     frames.into_iter().find(|frame| **kind == *frame)
 }

@@ -5,9 +5,11 @@
 
 mod jobs;
 mod messages;
+mod outcomes;
+mod parked;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,11 +19,13 @@ use opcua::types::{PublishResponse, SubscriptionAcknowledgement};
 use tidegate_driver_api::{Cx, Expired};
 
 pub(crate) use jobs::{Job, Outcome};
+use parked::{Parked, Thing};
 
 use crate::{
     channel::Channel,
     config::Mode,
     fault::Fault,
+    history::Hole,
     node::Address,
     plan::{Place, Slot},
     resolve::Server,
@@ -45,9 +49,6 @@ const PUBLISH: Duration = Duration::from_secs(120);
 const MOST_PUBLISHES: usize = 8;
 /// Pause after a question for messages was refused.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Messages that are asked for again at most; with more missing, everything is read instead.
-const MOST_MISSED: u32 = 64;
 
 type Published = Result<PublishResponse, Fault>;
 
@@ -75,11 +76,15 @@ pub(crate) struct Feed {
     heard: Instant,
     /// Until when what comes was waited for, at most.
     listened: Instant,
-    /// Items that the server does not have, when they are asked for again, and how long they waited.
-    parked: Vec<(usize, Instant, Duration)>,
-    retry_bad_address: Duration,
-    /// Slots of events whose conditions are still coming, and how long they are waited for.
+    parked: Parked,
+    /// Slots of events whose conditions were asked for, and how long the end is waited for.
     settling: Vec<(usize, Instant)>,
+    /// Slots of events whose conditions are coming.
+    telling: BTreeSet<usize>,
+    /// Slots of events of which the log says that they are not reported.
+    unwatched: BTreeSet<usize>,
+    /// Holes whose items the server does not have now.
+    unplaced: Vec<Hole>,
     warned: bool,
 }
 
@@ -96,9 +101,7 @@ enum Event {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kept {
     pub(crate) subscriptions: Vec<Subscription>,
-    parked: Vec<(usize, Instant, Duration)>,
-    /// Messages that were still to be asked for again.
-    jobs: Vec<Job>,
+    parked: Option<Parked>,
 }
 
 /// What a feed leaves behind whatever the next connection finds.
@@ -107,7 +110,7 @@ pub(crate) struct Left {
     /// What had come and was no row yet.
     rows: Rows,
     /// What was still to be asked for of the past.
-    jobs: Vec<Job>,
+    holes: Vec<Hole>,
 }
 
 /// What a feed is made of.
@@ -123,7 +126,7 @@ pub(crate) struct FeedPlan<'a> {
 impl Feed {
     pub(crate) fn new(plan: FeedPlan<'_>, now: Instant) -> Feed {
         let mut jobs = VecDeque::new();
-        let Kept { mut subscriptions, parked, jobs: open } = plan.resumed;
+        let Kept { mut subscriptions, parked } = plan.resumed;
         for (index, subscription) in subscriptions.iter_mut().enumerate() {
             if subscription.state == State::Live {
                 subscription.resumed(now);
@@ -135,15 +138,8 @@ impl Feed {
         }
         let missing = subscriptions.iter().enumerate().filter(|(_, subscription)| subscription.state == State::Making);
         jobs.extend(missing.map(|(index, _)| Job::Make(index)));
-        let is_live = |index: usize| subscriptions.get(index).is_some_and(|known| known.state == State::Live);
-        let again = |job: &Job| match job {
-            Job::Again(of, ..) => is_live(*of),
-            _ => true,
-        };
-        open.into_iter().filter(again).rev().for_each(|job| jobs.push_front(job));
-        let retries = plan.slots.iter().map(|slot| slot.plan.quirks.retry_bad_address);
+        let longest = plan.slots.iter().map(|slot| slot.plan.quirks.retry_bad_address).min().unwrap_or(WORK);
         Feed {
-            retry_bad_address: retries.min().unwrap_or(WORK),
             channel: plan.channel,
             server: plan.server,
             timeout: plan.timeout,
@@ -159,8 +155,11 @@ impl Feed {
             sign: None,
             heard: now,
             listened: now,
-            parked,
+            parked: parked.unwrap_or_else(|| Parked::new(longest)),
             settling: Vec::new(),
+            telling: BTreeSet::new(),
+            unwatched: BTreeSet::new(),
+            unplaced: Vec::new(),
             warned: false,
         }
     }
@@ -170,6 +169,18 @@ impl Feed {
         let brings =
             |subscription: &Subscription| subscription.state != State::Refused && subscription.slots.contains(&slot);
         self.subscriptions.iter().any(brings)
+    }
+
+    /// Items that the server did not have when the session began are asked for again, also those that are polled.
+    pub(crate) fn park_unfound(&mut self, places: &[Place], now: Instant) {
+        let unfound = places.iter().enumerate().filter(|(_, place)| place.is_none());
+        unfound.for_each(|(number, _)| self.parked.add(Thing::Item(number), now));
+    }
+
+    /// Whether something of the past is still to be told.
+    pub(crate) fn is_in_the_past(&self) -> bool {
+        let open = self.jobs.iter().chain(self.doing.iter().filter(|_| self.job.is_some()));
+        !self.unplaced.is_empty() || !self.rows.is_empty() || open.into_iter().any(|job| matches!(job, Job::Past(_)))
     }
 
     /// Adds something to be done, behind everything else.
@@ -196,7 +207,7 @@ impl Feed {
         self.subscriptions.iter_mut().for_each(|subscription| subscription.not_listened_to(deaf));
         self.listened = end;
         while self.rows.is_empty() {
-            self.watch(now, items);
+            self.watch(now);
             self.start(now, items, places, roots);
             let quiet = (self.heard + QUIET).saturating_duration_since(now).max(Duration::from_millis(20));
             let wait = if self.sign.is_some() { cx.timeout() } else { quiet };
@@ -217,8 +228,13 @@ impl Feed {
                 }
                 Event::Worked(job, answer) => {
                     self.job = None;
-                    if let Err(fault @ (Fault::Closed(_) | Fault::Malformed(_) | Fault::Silent)) = answer {
-                        return Err(fault);
+                    match &answer {
+                        // To look into its history may take a server longer than anything else.
+                        Err(Fault::Silent) if matches!(job, Job::Past(_)) => {}
+                        Err(fault @ (Fault::Closed(_) | Fault::Malformed(_) | Fault::Silent)) => {
+                            return Err(fault.clone());
+                        }
+                        _ => {}
                     }
                     self.worked(job, answer, now, items, places);
                 }
@@ -254,7 +270,7 @@ impl Feed {
             }
         }
         while self.job.is_none() {
-            let Some(job) = self.jobs.pop_front() else { break };
+            let Some(job) = self.next_job() else { break };
             self.doing = Some(job.clone());
             self.job = self.begin(job, items, places, roots);
         }
@@ -266,7 +282,7 @@ impl Feed {
     }
 
     /// Looks after subscriptions that have fallen silent and items that were parked.
-    fn watch(&mut self, now: Instant, items: &Items<'_>) {
+    fn watch(&mut self, now: Instant) {
         for index in 0..self.subscriptions.len() {
             let Some(subscription) = self.subscriptions.get(index) else { continue };
             if subscription.is_silent(now) {
@@ -280,38 +296,53 @@ impl Feed {
         let settled: Vec<usize> = self.settling.iter().filter(|(_, due)| *due <= now).map(|(slot, _)| *slot).collect();
         settled.into_iter().for_each(|slot| self.settle(slot));
         if self.job.is_none() && self.jobs.is_empty() {
-            let due: Vec<usize> =
-                self.parked.iter().filter(|(_, due, _)| *due <= now).map(|(item, ..)| *item).take(100).collect();
-            if !due.is_empty() && self.parked.len() <= items.slot_of.len() {
-                for (item, due_at, waited) in &mut self.parked {
-                    if due.contains(item) {
-                        *waited = waited.saturating_mul(2).min(self.retry_bad_address);
-                        *due_at = now + *waited;
-                    }
-                }
-                self.jobs.push_back(Job::Retry(due));
+            self.ask_again(now);
+        }
+    }
+
+    /// Asks again for what was parked.
+    fn ask_again(&mut self, now: Instant) {
+        let mut numbers = Vec::new();
+        for thing in self.parked.due(now) {
+            match thing {
+                Thing::Item(number) => numbers.push(number),
+                Thing::Events(of, slot) => self.jobs.push_back(Job::Events(of, slot)),
+                Thing::Subscription(of) => self.jobs.push_back(Job::Make(of)),
             }
         }
+        if !numbers.is_empty() {
+            self.jobs.push_back(Job::Retry(numbers));
+        }
+    }
+
+    /// What is to be done next. The past waits for the present: what the subscriptions still have to say of it need not be asked for.
+    fn next_job(&mut self) -> Option<Job> {
+        let is_catching_up = |known: &Subscription| known.state == State::Live && !known.has_caught_up;
+        let now_first = self.subscriptions.iter().any(is_catching_up);
+        let can_be_done = |job: &Job| !matches!(job, Job::Past(_));
+        let place = self.jobs.iter().position(can_be_done);
+        self.jobs.remove(place.or((!now_first).then_some(0))?)
     }
 
     /// What is left to be said of a connection that is over.
     pub(crate) fn leave(&mut self) -> Left {
-        let doing = self.doing.iter().filter(|_| self.job.is_some());
-        let jobs = doing.chain(&self.jobs).filter(|job| matches!(job, Job::Past(_))).cloned().collect();
-        Left { rows: std::mem::take(&mut self.rows).into_past(), jobs }
+        let doing = self.doing.take().filter(|_| self.job.is_some());
+        let hole = |job| if let Job::Past(hole) = job { Some(hole) } else { None };
+        let holes = doing.into_iter().chain(self.jobs.drain(..)).filter_map(hole).chain(self.unplaced.drain(..));
+        let holes = holes.map(Hole::over_another_session).collect();
+        Left { rows: std::mem::take(&mut self.rows).into_past(), holes }
     }
 
     /// Goes on with what a connection before has left.
     pub(crate) fn take_up(&mut self, left: Left) {
         self.rows = left.rows;
-        self.jobs.extend(left.jobs);
+        self.jobs.extend(left.holes.into_iter().map(Job::Past));
     }
 
     /// What another connection can go on with: subscriptions that are complete, and what is parked. The others are nobody's
     /// any more and end by themselves.
     pub(crate) fn keep(&self) -> Kept {
         let doing = self.doing.iter().filter(|_| self.job.is_some());
-        let jobs = doing.clone().chain(&self.jobs).filter(|job| matches!(job, Job::Again(..))).cloned().collect();
         let open: Vec<&Job> = self.jobs.iter().chain(doing).filter(|job| job.makes()).collect();
         let is_filling = |index: usize| open.iter().any(|job| job.is_of(index));
         let keep = |(index, subscription): (usize, &Subscription)| {
@@ -321,11 +352,11 @@ impl Feed {
             }
             kept
         };
-        Kept {
-            subscriptions: self.subscriptions.iter().enumerate().map(keep).collect(),
-            parked: self.parked.clone(),
-            jobs,
-        }
+        let subscriptions: Vec<Subscription> = self.subscriptions.iter().enumerate().map(keep).collect();
+        let mut parked = self.parked.clone();
+        let made_anew = subscriptions.iter().enumerate().filter(|(_, kept)| kept.state != State::Live);
+        made_anew.for_each(|(index, _)| parked.forget(index));
+        Kept { subscriptions, parked: Some(parked) }
     }
 
     /// Gives a subscription up and makes it again.
@@ -335,6 +366,7 @@ impl Feed {
             self.jobs.push_back(Job::Drop(id));
         }
         subscription.begin_anew();
+        self.parked.forget(index);
         self.jobs.retain(|job| !job.is_of(index));
         self.jobs.push_back(Job::Make(index));
     }

@@ -4,28 +4,47 @@ use std::time::Duration;
 
 use opcua::types::{
     ByteString, DateTime, ExtensionObject, HistoryData, HistoryReadResult, HistoryReadValueId,
-    MonitoredItemNotification, NumericRange, QualifiedName, ReadRawModifiedDetails,
+    MonitoredItemNotification, NumericRange, QualifiedName, ReadRawModifiedDetails, StatusCode,
 };
 use tidegate_driver_api::model::Timestamp;
 
-use crate::{channel::Channel, fault::Fault, plan::Place, rows::Items};
+use crate::{channel::Channel, convert, fault::Fault, plan::Place, status};
 
 /// Values of one item in one answer.
 const AT_ONCE: u32 = 1000;
 /// Items of one question, unless the server takes fewer.
 const MOST_ITEMS: usize = 100;
-/// Answers for one set of items: what a server has beyond that stays there.
-const MOST_ROUNDS: u32 = 200;
+/// Answers about one item: what a server has beyond that stays there.
+const MOST_ROUNDS: u16 = 200;
+/// How often a question that the server does not answer at all is asked with fewer items.
+const MOST_SILENCES: u8 = 8;
 /// 100 nanoseconds from 1601 to 1970.
 const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
+
+/// An item whose history is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    number: usize,
+    /// What is newer than that is not known yet, as OPC UA counts time.
+    after: i64,
+    /// Where the server goes on.
+    point: ByteString,
+    rounds: u16,
+}
+
+impl Asked {
+    /// Everything that is newer than that.
+    pub(crate) fn new(number: usize, after: i64) -> Asked {
+        Asked { number, after, point: ByteString::null(), rounds: 0 }
+    }
+}
 
 /// What items were between two times, as far as it has not been asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Hole {
-    items: Vec<(usize, ByteString)>,
-    from: Timestamp,
-    to: Timestamp,
-    rounds: u32,
+    items: Vec<Asked>,
+    to: i64,
+    silences: u8,
 }
 
 /// A question for history, ready to be asked.
@@ -42,62 +61,103 @@ pub(crate) struct Piece {
 }
 
 impl Hole {
-    /// The hole of these items, from behind `from` up to `to`.
-    pub(crate) fn new(items: impl Iterator<Item = usize>, from: Timestamp, to: Timestamp) -> Hole {
-        Hole { items: items.map(|item| (item, ByteString::null())).collect(), from, to, rounds: 0 }
+    /// The hole of these items, up to `to`. Items that have been known for alike times are asked for together.
+    pub(crate) fn new(mut items: Vec<Asked>, to: i64) -> Hole {
+        items.sort_by_key(|item| item.after);
+        Hole { items, to, silences: 0 }
     }
 
-    /// The question for the first of the items.
-    pub(crate) fn question(&self, items: &Items<'_>, places: &[Place], limit: usize) -> Option<Question> {
-        let node = |(number, point): &(usize, ByteString)| {
-            items.item(*number)?;
+    /// The question for the first of the items that the server has, at most so many; `None` when it has none of them now.
+    pub(crate) fn question(&self, places: &[Place], limit: usize) -> Option<Question> {
+        let node = |item: &Asked| {
             let node = HistoryReadValueId {
-                node_id: places.get(*number)?.clone()?,
+                node_id: places.get(item.number)?.clone()?,
                 index_range: NumericRange::None,
                 data_encoding: QualifiedName::null(),
-                continuation_point: point.clone(),
+                continuation_point: item.point.clone(),
             };
-            Some((*number, node))
+            Some(node)
         };
-        let asked = self.items.iter().take(limit.min(MOST_ITEMS));
-        let (numbers, nodes): (Vec<usize>, Vec<_>) = asked.filter_map(node).unzip();
+        let found = self.items.iter().filter_map(|item| Some((item, node(item)?))).take(limit.min(MOST_ITEMS));
+        let (asked, nodes): (Vec<&Asked>, Vec<_>) = found.unzip();
         let details = ReadRawModifiedDetails {
             is_read_modified: false,
-            start_time: date_time(Timestamp::from_millis(self.from.as_millis().saturating_add(1))),
-            end_time: date_time(self.to),
+            start_time: DateTime::from(asked.iter().map(|item| item.after).min()?),
+            end_time: DateTime::from(self.to),
             num_values_per_node: AT_ONCE,
             return_bounds: false,
         };
-        (!nodes.is_empty()).then(|| Question { numbers, nodes, details: ExtensionObject::from_message(details) })
+        let numbers = asked.into_iter().map(|item| item.number).collect();
+        Some(Question { numbers, nodes, details: ExtensionObject::from_message(details) })
     }
 
     /// The values that came, and what still has to be asked for.
     pub(crate) fn take(mut self, piece: Piece) -> (Vec<MonitoredItemNotification>, Option<Hole>) {
-        let mut values = Vec::new();
-        let answered = self.items.len().min(piece.answers.len().max(1));
-        let mut unasked = self.items.split_off(answered);
-        self.items.clear();
+        let (mut values, mut open) = (Vec::new(), Vec::new());
+        self.silences = 0;
         for (number, answer) in piece.answers {
-            if !answer.continuation_point.is_null_or_empty() {
-                self.items.push((number, answer.continuation_point));
+            let Some(place) = self.items.iter().position(|item| item.number == number) else { continue };
+            let mut item = self.items.remove(place);
+            item.rounds += 1;
+            let again = is_interrupted(answer.status_code);
+            if answer.status_code.is_good() || answer.status_code.is_uncertain() {
+                let data = answer.history_data.into_inner_as::<HistoryData>();
+                let after = item.after;
+                for value in data.and_then(|data| data.data_values).unwrap_or_default() {
+                    // What the server gives beyond what it was asked for has been told.
+                    let Some(time) = convert::ticks(&value).filter(|time| *time > after) else { continue };
+                    item.after = item.after.max(time);
+                    let Ok(client_handle) = u32::try_from(number) else { continue };
+                    values.push(MonitoredItemNotification { client_handle, value });
+                }
             }
-            if answer.status_code.is_bad() {
+            let goes_on = !answer.continuation_point.is_null_or_empty();
+            item.point = answer.continuation_point;
+            if !(goes_on || again) {
                 continue;
             }
-            let data = answer.history_data.into_inner_as::<HistoryData>();
-            let data = data.and_then(|data| data.data_values).unwrap_or_default();
-            let Ok(client_handle) = u32::try_from(number) else { continue };
-            values.extend(data.into_iter().map(|value| MonitoredItemNotification { client_handle, value }));
+            if item.rounds < MOST_ROUNDS {
+                open.push(item);
+            } else {
+                tracing::warn!(
+                    number,
+                    "the server has more history of a node than is taken; the rest of the outage is missing"
+                );
+            }
         }
         // Items with more go first, so that a continuation point is not kept waiting.
-        self.items.append(&mut unasked);
-        self.rounds += 1;
-        let rest = (!self.items.is_empty() && self.rounds < MOST_ROUNDS).then_some(self);
+        open.append(&mut self.items);
+        self.items = open;
+        let rest = (!self.items.is_empty()).then_some(self);
         (values, rest)
+    }
+
+    /// The same over another session: its continuation points are others.
+    pub(crate) fn over_another_session(mut self) -> Hole {
+        self.items.iter_mut().for_each(|item| item.point = ByteString::null());
+        self
+    }
+
+    /// The server has not answered. The same once more, unless that has happened too often.
+    pub(crate) fn not_answered(mut self) -> Option<Hole> {
+        self.silences += 1;
+        (self.silences < MOST_SILENCES).then(|| self.over_another_session())
     }
 }
 
+/// Whether an item has to be asked for again from where it is: the server keeps few continuation points, or has dropped this one.
+fn is_interrupted(code: StatusCode) -> bool {
+    [StatusCode::BadNoContinuationPoints, StatusCode::BadContinuationPointInvalid]
+        .into_iter()
+        .any(|known| status::same(code, known))
+}
+
 impl Question {
+    /// How many items it is about.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// Asks the server.
     pub(crate) async fn ask(self, channel: &Channel, timeout: Duration) -> Result<Piece, Fault> {
         let answers = channel.history(self.details, self.nodes, timeout).await?;
@@ -108,4 +168,61 @@ impl Question {
 /// A time as OPC UA counts it.
 pub(crate) fn date_time(time: Timestamp) -> DateTime {
     DateTime::from(time.as_millis().saturating_mul(10_000).saturating_add(EPOCH_TICKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use opcua::types::{DataValue, NodeId};
+
+    use super::*;
+
+    fn places(found: &[bool]) -> Vec<Place> {
+        let node = |(number, found): (u32, &bool)| found.then(|| NodeId::new(2, number));
+        (0..).zip(found).map(node).collect()
+    }
+
+    fn answer(times: &[i64], point: &[u8]) -> HistoryReadResult {
+        let value = |time: &i64| DataValue { source_timestamp: Some(DateTime::from(*time)), ..DataValue::default() };
+        let data = HistoryData { data_values: Some(times.iter().map(value).collect()) };
+        HistoryReadResult {
+            status_code: StatusCode::Good,
+            continuation_point: if point.is_empty() { ByteString::null() } else { ByteString::from(point) },
+            history_data: ExtensionObject::from_message(data),
+        }
+    }
+
+    fn came(values: &[MonitoredItemNotification]) -> Vec<(u32, i64)> {
+        values.iter().map(|value| (value.client_handle, convert::ticks(&value.value).unwrap())).collect()
+    }
+
+    const BEGIN: i64 = 134_000_000_000_000_000;
+
+    #[test]
+    fn items_without_a_place_are_neither_asked_for_twice_nor_forgotten() {
+        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect(), BEGIN + 100);
+        let some = places(&[false, true, false, true]);
+        let question = hole.question(&some, 10).unwrap();
+        assert_eq!(question.numbers, [1, 3]);
+        let piece = Piece { answers: vec![(1, answer(&[BEGIN + 1], b"")), (3, answer(&[BEGIN + 2], b"more"))] };
+        let (values, rest) = hole.take(piece);
+        assert_eq!(came(&values), [(1, BEGIN + 1), (3, BEGIN + 2)]);
+        let rest = rest.unwrap();
+        assert_eq!(rest.question(&some, 10).unwrap().numbers, [3], "it has more to tell");
+        let (values, rest) = rest.take(Piece { answers: vec![(3, answer(&[BEGIN + 2, BEGIN + 3], b""))] });
+        assert_eq!(came(&values), [(3, BEGIN + 3)], "nothing comes twice");
+        let rest = rest.unwrap();
+        assert!(rest.question(&some, 10).is_none());
+        assert_eq!(rest.question(&places(&[true, true, true, true]), 10).unwrap().numbers, [0, 2], "they are back");
+    }
+
+    #[test]
+    fn a_hole_goes_on_over_another_session_from_where_it_was() {
+        let hole = Hole::new(vec![Asked::new(0, BEGIN)], BEGIN + 100);
+        let (_, rest) = hole.take(Piece { answers: vec![(0, answer(&[BEGIN + 7], b"more"))] });
+        let rest = rest.unwrap().over_another_session();
+        let question = rest.question(&places(&[true]), 10).unwrap();
+        assert!(question.nodes[0].continuation_point.is_null_or_empty());
+        let details = question.details.into_inner_as::<ReadRawModifiedDetails>().unwrap();
+        assert_eq!(details.start_time.ticks(), BEGIN + 7);
+    }
 }

@@ -3,17 +3,14 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use opcua::types::{EndpointDescription, NodeId};
-use tidegate_driver_api::{
-    ConnectFault, Cx, Link, Session, async_trait, config,
-    model::{Name, Timestamp},
-};
+use tidegate_driver_api::{ConnectFault, Cx, Link, Session, async_trait, config, model::Name};
 use tidegate_trust::Trust;
 
 use crate::{
     config::LinkKeys,
     fault::{Fault, hopeless},
     feed::{Feed, FeedPlan, Job, Kept, Left},
-    history::Hole,
+    history::{self, Hole},
     node::Address,
     open::{Held, Opened, Opening},
     plan::{Place, Slot},
@@ -22,6 +19,7 @@ use crate::{
     rows::Items,
     security,
     session::ServerSession,
+    told::Told,
     types,
 };
 
@@ -58,8 +56,8 @@ pub(crate) struct Memory {
     server: Option<Arc<Server>>,
     /// What had come and was not delivered.
     pub(crate) left: Left,
-    /// By slot: the newest time of a value; what is missing after an outage is newer.
-    pub(crate) newest: Vec<Option<Timestamp>>,
+    /// What has been told; what is missing after an outage is newer.
+    pub(crate) told: Told,
 }
 
 impl ServerLink {
@@ -67,6 +65,8 @@ impl ServerLink {
         let of = |(index, slot): (u32, &Slot)| {
             std::iter::repeat_n(index, slot.tags().map_or(0, |tags| tags.items.len())).collect::<Vec<u32>>()
         };
+        let slot_of: Vec<u32> = (0..).zip(&slots).flat_map(of).collect();
+        let told = if keys.backfill { Told::of(slot_of.len()) } else { Told::default() };
         ServerLink {
             keys,
             name: link.name.clone(),
@@ -74,8 +74,8 @@ impl ServerLink {
             has_retry: link.table.has("retry"),
             data_dir: link.data_dir.join("opcua"),
             gateway: link.gateway.to_string(),
-            slot_of: (0..).zip(&slots).flat_map(of).collect(),
-            memory: Memory { newest: vec![None; slots.len()], ..Memory::default() },
+            slot_of,
+            memory: Memory { told, ..Memory::default() },
             devices,
             slots,
         }
@@ -138,7 +138,7 @@ impl ServerLink {
         let places = server.find(&channel, &wanted, timeout).await.map_err(failed)?;
         let structures = self.structures(&places);
         if !structures.is_empty() {
-            let types = types::learn(&channel, &structures, timeout).await.map_err(failed)?;
+            let types = types::learn(&server, &channel, &structures, timeout).await.map_err(failed)?;
             channel.teach(server.namespaces(), Some(types));
         }
         let moved = self.memory.server.as_ref().is_some_and(|before| !before.is_still(&server));
@@ -157,9 +157,13 @@ impl ServerLink {
             resumed: kept,
         };
         let mut feed = Feed::new(plan, cx.now());
+        feed.park_unfound(&places, cx.now());
         feed.take_up(std::mem::take(&mut self.memory.left));
-        if self.keys.backfill {
-            self.holes().for_each(|hole| feed.later(Job::Past(hole)));
+        // What happened while nobody listened, until now by the server's clock.
+        let until = server.now.unwrap_or_else(|| history::date_time(security::now()).ticks());
+        let missing = self.memory.told.hole(until);
+        if !missing.is_empty() {
+            feed.later(Job::Past(Hole::new(missing, until)));
         }
         Ok(ServerSession::new(self, channel, server, held, places, feed))
     }
@@ -180,16 +184,6 @@ impl ServerLink {
             points.any(|point| point.parts.iter().any(|part| matches!(part, Part::Field(_))))
         };
         (0..places.len()).filter(wants).filter_map(|number| places.get(number)?.clone()).collect()
-    }
-
-    /// What happened while nobody listened.
-    fn holes(&self) -> impl Iterator<Item = Hole> {
-        let now = security::now();
-        self.slots.iter().zip(&self.memory.newest).filter_map(move |(slot, newest)| {
-            let count = slot.tags().map_or(0, |tags| tags.items.len());
-            let newest = (*newest)?;
-            (count > 0 && newest < now).then(|| Hole::new((slot.first_item..).take(count), newest, now))
-        })
     }
 }
 

@@ -10,6 +10,7 @@ use opcua::types::{
 use crate::{
     channel::Channel,
     fault::Fault,
+    limit::{Limit, in_parts},
     node::{Address, Path, Step},
     plan::Place,
     service::attribute,
@@ -21,28 +22,31 @@ const AT_ONCE: usize = 1000;
 const MOST_NAMESPACES: usize = 65_536;
 
 /// How much the server takes in one request (Part 5 §6.3.11).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Limits {
-    pub(crate) read: usize,
-    pub(crate) browse: usize,
-    pub(crate) translate: usize,
-    pub(crate) monitor: usize,
-    pub(crate) history: usize,
+    pub(crate) read: Limit,
+    pub(crate) browse: Limit,
+    pub(crate) translate: Limit,
+    pub(crate) monitor: Limit,
+    pub(crate) history: Limit,
 }
 
 /// What is known of the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Server {
     /// The URIs of its namespaces, by their numbers.
     pub(crate) uris: Vec<String>,
     /// When it began to run, as it counts time: after that its numbers of subscriptions are others'.
     pub(crate) started: Option<i64>,
+    /// What time it was there when it was asked.
+    pub(crate) now: Option<i64>,
     pub(crate) limits: Limits,
 }
 
-const ASKED: [VariableId; 7] = [
+const ASKED: [VariableId; 8] = [
     VariableId::Server_NamespaceArray,
     VariableId::Server_ServerStatus_StartTime,
+    VariableId::Server_ServerStatus_CurrentTime,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
     VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
@@ -56,8 +60,8 @@ impl Server {
         let nodes: Vec<ReadValueId> =
             ASKED.into_iter().map(|id| attribute(&NodeId::from(id), AttributeId::Value)).collect();
         let answers = channel.read(nodes, timeout).await?;
-        let [uris, started, read, browse, translate, monitor, history] = answers.as_slice() else {
-            return Err(Fault::Malformed("a read of seven values brought another number".to_owned()));
+        let [uris, started, now, read, browse, translate, monitor, history] = answers.as_slice() else {
+            return Err(Fault::Malformed("a read of eight values brought another number".to_owned()));
         };
         let limits = Limits {
             read: limit(read),
@@ -66,11 +70,7 @@ impl Server {
             monitor: limit(monitor),
             history: limit(history),
         };
-        let started = match &started.value {
-            Some(Variant::DateTime(time)) => Some(time.ticks()),
-            _ => None,
-        };
-        Ok(Server { uris: texts(uris), started, limits })
+        Ok(Server { uris: texts(uris), started: ticks(started), now: ticks(now), limits })
     }
 
     /// Whether it is the same run of the same server, so that its numbers mean what they did.
@@ -99,19 +99,34 @@ impl Server {
                 Address::Path(path) => ways.extend(self.way(path, *root).map(|way| (index, way))),
             }
         }
-        for chunk in ways.chunks(self.limits.translate) {
-            let paths = chunk.iter().map(|(_, way)| way.clone()).collect();
-            let answers = channel.translate(paths, timeout).await?;
-            for ((index, _), answer) in chunk.iter().zip(answers) {
-                let found = answer.targets.unwrap_or_default().into_iter();
-                // What remains of a way leads to another server.
-                let mut here = found.filter(|target| target.remaining_path_index == u32::MAX);
-                if let Some(place) = places.get_mut(*index) {
-                    *place = here.next().map(|target| target.target_id.node_id);
-                }
+        let (indices, ways): (Vec<usize>, Vec<BrowsePath>) = ways.into_iter().unzip();
+        let ask = |part| channel.translate(part, timeout);
+        let answers = in_parts(&self.limits.translate, &ways, ask).await?;
+        for (index, answer) in indices.into_iter().zip(answers) {
+            let found = answer.targets.unwrap_or_default().into_iter();
+            // What remains of a way leads to another server.
+            let mut here = found.filter(|target| target.remaining_path_index == u32::MAX);
+            if let Some(place) = places.get_mut(index) {
+                *place = here.next().map(|target| target.target_id.node_id);
             }
         }
         Ok(places)
+    }
+
+    /// The same as [`Server::find`], of what was not found before. A server whose namespaces are others by now is another one: all
+    /// that is known of it has to be found out again.
+    pub(crate) async fn find_again(
+        &self,
+        channel: &Channel,
+        wanted: &[(&Address, Option<&Address>)],
+        timeout: Duration,
+    ) -> Result<Vec<Place>, Fault> {
+        let asked = vec![attribute(&NodeId::from(VariableId::Server_NamespaceArray), AttributeId::Value)];
+        let answers = channel.read(asked, timeout).await?;
+        if answers.first().is_some_and(|uris| uris.value.is_some() && texts(uris) != self.uris) {
+            return Err(Fault::Closed("the server has other namespaces than before".to_owned()));
+        }
+        self.find(channel, wanted, timeout).await
     }
 
     /// The question for a way; `None` when a namespace of it is not there.
@@ -136,12 +151,16 @@ impl Server {
 }
 
 /// A limit that the server states; 0 and nothing mean that there is none.
-fn limit(value: &DataValue) -> usize {
+fn limit(value: &DataValue) -> Limit {
     let stated = match value.value {
         Some(Variant::UInt32(limit)) => usize::try_from(limit).unwrap_or(AT_ONCE),
         _ => 0,
     };
-    if stated == 0 { AT_ONCE } else { stated.min(AT_ONCE) }
+    Limit::new(if stated == 0 { AT_ONCE } else { stated.min(AT_ONCE) })
+}
+
+fn ticks(value: &DataValue) -> Option<i64> {
+    if let Some(Variant::DateTime(time)) = &value.value { Some(time.ticks()) } else { None }
 }
 
 fn texts(value: &DataValue) -> Vec<String> {

@@ -6,13 +6,14 @@ use std::collections::{HashMap, VecDeque};
 
 use opcua::types::{DataValue, MonitoredItemNotification, Variant};
 use tidegate_driver_api::{
-    Arrival, Readings,
+    Arrival, Poll, Readings,
     model::{Reason, Timestamp},
 };
 
 use crate::{
     convert, events,
     plan::{GroupTags, Item, Slot},
+    told::Told,
 };
 
 /// All items of a link, numbered over all devices and groups.
@@ -76,6 +77,9 @@ enum Batch {
     Settled {
         slot: usize,
     },
+    Anew {
+        slot: usize,
+    },
 }
 
 /// What has arrived and is no row yet.
@@ -101,7 +105,7 @@ impl Rows {
                 true
             }
             Batch::Event { .. } => true,
-            Batch::Failed { .. } | Batch::Settled { .. } => false,
+            Batch::Failed { .. } | Batch::Settled { .. } | Batch::Anew { .. } => false,
         });
         self
     }
@@ -151,12 +155,18 @@ impl Rows {
         self.waiting.push_back(Batch::Settled { slot });
     }
 
+    /// Notes that everything of interest about a group of events is told once more.
+    pub(crate) fn anew(&mut self, slot: usize) {
+        self.waiting.push_back(Batch::Anew { slot });
+    }
+
     /// The next row, with the index of its slot. What has been taken is gone, also when nothing of it was a row.
-    pub(crate) fn take(&mut self, items: &Items<'_>, out: &mut Readings) -> Option<(usize, Arrival)> {
+    pub(crate) fn take(&mut self, items: &Items<'_>, told: &mut Told, out: &mut Readings) -> Option<(usize, Arrival)> {
         loop {
             let batch = self.waiting.front_mut()?;
             if let Batch::Values { values, order, next, by_time, past } = batch {
-                let taken = row(items, values, order.as_deref(), next, *by_time, out);
+                let row = Making { items, values, order: order.as_deref(), by_time: *by_time, past: *past };
+                let taken = row.make(next, told, out);
                 if *past {
                     out.set_past();
                 }
@@ -168,23 +178,23 @@ impl Rows {
                     None => continue,
                 }
             }
-            let (slot, arrival) = match self.waiting.pop_front()? {
-                Batch::Settled { slot } => (slot, None),
+            let (slot, arrival): (usize, fn(Poll) -> Arrival) = match self.waiting.pop_front()? {
+                Batch::Settled { slot } => (slot, Arrival::Settled),
+                Batch::Anew { slot } => (slot, Arrival::Anew),
                 Batch::Failed { slot, columns, reason } => {
                     out.reset(items.slots.get(slot)?.tags()?.columns);
                     columns.iter().for_each(|column| out.fail(*column, reason));
-                    (slot, Some(()))
+                    (slot, Arrival::Row)
                 }
                 Batch::Event { slot, fields } => {
                     let tags = items.slots.get(slot)?.tags()?;
                     out.reset(tags.columns);
                     events::note(tags, &fields, out);
-                    (slot, Some(()))
+                    (slot, Arrival::Row)
                 }
                 Batch::Values { .. } => continue,
             };
-            let poll = items.slots.get(slot)?.poll;
-            return Some((slot, arrival.map_or(Arrival::Settled(poll), |()| Arrival::Row(poll))));
+            return Some((slot, arrival(items.slots.get(slot)?.poll)));
         }
     }
 }
@@ -201,46 +211,62 @@ fn times(values: &[MonitoredItemNotification]) -> Vec<Option<Timestamp>> {
     values.iter().map(time).collect()
 }
 
-/// Takes values into a row until the group, the time or an item says that the next one begins.
-fn row(
-    items: &Items<'_>,
-    values: &[MonitoredItemNotification],
-    order: Option<&[u32]>,
-    next: &mut usize,
+/// Values that become rows.
+struct Making<'a> {
+    items: &'a Items<'a>,
+    values: &'a [MonitoredItemNotification],
+    order: Option<&'a [u32]>,
     by_time: bool,
-    out: &mut Readings,
-) -> Option<usize> {
-    let mut slot: Option<usize> = None;
-    let mut newest: Option<Timestamp> = None;
-    while *next < values.len() {
-        let place = match order {
-            Some(order) => order.get(*next).and_then(|place| index(*place)),
-            None => Some(*next),
+    past: bool,
+}
+
+impl Making<'_> {
+    /// The value in that place, with the number of its item.
+    fn value(&self, place: usize) -> Option<(usize, &DataValue)> {
+        let place = match self.order {
+            Some(order) => index(*order.get(place)?)?,
+            None => place,
         };
-        let value = place.and_then(|place| values.get(place));
-        let number = value.and_then(|value| index(value.client_handle));
-        let found = value.zip(number).and_then(|(value, number)| Some((value, number, items.slot(number)?)));
-        let Some((value, number, (index, of))) = found else {
-            *next += 1;
-            continue;
-        };
-        let time = convert::time(&value.value);
-        match slot {
-            None => {
-                slot = Some(index);
-                out.reset(of.tags()?.columns);
+        let value = self.values.get(place)?;
+        Some((index(value.client_handle)?, &value.value))
+    }
+
+    /// Takes values into a row until the group, the time or an item says that the next one begins. Of the past, what has been told
+    /// is left out.
+    fn make(&self, next: &mut usize, told: &mut Told, out: &mut Readings) -> Option<usize> {
+        let mut slot: Option<usize> = None;
+        let mut newest: Option<Timestamp> = None;
+        while *next < self.values.len() {
+            let found = self.value(*next).and_then(|(number, value)| Some((number, value, self.items.slot(number)?)));
+            let found = found.filter(|(number, value, _)| !(self.past && told.has(*number, value)));
+            let Some((number, value, (index, of))) = found else {
+                *next += 1;
+                continue;
+            };
+            let time = convert::time(value);
+            match slot {
+                None => {
+                    slot = Some(index);
+                    out.reset(of.tags()?.columns);
+                }
+                Some(slot) => {
+                    let other_time = self.by_time && time != newest;
+                    if slot != index || other_time || is_noted(self.items, number, out) {
+                        break;
+                    }
+                }
             }
-            Some(slot) if slot != index || (by_time && time != newest) || is_noted(items, number, out) => break,
-            Some(_) => {}
+            newest = newest.max(time);
+            note(self.items, number, value, out);
+            told.note(number, value, self.past);
+            *next += 1;
         }
-        newest = newest.max(time);
-        note(items, number, &value.value, out);
-        *next += 1;
+        if let Some(time) = newest {
+            out.set_device_time(time);
+        }
+        told.row_ends(newest);
+        slot
     }
-    if let Some(time) = newest {
-        out.set_device_time(time);
-    }
-    slot
 }
 
 /// A number of an item as an index.

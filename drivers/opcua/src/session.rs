@@ -80,60 +80,67 @@ impl<'link> ServerSession<'link> {
     fn slot(&self, poll: Poll) -> Option<(usize, &Slot)> {
         self.link.slots.iter().enumerate().find(|(_, slot)| slot.poll == poll)
     }
+}
 
-    /// Remembers how new a group is, for the hole that an outage may make.
-    fn note_newest(&mut self, slot: usize, out: &Readings) {
-        if let (Some(newest), Some(time)) = (self.link.memory.newest.get_mut(slot), out.device_time()) {
-            *newest = (*newest).max(Some(time));
+impl ServerSession<'_> {
+    /// Reads what these items are now. False when they were too many for the server.
+    async fn read_now(&mut self, cx: &Cx, numbers: &[usize], out: &mut Readings) -> Result<bool, Fault> {
+        let node = |number: &usize| self.places.get(*number)?.as_ref().map(|node| attribute(node, AttributeId::Value));
+        let nodes: Vec<_> = numbers.iter().filter_map(node).collect();
+        let channel = Arc::clone(&self.channel);
+        match self.within(cx, channel.read(nodes, cx.timeout())).await {
+            Ok(values) => {
+                let items = Items { slots: &self.link.slots, slot_of: &self.link.slot_of };
+                let mut newest = out.device_time();
+                for (number, value) in numbers.iter().zip(&values) {
+                    newest = newest.max(convert::time(value));
+                    rows::note(&items, *number, value, out);
+                    self.link.memory.told.note(*number, value, false);
+                }
+                if let Some(time) = newest {
+                    out.set_device_time(time);
+                }
+                Ok(true)
+            }
+            Err(fault) if self.server.limits.read.yields(&fault, numbers.len()) => Ok(false),
+            Err(Fault::Refused(status)) => {
+                tracing::debug!(%status, "a read was refused");
+                fail(&self.link.items(), numbers, crate::status::bad(status), out);
+                Ok(true)
+            }
+            Err(fault) => Err(fault),
         }
+    }
+
+    fn of_poll(&mut self, fault: Fault, poll: Poll) -> Lost {
+        let device = self.link.device(poll.device);
+        self.lose(fault, &format!("a read of {device}"))
     }
 }
 
 #[async_trait]
 impl Session for ServerSession<'_> {
-    /// The step is the index of a request: each reads as many nodes as the server takes at once.
+    /// The step is the place of an item in its group: each request reads as many nodes from there on as the server takes at once.
     async fn read(&mut self, cx: &Cx, poll: Poll, step: Step, out: &mut Readings) -> Result<Next, Lost> {
-        let at_once = self.server.limits.read;
+        let at_once = self.server.limits.read.get();
         let Some((index, slot)) = self.slot(poll) else { return Ok(Next::Done) };
         let Some(tags) = slot.tags() else { return Ok(Next::Done) };
         let (begin, end) = (slot.first_item, slot.first_item + tags.items.len());
-        let first = begin + step.0.saturating_mul(at_once);
+        let first = begin.saturating_add(step.0);
         let last = first.saturating_add(at_once).min(end);
         let numbers = (first..last).filter(|number| matches!(self.places.get(*number), Some(Some(_))));
         let numbers: Vec<usize> = numbers.collect();
-        let node = |number: &usize| self.places.get(*number)?.as_ref().map(|node| attribute(node, AttributeId::Value));
-        let nodes: Vec<_> = numbers.iter().filter_map(node).collect();
-        if !nodes.is_empty() {
-            let count = nodes.len();
-            let channel = Arc::clone(&self.channel);
-            let answer = self.within(cx, channel.read(nodes, cx.timeout())).await;
-            match answer {
-                Ok(values) => {
-                    let items = self.link.items();
-                    let mut newest = out.device_time();
-                    for (number, value) in numbers.iter().zip(&values) {
-                        newest = newest.max(convert::time(value));
-                        rows::note(&items, *number, value, out);
-                    }
-                    if let Some(time) = newest {
-                        out.set_device_time(time);
-                    }
-                }
-                Err(Fault::Refused(status)) => {
-                    tracing::debug!(%status, "a read was refused");
-                    fail(&self.link.items(), &numbers, crate::status::bad(status), out);
-                }
-                Err(fault) => return Err(self.lose(fault, &format!("a read of {count} nodes of {poll:?}"))),
-            }
+        if !numbers.is_empty() && !self.read_now(cx, &numbers, out).await.map_err(|lost| self.of_poll(lost, poll))? {
+            return Ok(Next::Request(step));
         }
         if last < end {
-            return Ok(Next::Request(Step(step.0 + 1)));
+            return Ok(Next::Request(Step(last - begin)));
         }
         if let Some(tags) = self.link.slots.get(index).and_then(Slot::tags) {
             let reason = if tags.events.is_some() { Reason::DeviceFault } else { Reason::BadAddress };
             out.fail_missing(tags.read_columns(), reason);
         }
-        self.note_newest(index, out);
+        self.link.memory.told.row_ends(out.device_time());
         Ok(Next::Done)
     }
 
@@ -172,11 +179,12 @@ impl Subscriber for ServerSession<'_> {
             let lost = self.lose(fault, "its subscriptions");
             return Err(if silent { Lost::new(Cause::Timeout, hung(&lost)) } else { lost });
         }
-        let Some((slot, arrival)) = feed.rows.take(&items, out) else { return Ok(Arrival::Nothing) };
-        if !out.is_past() && matches!(arrival, Arrival::Row(_)) {
-            self.note_newest(slot, out);
+        let told = &mut link.memory.told;
+        let taken = feed.rows.take(&items, told, out);
+        if !feed.is_in_the_past() {
+            told.is_whole();
         }
-        Ok(arrival)
+        Ok(taken.map_or(Arrival::Nothing, |(_, arrival)| arrival))
     }
 }
 

@@ -1,6 +1,9 @@
 //! One subscription as the server keeps it, and whether it still speaks.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use opcua::types::{
     AttributeId, CreateSubscriptionRequest, CreateSubscriptionResponse, DataChangeFilter, DataChangeTrigger,
@@ -44,11 +47,15 @@ pub(crate) struct Subscription {
     pub(crate) interval: Duration,
     /// Indices of the slots whose values it brings.
     pub(crate) slots: Vec<usize>,
+    /// Whether the server has nothing more to say of what was while nobody listened.
+    pub(crate) has_caught_up: bool,
     /// How long it may be silent.
     patience: Duration,
     heard: Option<Instant>,
     /// The number of the next message.
     sequence: Option<u32>,
+    /// Numbers before that one whose messages have not come and are asked for again.
+    missed: BTreeSet<u32>,
 }
 
 /// What the number of a message says.
@@ -58,9 +65,14 @@ pub(crate) enum Sequence {
     Next,
     /// It has been seen.
     Old,
-    /// So many before it are missing, from this one on.
-    Gap(u32, u32),
+    /// Some before it are missing; they are to be asked for again.
+    Gap,
+    /// More are missing before it than can be asked for again.
+    Hole,
 }
+
+/// Messages that are asked for again at most; with more missing, everything is read instead.
+const MOST_MISSED: u32 = 64;
 
 impl Subscription {
     /// One that has to be made.
@@ -70,9 +82,11 @@ impl Subscription {
             state: State::Making,
             interval,
             slots,
+            has_caught_up: false,
             patience: KEEP_ALIVE + LATE,
             heard: None,
             sequence: None,
+            missed: BTreeSet::new(),
         }
     }
 
@@ -112,6 +126,7 @@ impl Subscription {
 
     /// It has been taken up by a new connection.
     pub(crate) fn resumed(&mut self, now: Instant) {
+        self.has_caught_up = false;
         self.heard = Some(now);
     }
 
@@ -131,28 +146,61 @@ impl Subscription {
         self.state == State::Live && self.heard.is_some_and(silent)
     }
 
-    /// Takes the number of a message with something in it.
+    /// Takes the number of a message with something in it, sent or sent again: each is taken once.
     pub(crate) fn message(&mut self, number: u32) -> Sequence {
-        let expected = self.sequence.unwrap_or(number);
-        let ahead = number.wrapping_sub(expected);
-        if ahead > u32::MAX / 2 {
-            return Sequence::Old;
+        if self.missed.remove(&number) {
+            return Sequence::Next;
         }
-        self.sequence = Some(if number == u32::MAX { 1 } else { number + 1 });
-        if ahead == 0 { Sequence::Next } else { Sequence::Gap(expected, ahead) }
+        let sequence = self.jump(self.sequence.unwrap_or(number), number);
+        if sequence != Sequence::Old {
+            self.sequence = Some(after(number));
+        }
+        sequence
     }
 
-    /// Takes the number of the next message from a sign of life; says from which one on how many are missing before it.
-    pub(crate) fn sign_of_life(&mut self, next: u32) -> Option<(u32, u32)> {
-        let expected = self.sequence.replace(next)?;
-        let ahead = next.wrapping_sub(expected);
-        (1..=u32::MAX / 2).contains(&ahead).then_some((expected, ahead))
+    /// Takes the number of the next message from a sign of life.
+    pub(crate) fn sign_of_life(&mut self, next: u32) -> Sequence {
+        let sequence = self.jump(self.sequence.unwrap_or(next), next);
+        if sequence != Sequence::Old {
+            self.sequence = Some(next);
+        }
+        sequence
+    }
+
+    /// What it means that this number has come and that one was expected.
+    fn jump(&mut self, expected: u32, number: u32) -> Sequence {
+        let ahead = number.wrapping_sub(expected);
+        match ahead {
+            0 => Sequence::Next,
+            1..=MOST_MISSED => {
+                let numbers = std::iter::successors(Some(expected), |number| Some(after(*number)));
+                self.missed.extend(numbers.take_while(|missed| *missed != number));
+                Sequence::Gap
+            }
+            _ if ahead > u32::MAX / 2 => Sequence::Old,
+            _ => Sequence::Hole,
+        }
+    }
+
+    /// The first message that is missing.
+    pub(crate) fn first_missed(&self) -> Option<u32> {
+        self.missed.first().copied()
+    }
+
+    /// A message that is missing is not to be had any more.
+    pub(crate) fn give_up(&mut self, number: u32) {
+        self.missed.remove(&number);
     }
 
     /// The number of the next message, once one has come.
     pub(crate) fn next_message(&self) -> Option<u32> {
         self.sequence
     }
+}
+
+/// The number behind that one; 0 is none.
+fn after(number: u32) -> u32 {
+    if number == u32::MAX { 1 } else { number + 1 }
 }
 
 /// The request that watches a node. `number` comes back with each of its values.
@@ -226,15 +274,33 @@ mod tests {
         let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
         assert_eq!(subscription.message(7), Sequence::Next);
         assert_eq!(subscription.message(8), Sequence::Next);
-        assert_eq!(subscription.message(11), Sequence::Gap(9, 2));
-        assert_eq!(subscription.message(9), Sequence::Old);
+        assert_eq!(subscription.message(11), Sequence::Gap);
+        assert_eq!(subscription.message(8), Sequence::Old);
         assert_eq!(subscription.message(12), Sequence::Next);
-        assert_eq!(subscription.sign_of_life(13), None);
-        assert_eq!(subscription.sign_of_life(15), Some((13, 2)), "two were sent to a connection that is no more");
+        assert_eq!(subscription.sign_of_life(13), Sequence::Next);
+        assert_eq!(subscription.sign_of_life(15), Sequence::Gap, "two were sent to a connection that is no more");
         assert_eq!(subscription.message(15), Sequence::Next);
+        assert_eq!(subscription.message(500), Sequence::Hole);
         subscription.sequence = Some(u32::MAX);
         assert_eq!(subscription.message(u32::MAX), Sequence::Next);
         assert_eq!(subscription.message(1), Sequence::Next, "0 is left out");
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_taken_once() {
+        let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        assert_eq!(subscription.message(7), Sequence::Next);
+        assert_eq!(subscription.message(10), Sequence::Gap);
+        assert_eq!(subscription.first_missed(), Some(8));
+        assert_eq!(subscription.message(9), Sequence::Next, "late, and not old");
+        assert_eq!(subscription.message(9), Sequence::Old);
+        assert_eq!(subscription.message(10), Sequence::Old, "asked for again although it had come meanwhile");
+        subscription.give_up(8);
+        assert_eq!((subscription.first_missed(), subscription.next_message()), (None, Some(11)));
+        subscription.sequence = Some(u32::MAX);
+        assert_eq!(subscription.message(2), Sequence::Gap);
+        let missed: Vec<u32> = subscription.missed.into_iter().collect();
+        assert_eq!(missed, [1, u32::MAX]);
     }
 
     #[test]

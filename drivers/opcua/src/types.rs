@@ -15,6 +15,8 @@ use opcua::types::{
 use crate::{
     channel::Channel,
     fault::Fault,
+    limit::in_parts,
+    resolve::Server,
     service::attribute,
     writer::{result_mask, scalar},
 };
@@ -37,17 +39,16 @@ struct Known {
 
 /// Finds out about the types of these nodes and of all their fields.
 pub(crate) async fn learn(
+    server: &Server,
     channel: &Channel,
     nodes: &[NodeId],
     timeout: Duration,
 ) -> Result<Arc<dyn TypeLoader>, Fault> {
     let mut waiting: VecDeque<NodeId> = VecDeque::new();
-    for chunk in nodes.chunks(AT_ONCE) {
-        let asked = chunk.iter().map(|node| attribute(node, AttributeId::DataType)).collect();
-        for answer in channel.read(asked, timeout).await? {
-            if let Some(Variant::NodeId(data_type)) = answer.value {
-                waiting.push_back(*data_type);
-            }
+    let asked: Vec<_> = nodes.iter().map(|node| attribute(node, AttributeId::DataType)).collect();
+    for answer in in_parts(&server.limits.read, &asked, |part| channel.read(part, timeout)).await? {
+        if let Some(Variant::NodeId(data_type)) = answer.value {
+            waiting.push_back(*data_type);
         }
     }
     let mut parents = ParentIds::new();
@@ -57,7 +58,7 @@ pub(crate) async fn learn(
         let fresh = |id: &NodeId| scalar(id).is_none() && seen.insert(id.clone());
         let batch: Vec<NodeId> = std::mem::take(&mut waiting).into_iter().filter(fresh).collect();
         for chunk in batch.chunks(AT_ONCE) {
-            for (found, above) in ask(channel, chunk, timeout).await? {
+            for (found, above) in ask(server, channel, chunk, timeout).await? {
                 if let Some(above) = above {
                     parents.add_type(found.id.clone(), above.clone());
                     waiting.push_back(above);
@@ -82,12 +83,19 @@ pub(crate) async fn learn(
 }
 
 /// Asks about data types; each with the type above it.
-async fn ask(channel: &Channel, types: &[NodeId], timeout: Duration) -> Result<Vec<(Known, Option<NodeId>)>, Fault> {
+async fn ask(
+    server: &Server,
+    channel: &Channel,
+    types: &[NodeId],
+    timeout: Duration,
+) -> Result<Vec<(Known, Option<NodeId>)>, Fault> {
     let attributes = [AttributeId::DataTypeDefinition, AttributeId::IsAbstract, AttributeId::BrowseName];
-    let asked = types.iter().flat_map(|id| attributes.map(|asked| attribute(id, asked))).collect();
-    let mut answers = channel.read(asked, timeout).await?.into_iter();
-    let above = references(channel, types, ReferenceTypeId::HasSubtype, BrowseDirection::Inverse, timeout).await?;
-    let encodings = references(channel, types, ReferenceTypeId::HasEncoding, BrowseDirection::Forward, timeout).await?;
+    let asked: Vec<_> = types.iter().flat_map(|id| attributes.map(|asked| attribute(id, asked))).collect();
+    let answers = in_parts(&server.limits.read, &asked, |part| channel.read(part, timeout)).await?;
+    let mut answers = answers.into_iter();
+    let references = |kind, direction| references(server, channel, types, (kind, direction), timeout);
+    let above = references(ReferenceTypeId::HasSubtype, BrowseDirection::Inverse).await?;
+    let encodings = references(ReferenceTypeId::HasEncoding, BrowseDirection::Forward).await?;
     let mut found = Vec::with_capacity(types.len());
     for ((id, above), encodings) in types.iter().zip(above).zip(encodings) {
         let mut next = || answers.next().and_then(|answer| answer.value);
@@ -125,10 +133,10 @@ async fn ask(channel: &Channel, types: &[NodeId], timeout: Duration) -> Result<V
 
 /// References of one kind, by node: browse name and node at the other end.
 async fn references(
+    server: &Server,
     channel: &Channel,
     nodes: &[NodeId],
-    kind: ReferenceTypeId,
-    direction: BrowseDirection,
+    (kind, direction): (ReferenceTypeId, BrowseDirection),
     timeout: Duration,
 ) -> Result<Vec<Vec<(String, NodeId)>>, Fault> {
     let question = |node: &NodeId| BrowseDescription {
@@ -139,7 +147,9 @@ async fn references(
         node_class_mask: NodeClassMask::empty().bits(),
         result_mask: result_mask(),
     };
-    let results = channel.browse(nodes.iter().map(question).collect(), MOST_REFERENCES, timeout).await?;
+    let questions: Vec<_> = nodes.iter().map(question).collect();
+    let ask = |part| channel.browse(part, MOST_REFERENCES, timeout);
+    let results = in_parts(&server.limits.browse, &questions, ask).await?;
     let references = |result: opcua::types::BrowseResult| {
         let references = result.references.unwrap_or_default().into_iter();
         references.map(|found| (found.browse_name.name.as_ref().to_owned(), found.node_id.node_id)).collect()

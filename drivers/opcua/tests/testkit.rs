@@ -24,7 +24,7 @@ use tokio::{
 /// Nodes of the group that is polled, in two requests.
 const POLLED: usize = 1100;
 /// A read of that many bytes is one of a poll; questions about the server and the types of nodes are shorter.
-const POLL_BYTES: usize = 250;
+const POLL_BYTES: usize = 400;
 /// Numbers of the encodings of requests (Part 6 A.2).
 const READ: u16 = 631;
 const WRITE: u16 = 673;

@@ -1,31 +1,23 @@
 //! What is done one after the other beside listening: making subscriptions, filling them, asking again for what was missed.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use opcua::types::{
-    AttributeId, CallMethodRequest, CreateSubscriptionResponse, DataValue, MethodId, MonitoredItemCreateResult,
-    MonitoredItemNotification, NodeId, NotificationMessage, ObjectTypeId, StatusCode, VariableId, Variant,
+    AttributeId, CallMethodRequest, CreateSubscriptionResponse, DataValue, MethodId, MonitoredItemCreateResult, NodeId,
+    NotificationMessage, ObjectTypeId, StatusCode, VariableId, Variant,
 };
-use tidegate_driver_api::model::Reason;
 
-use super::{Feed, MOST_MISSED, Roots, WORK};
+use super::{Feed, Roots, WORK};
 use crate::{
     channel::Channel,
     fault::Fault,
     history,
     plan::Place,
-    rows::{Items, index},
+    rows::Items,
     service::attribute,
-    status,
-    subscription::{Sequence, State, event_request, item_request},
+    subscription::{event_request, item_request},
 };
-
-/// The first time that a parked item waits is this part of the longest: a server that was only starting up is whole again soon.
-const FIRST_WAIT_PART: u32 = 32;
 
 /// Something to be done over the session.
 #[derive(Debug, Clone)]
@@ -40,8 +32,12 @@ pub(crate) enum Job {
     Refresh(usize, usize),
     /// Go on with a subscription of the connection before: ask for the messages that were missed.
     Resume(usize),
-    /// Ask for a message again, and for so many after it.
-    Again(usize, u32, u32),
+    /// Ask for the next message and for so many more, as long as the server has them.
+    Again(usize, u32),
+    /// Ask for the messages that are missing.
+    Missed(usize),
+    /// Ask for the message with that number; then go on with what is asked for like it.
+    Message(usize, u32, Box<Job>),
     /// Read what items are now.
     Read(Vec<usize>),
     /// Look for items that the server did not have.
@@ -78,14 +74,14 @@ impl Job {
             Job::Make(of) | Job::Fill(of, ..) | Job::Events(of, _) | Job::Refresh(of, _) | Job::Resume(of) => {
                 *of == subscription
             }
-            Job::Again(of, ..) => *of == subscription,
+            Job::Again(of, _) | Job::Missed(of) | Job::Message(of, ..) => *of == subscription,
             Job::Read(_) | Job::Retry(_) | Job::Drop(_) | Job::Past(_) => false,
         }
     }
 }
 
-/// How long the conditions of interest may take to come.
-const REFRESH: Duration = Duration::from_secs(5);
+/// Messages that are asked for after a connection was lost, at most.
+const MOST_AGAIN: u32 = 64;
 
 type Working = BoxFuture<'static, (Job, Result<Outcome, Fault>)>;
 
@@ -100,7 +96,7 @@ pub(super) async fn sign_of_life(channel: &Channel, timeout: Duration) -> Result
 }
 
 /// Those of the slots that are about events.
-fn event_slots<'a>(slots: &'a [usize], items: &'a Items<'_>) -> impl Iterator<Item = usize> + 'a {
+pub(super) fn event_slots<'a>(slots: &'a [usize], items: &'a Items<'_>) -> impl Iterator<Item = usize> + 'a {
     let is_of_events = |slot: &usize| {
         let tags = items.slots.get(*slot).and_then(crate::plan::Slot::tags);
         tags.is_some_and(|tags| tags.events.is_some())
@@ -176,20 +172,26 @@ impl Feed {
             Job::Resume(of) => {
                 let subscription = self.subscriptions.get(of)?;
                 // What nobody has said yet is the next message; without a number everything is read.
-                let next = subscription.next_message();
-                if let Some(next) = next {
-                    self.jobs.push_front(Job::Again(of, next, MOST_MISSED));
+                if subscription.next_message().is_some() {
+                    self.jobs.push_front(Job::Again(of, MOST_AGAIN));
                 }
+                self.jobs.push_front(Job::Missed(of));
                 let slots = self.subscriptions.get(of)?.slots.clone();
                 self.read_all(&slots, items);
                 // Conditions that have ended meanwhile are not told again: what is left is told as a whole.
                 self.jobs.extend(event_slots(&slots, items).map(|slot| Job::Refresh(of, slot)));
                 None
             }
-            Job::Again(of, number, _) => {
-                let id = id(of)?;
-                work(job, async move { channel.republish(id, number, timeout).await.map(Outcome::Message) })
+            Job::Again(of, left) => {
+                let next = self.subscriptions.get(of)?.next_message()?;
+                let then = Job::Again(of, left.checked_sub(1)?);
+                self.republish(id(of)?, Job::Message(of, next, Box::new(then)), next)
             }
+            Job::Missed(of) => {
+                let first = self.subscriptions.get(of)?.first_missed()?;
+                self.republish(id(of)?, Job::Message(of, first, Box::new(Job::Missed(of))), first)
+            }
+            Job::Message(..) => None,
             Job::Read(numbers) => {
                 let known = |number: &usize| places.get(*number)?.as_ref().map(|node| (*number, node));
                 let (numbers, nodes): (Vec<usize>, Vec<_>) =
@@ -210,7 +212,7 @@ impl Feed {
                 let server = Arc::clone(&self.server);
                 work(Job::Retry(numbers), async move {
                     let asked: Vec<_> = wanted.iter().map(|(_, address, root)| (address, root.as_ref())).collect();
-                    server.find(&channel, &asked, timeout).await.map(Outcome::Found)
+                    server.find_again(&channel, &asked, timeout).await.map(Outcome::Found)
                 })
             }
             Job::Drop(id) => work(job, async move {
@@ -218,222 +220,21 @@ impl Feed {
                 let _ = channel.delete_subscription(id, timeout).await;
                 Ok(Outcome::Done)
             }),
-            Job::Past(hole) => {
-                let question = hole.question(items, places, self.server.limits.history)?;
-                work(job, async move { question.ask(&channel, timeout).await.map(Outcome::Past) })
-            }
-        }
-    }
-
-    /// Takes what came of a job.
-    pub(super) fn worked(
-        &mut self,
-        job: Job,
-        answer: Result<Outcome, Fault>,
-        now: Instant,
-        items: &Items<'_>,
-        places: &mut [Place],
-    ) {
-        match (job, answer) {
-            (Job::Make(of), Ok(Outcome::Made(answer))) => self.made(of, &answer, now, items, places),
-            (Job::Make(of), Err(fault)) => self.not_made(of, &fault, items),
-            (Job::Fill(of, _, filtered), Ok(Outcome::Filled(results))) => {
-                self.filled(of, results, filtered, now, items)
-            }
-            (Job::Fill(of, numbers, filtered), Err(Fault::Refused(status))) if splits(status, &numbers) => {
-                for half in numbers.chunks(numbers.len().div_ceil(2)).rev() {
-                    self.jobs.push_front(Job::Fill(of, half.to_vec(), filtered));
+            Job::Past(hole) => match hole.question(places, self.server.limits.history.get()) {
+                Some(question) => work(job, async move { question.ask(&channel, timeout).await.map(Outcome::Past) }),
+                None => {
+                    // Its items are parked; the hole is filled when they are back.
+                    self.unplaced.push(hole);
+                    None
                 }
-            }
-            (Job::Fill(_, numbers, _), Err(_)) => {
-                let refused = numbers.into_iter().map(|number| (number, StatusCode::BadUnexpectedError));
-                self.park(refused.collect(), now, items);
-            }
-            (Job::Read(numbers), Err(Fault::Refused(status))) if splits(status, &numbers) => {
-                let halves = numbers.chunks(numbers.len().div_ceil(2)).map(|half| Job::Read(half.to_vec()));
-                self.jobs.extend(halves);
-            }
-            (Job::Events(of, slot), Ok(Outcome::Watched(status))) if status.is_good() => {
-                self.jobs.push_front(Job::Refresh(of, slot));
-            }
-            (Job::Events(_, slot), answer) => {
-                let status = match answer {
-                    Ok(Outcome::Watched(status)) | Err(Fault::Refused(status)) => status,
-                    _ => StatusCode::BadUnexpectedError,
-                };
-                tracing::warn!(%status, "the server does not report these events; check the node in `events`");
-                self.fail_slot(slot, status::bad(status), items);
-            }
-            (Job::Refresh(_, slot), Ok(Outcome::Refreshed(status))) if status.is_good() => {
-                // The end of the refresh comes as an event; a server that forgets it is waited for only so long.
-                self.settling.push((slot, now + REFRESH));
-            }
-            (Job::Refresh(_, slot), _) => self.rows.settled(slot),
-            (Job::Again(of, number, left), Ok(Outcome::Message(message))) => {
-                if let Some(subscription) = self.subscriptions.get_mut(of)
-                    && subscription.next_message() == Some(number)
-                {
-                    let _: Sequence = subscription.message(number);
-                }
-                self.notify(of, message, now, items);
-                if left > 1 {
-                    let next = if number == u32::MAX { 1 } else { number + 1 };
-                    self.jobs.push_front(Job::Again(of, next, left - 1));
-                }
-            }
-            (Job::Read(numbers), Ok(Outcome::Read(values))) => {
-                let value = |(number, value)| {
-                    Some(MonitoredItemNotification { client_handle: u32::try_from(number).ok()?, value })
-                };
-                let values = numbers.into_iter().zip(values).filter_map(value).collect();
-                self.rows.values(items, values, false);
-            }
-            (Job::Retry(numbers), Ok(Outcome::Found(found))) => self.found(numbers, found, items, places),
-            (Job::Past(hole), Ok(Outcome::Past(piece))) => {
-                let (values, rest) = hole.take(piece);
-                self.rows.values(items, values, true);
-                self.jobs.extend(rest.map(Job::Past));
-            }
-            // What cannot be asked for again is gone from the server's memory; what is now has been asked for or comes.
-            _ => {}
+            },
         }
     }
 
-    fn made(
-        &mut self,
-        of: usize,
-        answer: &CreateSubscriptionResponse,
-        now: Instant,
-        items: &Items<'_>,
-        places: &[Place],
-    ) {
-        let Some(subscription) = self.subscriptions.get_mut(of) else { return };
-        subscription.made(answer, now);
-        let slots = subscription.slots.clone();
-        let mut numbers = Vec::new();
-        let mut missing = Vec::new();
-        for slot_index in slots {
-            let Some((slot, tags)) = items.slots.get(slot_index).and_then(|slot| Some((slot, slot.tags()?))) else {
-                continue;
-            };
-            if tags.events.is_some() {
-                self.jobs.push_back(Job::Events(of, slot_index));
-            }
-            for number in (slot.first_item..).take(tags.items.len()) {
-                match places.get(number) {
-                    Some(Some(_)) => numbers.push(number),
-                    _ => missing.push((number, StatusCode::BadNodeIdUnknown)),
-                }
-            }
-        }
-        for chunk in numbers.chunks(self.server.limits.monitor) {
-            self.jobs.push_back(Job::Fill(of, chunk.to_vec(), true));
-        }
-        self.park(missing, now, items);
+    fn republish(&self, subscription: u32, job: Job, number: u32) -> Option<Working> {
+        let (channel, timeout) = (Arc::clone(&self.channel), self.timeout.max(WORK));
+        work(job, async move { channel.republish(subscription, number, timeout).await.map(Outcome::Message) })
     }
-
-    /// The server does not want a subscription: its groups are polled.
-    fn not_made(&mut self, of: usize, fault: &Fault, items: &Items<'_>) {
-        let Some(subscription) = self.subscriptions.get_mut(of) else { return };
-        tracing::warn!(%fault, "the server does not let subscribe; the groups are polled instead, events do not come");
-        subscription.state = State::Refused;
-        let slots = subscription.slots.clone();
-        event_slots(&slots, items).for_each(|slot| self.fail_slot(slot, Reason::DeviceFault, items));
-    }
-
-    fn filled(
-        &mut self,
-        of: usize,
-        results: Vec<(usize, MonitoredItemCreateResult)>,
-        filtered: bool,
-        now: Instant,
-        items: &Items<'_>,
-    ) {
-        let mut unfiltered = Vec::new();
-        let mut refused = Vec::new();
-        for (number, result) in results {
-            let status = result.status_code;
-            if !status.is_bad() {
-                self.parked.retain(|(parked, ..)| *parked != number);
-            } else if filtered && items.item(number).is_some_and(|(_, item)| item.deadband.is_some()) {
-                // Not every server has filters, and not for every type; ours works in any case.
-                unfiltered.push(number);
-            } else {
-                refused.push((number, status));
-            }
-        }
-        if !unfiltered.is_empty() {
-            self.jobs.push_front(Job::Fill(of, unfiltered, false));
-        }
-        self.park(refused, now, items);
-    }
-
-    /// Items that the server does not have now; they are asked for again slowly.
-    fn park(&mut self, refused: Vec<(usize, StatusCode)>, now: Instant, items: &Items<'_>) {
-        let first = (self.retry_bad_address / FIRST_WAIT_PART).max(Duration::from_secs(1)).min(self.retry_bad_address);
-        for (number, status) in refused {
-            if !self.parked.iter().any(|(parked, ..)| *parked == number) {
-                self.parked.push((number, now + first, first));
-            }
-            let (Some((slot, _)), Some((tags, item))) = (items.slot(number), items.item(number)) else { continue };
-            let columns = item.points.iter().filter_map(|point| tags.points.get(*point)).map(|point| point.column);
-            self.rows.failed(slot, columns.collect(), status::bad(status));
-        }
-    }
-
-    /// Takes what was found of items that had been parked.
-    fn found(&mut self, numbers: Vec<usize>, found: Vec<Place>, items: &Items<'_>, places: &mut [Place]) {
-        for (of, subscription) in self.subscriptions.iter().enumerate() {
-            let ours = |number: &usize| items.slot(*number).is_some_and(|(slot, _)| subscription.slots.contains(&slot));
-            let here: Vec<usize> = numbers.iter().copied().filter(ours).collect();
-            if !here.is_empty() {
-                self.jobs.push_back(Job::Fill(of, here, true));
-            }
-        }
-        for (number, place) in numbers.into_iter().zip(found) {
-            if let Some(known) = places.get_mut(number) {
-                *known = place;
-            }
-        }
-    }
-
-    /// Reads what all items of slots are now.
-    pub(super) fn read_all(&mut self, slots: &[usize], items: &Items<'_>) {
-        for slot in slots.iter().filter_map(|slot| items.slots.get(*slot)) {
-            let count = slot.tags().map_or(0, |tags| tags.items.len());
-            let numbers: Vec<usize> = (slot.first_item..).take(count).collect();
-            for chunk in numbers.chunks(self.server.limits.read) {
-                self.jobs.push_back(Job::Read(chunk.to_vec()));
-            }
-        }
-    }
-
-    /// Everything about a slot has this reason.
-    fn fail_slot(&mut self, slot: usize, reason: Reason, items: &Items<'_>) {
-        let Some(tags) = items.slots.get(slot).and_then(crate::plan::Slot::tags) else { return };
-        self.rows.failed(slot, tags.read_columns().collect(), reason);
-    }
-
-    /// The index of the subscription with that number of the server.
-    pub(super) fn by_id(&self, id: u32) -> Option<usize> {
-        self.subscriptions.iter().position(|subscription| subscription.id == Some(id))
-    }
-
-    /// The slot of an item of events.
-    pub(super) fn event_slot(number: u32) -> Option<usize> {
-        (number & crate::subscription::EVENTS != 0).then(|| index(number & !crate::subscription::EVENTS))?
-    }
-}
-
-/// Whether the server took too much for one request, which it did not say beforehand, and half of it may do.
-fn splits(status: StatusCode, numbers: &[usize]) -> bool {
-    let much = [
-        StatusCode::BadTooManyOperations,
-        StatusCode::BadRequestTooLarge,
-        StatusCode::BadResponseTooLarge,
-        StatusCode::BadEncodingLimitsExceeded,
-    ];
-    numbers.len() > 1 && much.contains(&status)
 }
 
 fn work(job: Job, work: impl Future<Output = Result<Outcome, Fault>> + Send + 'static) -> Option<Working> {

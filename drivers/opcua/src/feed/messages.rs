@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use opcua::types::{
     DataChangeNotification, EventNotificationList, MonitoredItemNotification, NotificationMessage, ObjectTypeId,
-    StatusChangeNotification, StatusCode, SubscriptionAcknowledgement,
+    StatusChangeNotification, StatusCode, SubscriptionAcknowledgement, Variant,
 };
 
-use super::{Feed, Job, MOST_MISSED, PAUSE, Published};
+use super::{Feed, Job, PAUSE, Published};
 use crate::{
     events,
     fault::Fault,
@@ -48,36 +48,40 @@ impl Feed {
         };
         let Some(subscription) = self.subscriptions.get_mut(of) else { return Ok(()) };
         subscription.heard(now);
+        if !answer.more_notifications {
+            subscription.has_caught_up = true;
+        }
         let message = answer.notification_message;
         if message.notification_data.as_ref().is_none_or(Vec::is_empty) {
             // A sign of life has the number of the next message and does not use it up. Those before it that have not come were
             // sent to a connection that is no more.
-            let missed = self.subscriptions.get_mut(of).and_then(|known| known.sign_of_life(message.sequence_number));
-            match missed {
-                Some((_, missing)) if missing > MOST_MISSED => self.read_slots(of, items),
-                Some((first, missing)) => self.again(of, first, missing, items),
-                None => {}
-            }
+            let sequence = subscription.sign_of_life(message.sequence_number);
+            self.catch_up(of, sequence, items);
             return Ok(());
         }
         let number = message.sequence_number;
+        let sequence = subscription.message(number);
         self.acknowledge(answer.subscription_id, number);
-        let sequence =
-            self.subscriptions.get_mut(of).map_or(Sequence::Old, |subscription| subscription.message(number));
-        match sequence {
-            Sequence::Old => return Ok(()),
-            Sequence::Next => {}
-            Sequence::Gap(_, missing) if missing > MOST_MISSED => self.read_slots(of, items),
-            Sequence::Gap(first, missing) => self.again(of, first, missing, items),
+        self.catch_up(of, sequence, items);
+        if sequence != Sequence::Old {
+            self.notify(of, message, now, items);
         }
-        self.notify(of, message, now, items);
         Ok(())
     }
 
     /// Asks for messages that were missed, and then for what is now: the last that is said of an item has to be the newest.
-    fn again(&mut self, of: usize, first: u32, missing: u32, items: &Items<'_>) {
-        self.later(Job::Again(of, first, missing));
-        self.read_slots(of, items);
+    fn catch_up(&mut self, of: usize, sequence: Sequence, items: &Items<'_>) {
+        match sequence {
+            Sequence::Next | Sequence::Old => {}
+            Sequence::Gap => {
+                self.later(Job::Missed(of));
+                self.read_slots(of, items);
+            }
+            Sequence::Hole => {
+                self.read_slots(of, items);
+                self.refresh_events(of, items);
+            }
+        }
     }
 
     /// Reads everything that a subscription is about.
@@ -97,9 +101,11 @@ impl Feed {
         }
     }
 
-    /// Everything about a group of events has been said.
+    /// Everything about a group of events has been said, once it was begun.
     pub(super) fn settle(&mut self, slot: usize) {
-        if self.settling.iter().any(|(of, _)| *of == slot) {
+        let was_told = self.telling.remove(&slot);
+        let was_asked = self.settling.iter().any(|(of, _)| *of == slot);
+        if was_told || was_asked {
             self.settling.retain(|(of, _)| *of != slot);
             self.rows.settled(slot);
         }
@@ -108,6 +114,24 @@ impl Feed {
     fn acknowledge(&mut self, subscription_id: u32, sequence_number: u32) {
         if self.acknowledgements.len() < MOST_ACKNOWLEDGEMENTS {
             self.acknowledgements.push(SubscriptionAcknowledgement { subscription_id, sequence_number });
+        }
+    }
+
+    /// Takes an event, which may only frame others.
+    fn take_event(&mut self, of: usize, slot: usize, fields: Vec<Variant>) {
+        match events::frame(&fields) {
+            Some(ObjectTypeId::RefreshStartEventType) => {
+                self.telling.insert(slot);
+                self.rows.anew(slot);
+            }
+            Some(ObjectTypeId::RefreshEndEventType) => self.settle(slot),
+            Some(ObjectTypeId::RefreshRequiredEventType) => self.later(Job::Refresh(of, slot)),
+            Some(_) => {
+                tracing::warn!("the server had more events than it could keep; its conditions are asked for once more");
+                self.later(Job::Refresh(of, slot));
+                self.rows.event(slot, fields);
+            }
+            None => self.rows.event(slot, fields),
         }
     }
 
@@ -128,12 +152,7 @@ impl Feed {
                 for event in list.events.into_iter().flatten() {
                     let fields = event.event_fields.unwrap_or_default();
                     let Some(slot) = Feed::event_slot(event.client_handle) else { continue };
-                    match events::refresh(&fields) {
-                        Some(ObjectTypeId::RefreshRequiredEventType) => self.later(Job::Refresh(of, slot)),
-                        Some(ObjectTypeId::RefreshEndEventType) => self.settle(slot),
-                        Some(_) => {}
-                        None => self.rows.event(slot, fields),
-                    }
+                    self.take_event(of, slot, fields);
                 }
             } else if let Some(change) = data.inner_as::<StatusChangeNotification>()
                 && change.status.is_bad()
