@@ -1,6 +1,10 @@
 //! Who may log in, and what for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use opcua::{
@@ -12,8 +16,10 @@ use opcua::{
     },
     types::{Error, MessageSecurityMode, NodeId, StatusCode, UAString, UserTokenPolicy, UserTokenType},
 };
-use tidegate_config::{OpcUaRole, OpcUaUser};
+use tidegate_config::{OpcUaRole, OpcUaServer, OpcUaUser};
 use tracing::warn;
+
+use crate::guests::Guests;
 
 /// How long whoever gave a wrong password waits for the answer.
 const WRONG_PASSWORD: Duration = Duration::from_secs(1);
@@ -21,16 +27,47 @@ const WRONG_PASSWORD: Duration = Duration::from_secs(1);
 /// Checks logins and roles.
 pub(crate) struct Users {
     target: String,
-    users: Vec<OpcUaUser>,
+    users: HashMap<String, OpcUaUser>,
     anonymous: bool,
+    roles: Roles,
+    guests: Arc<Guests>,
     /// Knows the library's words for the kinds of login.
     words: DefaultAuthenticator,
 }
 
+/// The tokens of the users who may write.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles(Arc<HashSet<String>>);
+
+impl Roles {
+    pub(crate) fn new(users: &[OpcUaUser]) -> Roles {
+        Roles(Arc::new(users.iter().filter(|user| user.role == OpcUaRole::Operator).map(token).collect()))
+    }
+
+    /// Whether this token is that of a user who may write.
+    pub(crate) fn is_operator(&self, known: &UserToken) -> bool {
+        self.0.contains(&known.0)
+    }
+}
+
 impl Users {
-    pub(crate) fn new(target: &str, users: &[OpcUaUser], anonymous: bool) -> Users {
-        let words = DefaultAuthenticator::new(tokens(users));
-        Users { target: target.to_owned(), users: users.to_vec(), anonymous, words }
+    pub(crate) fn new(target: &str, options: &OpcUaServer, guests: Arc<Guests>) -> Users {
+        Users {
+            target: target.to_owned(),
+            users: options.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
+            anonymous: options.anonymous,
+            roles: Roles::new(&options.users),
+            guests,
+            words: DefaultAuthenticator::new(tokens(&options.users)),
+        }
+    }
+
+    /// Lets in whoever is who they say, while there is room.
+    fn welcome(&self, token: UserToken) -> Result<UserToken, Error> {
+        match self.guests.has_room() {
+            true => Ok(token),
+            false => Err(Error::new(StatusCode::BadTooManySessions, "as many clients are logged in as may be")),
+        }
     }
 }
 
@@ -46,11 +83,6 @@ pub(crate) fn tokens(users: &[OpcUaUser]) -> BTreeMap<String, ServerUserToken> {
     users.iter().map(entry).collect()
 }
 
-/// Whether this token is that of a user who may write.
-pub(crate) fn is_operator(users: &[OpcUaUser], known: &UserToken) -> bool {
-    users.iter().any(|user| user.role == OpcUaRole::Operator && token(user) == known.0)
-}
-
 /// Compares in a time that does not tell where the texts differ.
 fn same(one: &str, other: &str) -> bool {
     let pairs = one.bytes().zip(other.bytes());
@@ -61,7 +93,7 @@ fn same(one: &str, other: &str) -> bool {
 impl AuthManager for Users {
     async fn authenticate_anonymous_token(&self, _endpoint: &ServerEndpoint) -> Result<(), Error> {
         match self.anonymous {
-            true => Ok(()),
+            true => self.welcome(UserToken(String::new())).map(|_| ()),
             false => Err(Error::new(StatusCode::BadIdentityTokenRejected, "this server wants a user name")),
         }
     }
@@ -72,9 +104,8 @@ impl AuthManager for Users {
         username: &str,
         password: &Password,
     ) -> Result<UserToken, Error> {
-        let found = self.users.iter().find(|user| user.name == username);
-        if let Some(user) = found.filter(|user| same(user.password.reveal(), password.get())) {
-            return Ok(UserToken(token(user)));
+        if let Some(user) = self.users.get(username).filter(|user| same(user.password.reveal(), password.get())) {
+            return self.welcome(UserToken(token(user)));
         }
         warn!(target_name = %self.target, user = username.escape_debug().to_string(), "OPC UA login with a wrong name or password");
         tokio::time::sleep(WRONG_PASSWORD).await;
@@ -82,7 +113,7 @@ impl AuthManager for Users {
     }
 
     fn effective_user_access_level(&self, token: &UserToken, level: AccessLevel, _node: &NodeId) -> AccessLevel {
-        if is_operator(&self.users, token) { level } else { level - AccessLevel::CURRENT_WRITE }
+        if self.roles.is_operator(token) { level } else { level - AccessLevel::CURRENT_WRITE }
     }
 
     fn user_token_policies(&self, endpoint: &ServerEndpoint) -> Vec<UserTokenPolicy> {

@@ -6,12 +6,13 @@ use std::{
 };
 
 use opcua::{
-    server::{CreateMonitoredItem, MonitoredItemHandle, node_manager::MonitoredItemRef},
+    server::{CreateMonitoredItem, MonitoredItemHandle},
     types::{MonitoringMode, StatusCode},
 };
 use tidegate_runtime::TagSample;
 
 use crate::{
+    fetches::Fetches,
     node::{Node, Property, TagPlace},
     space::Space,
 };
@@ -24,8 +25,6 @@ pub(crate) const AT_ONCE_MS: f64 = 0.001;
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) handle: MonitoredItemHandle,
-    /// The session that made it; another one may have taken its subscription over.
-    pub(crate) session: u32,
     pub(crate) what: What,
     /// The interval at which the client wants values at most.
     pub(crate) interval: Duration,
@@ -42,6 +41,10 @@ pub(crate) struct Item {
     /// Of bad values in a row each second one is written in another way, so that the library sees a difference.
     pub(crate) odd: bool,
     pub(crate) disabled: bool,
+    /// Values that the library keeps of it until they are fetched.
+    pub(crate) queue: u32,
+    /// How many were given to the library since the fetch with that number.
+    pub(crate) given: (u32, u32),
 }
 
 /// What of a tag is monitored.
@@ -52,26 +55,46 @@ pub(crate) enum What {
     Text,
 }
 
+/// A group of the catalog: its device and its place there.
+pub(crate) type GroupKey = (usize, usize);
+
 /// The items of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     /// The version of the group that was looked at; `None` before the first time.
     pub(crate) version: Option<u64>,
-    /// Whether something has changed that was not due.
-    pub(crate) waiting: bool,
+    /// When to look again although nothing changes: something has changed that was not due.
+    pub(crate) again: Option<Instant>,
     /// The column of the tag, with the item.
     pub(crate) items: Vec<(usize, Item)>,
+}
+
+impl Watched {
+    /// Asks for another look.
+    pub(crate) fn look_again(&mut self, at: Instant) {
+        self.again = Some(self.again.map_or(at, |before| before.min(at)));
+    }
+}
+
+/// Where an item is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// In the list of its group.
+    Listed(GroupKey, usize),
+    /// Its tag is gone.
+    Gone,
 }
 
 /// All items.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     /// By device and group.
-    pub(crate) groups: HashMap<(usize, usize), Watched>,
-    /// Where each item is; `None` when its tag is gone.
-    places: HashMap<MonitoredItemHandle, Option<TagPlace>>,
+    pub(crate) groups: HashMap<GroupKey, Watched>,
+    /// By the number that the library gives a subscription.
+    pub(crate) subscriptions: HashMap<u32, Fetches>,
+    places: HashMap<MonitoredItemHandle, Place>,
     /// Items whose tag is gone, with its name: it may come back.
-    gone: Vec<(String, Item)>,
+    gone: HashMap<MonitoredItemHandle, (String, Item)>,
     /// Items that were ever made.
     made: u64,
 }
@@ -93,7 +116,6 @@ impl Items {
         let filter = format!("{:?}", item.filter());
         let new = Item {
             handle: item.handle(),
-            session,
             what,
             interval: interval(wanted),
             library_ms: item.sampling_interval(),
@@ -103,54 +125,58 @@ impl Items {
             told: (!disabled).then_some(told),
             odd: false,
             disabled,
+            queue: u32::try_from(item.queue_size()).unwrap_or(u32::MAX),
+            given: (0, 0),
         };
         self.made += 1;
-        self.places.insert(new.handle, Some(place));
-        let watched = self.groups.entry((place.device, place.group)).or_default();
-        // Whatever has changed since the first value was read.
-        watched.version = None;
-        watched.items.push((place.column, new));
+        let fetches = self.subscriptions.entry(new.handle.subscription_id).or_insert_with(|| Fetches::new(session));
+        fetches.items += 1;
+        self.list((place.device, place.group), place.column, new);
     }
 
-    /// Forgets items.
-    pub(crate) fn remove(&mut self, gone: &[&MonitoredItemRef]) {
-        for item in gone {
-            let handle = item.handle();
-            match self.places.remove(&handle) {
-                Some(Some(place)) => {
-                    let key = (place.device, place.group);
-                    let Some(watched) = self.groups.get_mut(&key) else { continue };
-                    watched.items.retain(|(_, item)| item.handle != handle);
-                    if watched.items.is_empty() {
-                        self.groups.remove(&key);
-                    }
+    /// Puts an item into the list of its group.
+    fn list(&mut self, key: GroupKey, column: usize, item: Item) {
+        let watched = self.groups.entry(key).or_default();
+        // Whatever has changed since the first value was read.
+        watched.version = None;
+        self.places.insert(item.handle, Place::Listed(key, watched.items.len()));
+        watched.items.push((column, item));
+    }
+
+    /// Forgets an item.
+    pub(crate) fn remove(&mut self, handle: MonitoredItemHandle) {
+        match self.places.remove(&handle) {
+            Some(Place::Listed(key, at)) => {
+                let Some(watched) = self.groups.get_mut(&key) else { return };
+                watched.items.swap_remove(at);
+                if let Some((_, moved)) = watched.items.get(at) {
+                    self.places.insert(moved.handle, Place::Listed(key, at));
                 }
-                Some(None) => self.gone.retain(|(_, item)| item.handle != handle),
-                None => {}
+                if watched.items.is_empty() {
+                    self.groups.remove(&key);
+                }
+            }
+            Some(Place::Gone) => drop(self.gone.remove(&handle)),
+            None => return,
+        }
+        if let Some(fetches) = self.subscriptions.get_mut(&handle.subscription_id) {
+            fetches.items = fetches.items.saturating_sub(1);
+            if fetches.items == 0 {
+                self.subscriptions.remove(&handle.subscription_id);
             }
         }
     }
 
-    /// Forgets many items at once: one walk over each group instead of one for each item.
-    pub(crate) fn remove_many(&mut self, gone: &[&MonitoredItemRef]) {
-        for item in gone {
-            self.places.remove(&item.handle());
-        }
-        let places = &self.places;
-        self.groups.retain(|_, watched| {
-            watched.items.retain(|(_, item)| places.contains_key(&item.handle));
-            !watched.items.is_empty()
-        });
-        self.gone.retain(|(_, item)| places.contains_key(&item.handle));
-    }
-
-    /// The item, if it is there.
+    /// The item, if it is there. It may have to be told at once.
     pub(crate) fn find(&mut self, handle: MonitoredItemHandle) -> Option<&mut Item> {
-        let place = (*self.places.get(&handle)?)?;
-        let watched = self.groups.get_mut(&(place.device, place.group))?;
-        // It may have to be told at once.
-        watched.version = None;
-        watched.items.iter_mut().map(|(_, item)| item).find(|item| item.handle == handle)
+        match *self.places.get(&handle)? {
+            Place::Listed(key, at) => {
+                let watched = self.groups.get_mut(&key)?;
+                watched.version = None;
+                watched.items.get_mut(at).map(|(_, item)| item)
+            }
+            Place::Gone => self.gone.get_mut(&handle).map(|(_, item)| item),
+        }
     }
 
     /// How many there are.
@@ -160,9 +186,7 @@ impl Items {
 
     /// How many there are, and of how many subscriptions.
     pub(crate) fn count(&self) -> (usize, usize) {
-        let subscriptions: std::collections::HashSet<u32> =
-            self.places.keys().map(|handle| handle.subscription_id).collect();
-        (self.places.len(), subscriptions.len())
+        (self.places.len(), self.subscriptions.len())
     }
 
     /// Items that were ever made and are not there any more.
@@ -171,29 +195,29 @@ impl Items {
     }
 
     /// Goes over to other devices. Returns the items whose tag has gone, to be told so.
-    pub(crate) fn move_to(&mut self, old: &Space, new: &Space) -> Vec<(u32, MonitoredItemHandle)> {
-        let mut named = std::mem::take(&mut self.gone);
-        let before = named.len();
+    pub(crate) fn move_to(&mut self, old: &Space, new: &Space) -> Vec<MonitoredItemHandle> {
+        let before = std::mem::take(&mut self.gone);
+        let was_gone: Vec<(String, Item)> = before.into_values().collect();
+        let mut named: Vec<(String, Item, bool)> =
+            was_gone.into_iter().map(|(name, item)| (name, item, false)).collect();
         for ((device, group), watched) in self.groups.drain() {
             for (column, item) in watched.items {
                 let name = old.tag_id(TagPlace { device, group, column }).unwrap_or_default();
-                named.push((name, item));
+                named.push((name, item, true));
             }
         }
+        self.subscriptions.values_mut().for_each(Fetches::forget_held);
         let mut told = Vec::new();
-        for (at, (name, mut item)) in named.into_iter().enumerate() {
-            let place = new.find_tag(&name);
-            self.places.insert(item.handle, place);
-            match place {
-                Some(place) => {
-                    self.groups.entry((place.device, place.group)).or_default().items.push((place.column, item));
-                }
+        for (name, mut item, was_there) in named {
+            match new.find_tag(&name) {
+                Some(place) => self.list((place.device, place.group), place.column, item),
                 None => {
-                    if at >= before {
-                        told.push((item.session, item.handle));
+                    if was_there {
+                        told.push(item.handle);
                     }
                     item.told = None;
-                    self.gone.push((name, item));
+                    self.places.insert(item.handle, Place::Gone);
+                    self.gone.insert(item.handle, (name, item));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 use std::time::Instant;
 
@@ -27,58 +27,72 @@ use tidegate_config::{Access, OpcUaUser};
 use tidegate_runtime::Handle;
 
 use crate::{
-    access::is_operator,
+    access::Roles,
     attributes::{Attributes, answered},
     browse,
+    guests::Guests,
     history::Rest,
     items::{self, Items},
     node::Node,
-    sampling::News,
+    sampling::Round,
     space::Space,
     values, write,
 };
 
 /// Items that all clients together may watch, at about 2 KiB each; those of subscriptions that nobody comes back for count, too.
 const MOST_ITEMS: usize = 250_000;
-/// Requests for fewer items than this are taken out one by one.
-const FEW: usize = 16;
 
 /// What the gateway offers; lives on when the library's server is built anew.
 pub(crate) struct Plant {
     handle: Handle,
     uri: String,
-    users: Vec<OpcUaUser>,
-    values: AtomicU64,
+    roles: Roles,
+    pub(crate) counts: Counts,
+}
+
+/// What is counted for as long as the gateway runs.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Values given to the library because they changed.
+    pub(crate) values: AtomicU64,
+    /// Values that took the place of one that was not fetched.
+    pub(crate) overflows: AtomicU64,
+    pub(crate) items_high: AtomicU32,
+    pub(crate) subscriptions_high: AtomicU32,
+}
+
+/// A count as it is shown.
+pub(crate) fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The library's view of it.
 pub(crate) struct Manager {
     plant: Arc<Plant>,
+    guests: Arc<Guests>,
     namespace: u16,
     space: RwLock<Arc<Space>>,
     items: Mutex<Items>,
 }
 
 impl Plant {
-    pub(crate) fn new(handle: Handle, users: Vec<OpcUaUser>) -> Plant {
+    pub(crate) fn new(handle: Handle, users: &[OpcUaUser]) -> Plant {
         let uri = format!("urn:tidegate:{}", handle.id());
-        Plant { handle, uri, users, values: AtomicU64::new(0) }
-    }
-
-    /// Values sent to clients because they changed.
-    pub(crate) fn values(&self) -> u64 {
-        self.values.load(Relaxed)
+        Plant { handle, uri, roles: Roles::new(users), counts: Counts::default() }
     }
 }
 
 /// Makes the manager when the library knows the index of its namespace.
-pub(crate) struct Builder(pub(crate) Arc<Plant>);
+pub(crate) struct Builder {
+    pub(crate) plant: Arc<Plant>,
+    pub(crate) guests: Arc<Guests>,
+}
 
 impl NodeManagerBuilder for Builder {
     fn build(self: Box<Self>, context: ServerContext) -> Arc<DynNodeManager> {
-        let namespace = context.type_tree.write().namespaces_mut().add_namespace(&self.0.uri);
-        let space = RwLock::new(Arc::new(Space::now(&self.0.handle, namespace)));
-        Arc::new(Manager { plant: self.0, namespace, space, items: Mutex::default() })
+        let namespace = context.type_tree.write().namespaces_mut().add_namespace(&self.plant.uri);
+        let space = RwLock::new(Arc::new(Space::now(&self.plant.handle, namespace)));
+        Arc::new(Manager { plant: self.plant, guests: self.guests, namespace, space, items: Mutex::default() })
     }
 }
 
@@ -103,33 +117,32 @@ impl Manager {
 
     /// One round: goes over to other devices when there are, and tells what has changed.
     pub(crate) fn round(&self, subscriptions: &SubscriptionCache, now: Instant) {
-        let mut news = News::default();
+        let mut items = self.items();
         let mut space = self.space();
+        let mut gone = Vec::new();
         if space.version() != self.plant.handle.catalog_version() {
             let new = Arc::new(Space::now(&self.plant.handle, self.namespace));
-            let mut items = self.items();
-            news.gone(items.move_to(&space, &new));
+            gone = items.move_to(&space, &new);
             *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
             space = new;
         }
-        news.look(&space, &mut self.items(), now);
-        let (count, early) = news.send(&space, subscriptions);
-        self.plant.values.fetch_add(count, Relaxed);
-        if !early.is_empty() {
-            let mut items = self.items();
-            for handle in early {
-                if let Some(item) = items.find(handle) {
-                    item.told = None;
-                }
-            }
-        }
+        let round = Round { space: &space, subscriptions, guests: &self.guests, now };
+        round.gone(&mut items, gone);
+        let done = round.run(&mut items);
+        let counts = &self.plant.counts;
+        counts.values.fetch_add(done.values, Relaxed);
+        counts.overflows.fetch_add(done.overflows, Relaxed);
+        let (count, subscriptions) = items.count();
+        drop(items);
+        counts.items_high.fetch_max(number(count), Relaxed);
+        counts.subscriptions_high.fetch_max(number(subscriptions), Relaxed);
     }
 
     fn operator(&self, context: &RequestContext) -> bool {
-        is_operator(&self.plant.users, context.user_token())
+        self.plant.roles.is_operator(context.user_token())
     }
 
-    fn create(&self, context: &RequestContext, space: &Space, item: &mut CreateMonitoredItem) {
+    fn create(&self, context: &RequestContext, space: &Space, items: &mut Items, item: &mut CreateMonitoredItem) {
         let request = item.item_to_monitor();
         let Some(node) = Node::find(&request.node_id, space) else {
             item.set_status(StatusCode::BadNodeIdUnknown);
@@ -145,7 +158,7 @@ impl Manager {
             }
         };
         let changing = items::changing(node).filter(|_| request.attribute_id == AttributeId::Value);
-        if changing.is_some() && self.items().len() >= MOST_ITEMS {
+        if changing.is_some() && items.len() >= MOST_ITEMS {
             item.set_status(StatusCode::BadTooManyMonitoredItems);
             return;
         }
@@ -156,7 +169,7 @@ impl Manager {
         if let Some((place, what)) = changing
             && let Some(sample) = space.sample(place)
         {
-            self.items().add(place, what, context.session_id(), item, sample);
+            items.add(place, what, context.session_id(), item, sample);
         }
     }
 }
@@ -171,7 +184,16 @@ impl NodeManager for Manager {
         "tidegate"
     }
 
-    fn namespaces_for_user(&self, _context: &RequestContext) -> Vec<NamespaceMetadata> {
+    /// Asked once for each login, which is how logins are known.
+    fn namespaces_for_user(&self, context: &RequestContext) -> Vec<NamespaceMetadata> {
+        let session = Arc::downgrade(&context.session);
+        let look = move || {
+            session.upgrade().map(|session| {
+                let session = session.read();
+                (session.secure_channel_id(), session.is_activated())
+            })
+        };
+        self.guests.welcome(context.session_id(), Box::new(look));
         vec![NamespaceMetadata {
             namespace_uri: self.plant.uri.clone(),
             namespace_index: self.namespace,
@@ -256,9 +278,11 @@ impl NodeManager for Manager {
         context: &RequestContext,
         items: &mut [&mut CreateMonitoredItem],
     ) -> Result<(), StatusCode> {
+        // The devices do not become others meanwhile.
+        let mut known = self.items();
         let space = self.space();
         for item in items {
-            self.create(context, &space, item);
+            self.create(context, &space, &mut known, item);
         }
         Ok(())
     }
@@ -268,6 +292,7 @@ impl NodeManager for Manager {
         for change in changes.iter().filter(|change| change.status_code().is_good()) {
             if let Some(item) = items.find(change.handle()) {
                 item.library_ms = change.update().revised_sampling_interval;
+                item.queue = change.update().revised_queue_size;
                 item.interval = items::interval(item.library_ms);
                 item.due = None;
             }
@@ -293,10 +318,8 @@ impl NodeManager for Manager {
     }
 
     async fn delete_monitored_items(&self, _context: &RequestContext, gone: &[&MonitoredItemRef]) {
-        match gone.len() {
-            ..=FEW => self.items().remove(gone),
-            _ => self.items().remove_many(gone),
-        }
+        let mut items = self.items();
+        gone.iter().for_each(|gone| items.remove(gone.handle()));
     }
 
     async fn history_read_raw_modified(

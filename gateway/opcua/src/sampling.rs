@@ -9,111 +9,183 @@
 //! - Without a filter it compares values and no qualities, although the standard's default is both. Where only the quality is another
 //!   one, an empty value with the new quality goes before.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use opcua::{
-    server::{MonitoredItemHandle, SubscriptionCache},
-    types::{AttributeId, DataValue, DateTime, StatusCode, Variant},
+    server::{MonitoredItemHandle, SessionSubscriptions, Subscription, SubscriptionCache},
+    sync::Mutex,
+    types::{DataValue, DateTime, StatusCode, Variant},
 };
 use tidegate_model::Slot;
 use tidegate_runtime::{TagInfo, TagSample};
 
 use crate::{
-    items::{GONE, Item, Items, What},
-    node::{Node, Property, TagPlace},
+    fetches::Fetches,
+    guests::Guests,
+    items::{GONE, GroupKey, Item, Items, What},
+    node::{Property, TagPlace},
     properties,
     space::Space,
     values,
 };
 
-/// Values for subscriptions, by the session that made them.
-#[derive(Default)]
-pub(crate) struct News {
-    by_session: HashMap<u32, Vec<Told>>,
-    count: u64,
+/// One round over all items.
+pub(crate) struct Round<'a> {
+    pub(crate) space: &'a Space,
+    pub(crate) subscriptions: &'a SubscriptionCache,
+    pub(crate) guests: &'a Guests,
+    pub(crate) now: Instant,
 }
 
-struct Told {
-    place: Option<TagPlace>,
-    handle: MonitoredItemHandle,
-    value: DataValue,
+/// What a round has done.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Done {
+    /// Values that were given to the library.
+    pub(crate) values: u64,
+    /// Values that took the place of one that was not fetched.
+    pub(crate) overflows: u64,
 }
 
-impl News {
-    /// Notes that the tags of these items have gone.
-    pub(crate) fn gone(&mut self, items: Vec<(u32, MonitoredItemHandle)>) {
-        for (session, handle) in items {
-            let value = DataValue { status: Some(GONE), ..DataValue::default() };
-            self.by_session.entry(session).or_default().push(Told { place: None, handle, value });
+/// A new sample of an item.
+struct News {
+    key: GroupKey,
+    at: usize,
+    sample: TagSample,
+}
+
+impl Round<'_> {
+    /// Tells clients that the tags of these items have gone.
+    pub(crate) fn gone(&self, items: &mut Items, gone: Vec<MonitoredItemHandle>) {
+        let now = DateTime::now();
+        for handle in gone {
+            let Some(fetches) = items.subscriptions.get_mut(&handle.subscription_id) else { continue };
+            let value = DataValue { status: Some(GONE), server_timestamp: Some(now), ..DataValue::default() };
+            let id = handle.monitored_item_id;
+            self.with(handle.subscription_id, fetches, |_, subscription| {
+                subscription.notify_data_value(&id, value, &now)
+            });
         }
     }
 
-    /// Looks at the groups that are monitored and notes what clients are to be told.
-    pub(crate) fn look(&mut self, space: &Space, items: &mut Items, now: Instant) {
+    /// Looks at the groups that are monitored and tells clients what they are to be told.
+    pub(crate) fn run(&self, items: &mut Items) -> Done {
+        self.fetched(items);
+        let mut done = Done::default();
+        for (subscription, news) in self.look(items) {
+            let Items { groups, subscriptions, .. } = items;
+            let Some(fetches) = subscriptions.get_mut(&subscription) else { continue };
+            let now = DateTime::now();
+            self.with(subscription, fetches, |fetches, subscription| {
+                for News { key, at, sample } in news {
+                    let Some(watched) = groups.get_mut(&key) else { continue };
+                    let Some((column, item)) = watched.items.get_mut(at) else { continue };
+                    let place = TagPlace { device: key.0, group: key.1, column: *column };
+                    let Some(tag) = self.space.tag(place) else { continue };
+                    match self.tell(fetches, subscription, (key, tag), (item, sample), &now) {
+                        Some(told) => {
+                            done.values += told.values;
+                            done.overflows += told.overflows;
+                        }
+                        // The library makes the item after it was noted here.
+                        None => watched.look_again(self.now),
+                    }
+                }
+            });
+        }
+        done
+    }
+
+    /// Sees which subscriptions have been fetched from, and whose values are to go on.
+    fn fetched(&self, items: &mut Items) {
+        let Items { groups, subscriptions, .. } = items;
+        for (id, fetches) in subscriptions {
+            if fetches.waits() {
+                self.with(*id, fetches, |fetches, subscription| fetches.look(subscription, self.now));
+            }
+            for key in fetches.take_due(self.now).into_iter().flatten() {
+                if let Some(watched) = groups.get_mut(&key) {
+                    watched.look_again(self.now);
+                }
+            }
+        }
+    }
+
+    /// What is new, by subscription.
+    fn look(&self, items: &mut Items) -> HashMap<u32, Vec<News>> {
+        let mut news: HashMap<u32, Vec<News>> = HashMap::new();
         let mut samples = Vec::new();
-        for ((device, group), watched) in &mut items.groups {
-            let Some(handle) = space.group(*device, *group) else { continue };
+        let Items { groups, subscriptions, .. } = items;
+        for (key, watched) in groups {
+            let Some(handle) = self.space.group(key.0, key.1) else { continue };
             let version = handle.version();
-            if watched.version == Some(version) && !watched.waiting {
+            if watched.version == Some(version) && watched.again.is_none_or(|again| self.now < again) {
                 continue;
             }
             watched.version = Some(version);
-            watched.waiting = false;
+            watched.again = None;
             samples.clear();
             handle.latest_into(&mut samples);
-            for (column, item) in &mut watched.items {
-                let (Some(sample), Some(tag)) = (samples.get(*column), handle.tags().get(*column)) else { continue };
-                if !item.is_news(sample) {
+            let mut again: Option<Instant> = None;
+            for (at, (column, item)) in watched.items.iter().enumerate() {
+                let Some(sample) = samples.get(*column).filter(|sample| item.is_news(sample)) else { continue };
+                if let Some(due) = item.due.filter(|due| self.now < *due) {
+                    again = Some(again.map_or(due, |before| before.min(due)));
                     continue;
                 }
-                if item.due.is_some_and(|due| now < due) {
-                    watched.waiting = true;
-                    continue;
+                let Some(fetches) = subscriptions.get_mut(&item.handle.subscription_id) else { continue };
+                if !fetches.holds(*key, item, self.now) {
+                    let news = news.entry(item.handle.subscription_id).or_default();
+                    news.push(News { key: *key, at, sample: sample.clone() });
                 }
-                item.told_at(now);
-                let place = TagPlace { device: *device, group: *group, column: *column };
-                let told = self.by_session.entry(item.session).or_default();
-                for value in item.values(tag, sample) {
-                    self.count += 1;
-                    told.push(Told { place: Some(place), handle: item.handle, value });
-                }
-                item.told = Some(sample.clone());
             }
+            watched.again = again;
         }
+        news
     }
 
-    /// Hands everything to the subscriptions. Returns how many values that were, and the items that are not made yet.
-    pub(crate) fn send(self, space: &Space, subscriptions: &SubscriptionCache) -> (u64, Vec<MonitoredItemHandle>) {
-        let now = DateTime::now();
-        let mut early = Vec::new();
-        for (session, news) in self.by_session {
-            let mut moved = Vec::new();
-            if let Some(own) = subscriptions.get_session_subscriptions(session) {
-                let mut own = own.lock();
-                for mut told in news {
-                    told.value.server_timestamp = Some(now);
-                    let id = told.handle.monitored_item_id;
-                    match own.get_mut(told.handle.subscription_id) {
-                        Some(subscription) if subscription.contains_key(&id) => {
-                            subscription.notify_data_value(&id, told.value, &now);
-                        }
-                        // The library makes the item after it was noted here.
-                        Some(_) => early.push(told.handle),
-                        None => moved.push(told),
-                    }
-                }
-            } else {
-                moved = news;
-            }
-            // Another session has taken the subscription over; only the library knows which.
-            let mut notifier = subscriptions.data_notifier();
-            for told in moved {
-                let Some(id) = told.place.and_then(|place| Node::Tag(place).id(space)) else { continue };
-                let Some(mut batch) = notifier.notify_for(&id, AttributeId::Value) else { continue };
-                batch.data_value_to_item(DataValue { server_timestamp: Some(now), ..told.value }, &told.handle);
-            }
+    /// Gives a sample to the library. `None` when it has no such item yet.
+    fn tell(
+        &self,
+        fetches: &mut Fetches,
+        subscription: &mut Subscription,
+        (key, tag): (GroupKey, &TagInfo),
+        (item, sample): (&mut Item, TagSample),
+        now: &DateTime,
+    ) -> Option<Done> {
+        let id = item.handle.monitored_item_id;
+        let there = subscription.get(&id)?;
+        if item.queue <= 1 && there.is_reporting() && there.has_notifications() {
+            fetches.hold(key, item);
+            return Some(Done::default());
         }
-        (self.count, early)
+        item.told_at(self.now);
+        let mut done = Done::default();
+        for mut value in item.values(tag, sample) {
+            value.server_timestamp = Some(*now);
+            subscription.notify_data_value(&id, value, now);
+            done.values += 1;
+        }
+        done.overflows = u64::from(fetches.gave(item, u32::try_from(done.values).unwrap_or(u32::MAX)));
+        Some(done)
+    }
+
+    /// Does something with a subscription of the library. Another session may have taken it over.
+    fn with(&self, id: u32, fetches: &mut Fetches, work: impl FnOnce(&mut Fetches, &mut Subscription)) {
+        let has = |session: u32| {
+            let own = self.subscriptions.get_session_subscriptions(session)?;
+            let has = own.lock().contains(id);
+            has.then_some(own)
+        };
+        let owner: Option<Arc<Mutex<SessionSubscriptions>>> = has(fetches.session).or_else(|| {
+            let found = self.guests.sessions().into_iter().find_map(|session| Some((session, has(session)?)));
+            found.map(|(session, own)| {
+                fetches.session = session;
+                own
+            })
+        });
+        if let Some(subscription) = owner.as_ref().map(|own| own.lock()).as_mut().and_then(|own| own.get_mut(id)) {
+            work(fetches, subscription);
+        }
     }
 }
 
@@ -137,9 +209,9 @@ impl Item {
         self.due = next.or_else(|| now.checked_add(self.interval));
     }
 
-    /// The value as the library has to be told it.
-    fn values(&mut self, tag: &TagInfo, sample: &TagSample) -> Vec<DataValue> {
-        let mut value = of(self.what, tag, sample);
+    /// The value as the library has to be told it, and notes that it is told.
+    fn values(&mut self, tag: &TagInfo, sample: TagSample) -> Vec<DataValue> {
+        let mut value = of(self.what, tag, &sample);
         let before = self.told.as_ref().map(|told| of(self.what, tag, told));
         let sooner = before.as_ref().is_some_and(|before| match (before.source_timestamp, value.source_timestamp) {
             (Some(before), Some(now)) => milliseconds(now.ticks().saturating_sub(before.ticks())) < self.library_ms,
@@ -158,8 +230,11 @@ impl Item {
         }
         if unseen && value.value.is_some() && value.value != Some(Variant::Empty) {
             let first = DataValue { value: Some(Variant::Empty), source_timestamp: None, ..value.clone() };
-            return vec![first, value];
+            // In a queue of one the value would take the place of the empty one; it follows when that has been fetched.
+            self.told = (self.queue > 1).then_some(sample);
+            return if self.queue > 1 { vec![first, value] } else { vec![first] };
         }
+        self.told = Some(sample);
         vec![value]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, TcpListener as Socket},
+    net::{IpAddr, Ipv4Addr, TcpListener as Socket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,17 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opcua::{
-    server::{ServerHandle, node_manager::NodeManagers},
-    types::{DataValue, VariableId, Variant},
-};
+use opcua::server::{ServerHandle, node_manager::NodeManagers};
 use tidegate_config::OpcUaServer;
 use tidegate_runtime::Handle;
 use tidegate_trust::Trust;
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,7 +25,9 @@ use tracing::{error, info, warn};
 use crate::{
     ServerError, ServerStatus,
     access::Users,
-    manager::{Builder, Manager, Plant},
+    door::{self, Manners},
+    guests::{Guests, Tally},
+    manager::{Builder, Manager, Plant, number},
     settings::{self, Identity},
 };
 
@@ -62,8 +61,16 @@ struct Shared {
     socket: Mutex<Option<Socket>>,
     cancel: CancellationToken,
     running: AtomicBool,
-    current: Mutex<Option<(ServerHandle, Arc<Manager>)>>,
+    current: Mutex<Option<Current>>,
+    tally: Arc<Tally>,
     last_error: Mutex<Option<String>>,
+}
+
+/// What is asked of a server that runs.
+#[derive(Clone)]
+struct Current {
+    manager: Arc<Manager>,
+    guests: Arc<Guests>,
 }
 
 /// A server of the library that is ready to run.
@@ -71,6 +78,7 @@ struct Built {
     server: opcua::server::Server,
     handle: ServerHandle,
     manager: Arc<Manager>,
+    guests: Arc<Guests>,
     cancel: CancellationToken,
 }
 
@@ -98,7 +106,7 @@ impl Server {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             application_uri: trust.application_uri(),
-            plant: Arc::new(Plant::new(gateway.clone(), options.users.clone())),
+            plant: Arc::new(Plant::new(gateway.clone(), &options.users)),
             options,
             trust,
             gateway,
@@ -106,6 +114,7 @@ impl Server {
             cancel: CancellationToken::new(),
             running: AtomicBool::new(true),
             current: Mutex::new(None),
+            tally: Arc::default(),
             last_error: Mutex::new(None),
         });
         let first = Arc::clone(&shared).build().await?;
@@ -139,15 +148,22 @@ impl Server {
 impl Shared {
     fn status(&self) -> ServerStatus {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sessions = current.as_ref().map_or(0, |(handle, _)| sessions(handle));
-        let (items, subscriptions) = current.map_or((0, 0), |(_, manager)| manager.count());
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let counts = &self.plant.counts;
+        let sessions = current.as_ref().map_or(0, |current| current.guests.live());
+        let (items, subscriptions) = current.map_or((0, 0), |current| current.manager.count());
         ServerStatus {
             running: self.running.load(Relaxed),
-            sessions,
+            sessions: number(sessions),
             subscriptions: number(subscriptions),
             monitored_items: number(items),
-            values: self.plant.values(),
+            values: counts.values.load(Relaxed),
+            overflows: counts.overflows.load(Relaxed),
+            monitored_items_high: counts.items_high.load(Relaxed),
+            subscriptions_high: counts.subscriptions_high.load(Relaxed),
+            connections: self.tally.connections.load(Relaxed),
+            refused: self.tally.refused.load(Relaxed),
+            connections_high: self.tally.connections_high.load(Relaxed),
+            sessions_high: self.tally.sessions_high.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -162,16 +178,18 @@ impl Shared {
                 trust: &self.trust,
                 application_uri: &self.application_uri,
             };
-            let users = Users::new(&self.target, &self.options.users, self.options.anonymous);
+            let most = usize::try_from(self.options.max_sessions).unwrap_or(usize::MAX);
+            let guests = Guests::new(most, Arc::clone(&self.tally));
+            let users = Users::new(&self.target, &self.options, Arc::clone(&guests));
             let cancel = self.cancel.child_token();
             let builder = settings::builder(&self.options, &identity)
                 .with_authenticator(Arc::new(users))
-                .with_node_manager(Builder(Arc::clone(&self.plant)))
+                .with_node_manager(Builder { plant: Arc::clone(&self.plant), guests: Arc::clone(&guests) })
                 .token(cancel.clone());
             let (server, handle) = builder.build().map_err(ServerError::Library)?;
             let manager = manager(handle.node_managers());
             let manager = manager.ok_or_else(|| ServerError::Library("its node manager is missing".to_owned()))?;
-            Ok(Built { server, handle, manager, cancel })
+            Ok(Built { server, handle, manager, guests, cancel })
         };
         tokio::task::spawn_blocking(build).await.map_err(|error| ServerError::Library(error.to_string()))?
     }
@@ -218,17 +236,25 @@ impl Shared {
 
     /// Runs one server of the library until it is to be built anew, or the end.
     async fn serve(&self, built: Built) -> Result<(), String> {
-        let Built { server, handle, manager, cancel } = built;
+        let Built { server, handle, manager, guests, cancel } = built;
         let listener = self.listener().map_err(|error| error.to_string())?;
-        let mut running = tokio::spawn(server.run_with(listener));
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((handle.clone(), Arc::clone(&manager)));
-        self.running.store(true, Relaxed);
+        let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| error.to_string())?;
+        let behind = inner.local_addr().map_err(|error| error.to_string())?;
+        let mut running = tokio::spawn(server.run_with(inner));
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Current { manager: Arc::clone(&manager), guests: Arc::clone(&guests) });
+        let open = async {
+            self.show_own_port(&handle).await;
+            self.running.store(true, Relaxed);
+            door::keep(listener, behind, guests, handle.clone(), Manners::USUAL).await;
+        };
         let result = tokio::select! {
             ended = &mut running => Err(match ended {
                 Ok(Ok(())) => "it ended by itself".to_owned(),
                 Ok(Err(error)) => error,
                 Err(error) => error.to_string(),
             }),
+            () = open => Ok(()),
             () = self.rounds(&handle, &manager) => Ok(()),
             () = self.collect() => Ok(()),
             () = self.cancel.cancelled() => Ok(()),
@@ -240,6 +266,14 @@ impl Shared {
             running.abort();
         }
         result
+    }
+
+    /// Lets the library tell clients the port that they come to, not the one behind it, which it notes when it begins to run.
+    async fn show_own_port(&self, handle: &ServerHandle) {
+        while handle.info().port.load(Relaxed) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        handle.info().port.store(self.options.listen.port(), Relaxed);
     }
 
     /// Tells clients what has changed, until so many items were made that the library has to be built anew.
@@ -292,12 +326,4 @@ impl Shared {
 /// The gateway's manager among the library's.
 fn manager(managers: &NodeManagers) -> Option<Arc<Manager>> {
     managers.get_by_name("tidegate")
-}
-
-fn sessions(handle: &ServerHandle) -> u32 {
-    let count = VariableId::Server_ServerDiagnostics_ServerDiagnosticsSummary_CurrentSessionCount;
-    match handle.info().diagnostics.get(count) {
-        Some(DataValue { value: Some(Variant::UInt32(count)), .. }) => count,
-        _ => 0,
-    }
 }

@@ -20,6 +20,8 @@ const LONGEST_ARRAY: usize = 1_000_000;
 const QUEUED_ANSWERS: usize = 20;
 /// Longest time a session lives without a word from its client.
 const LONGEST_SESSION_MS: u64 = 120_000;
+/// Sessions that nobody has logged in to: as many as the strangers that are let in at the same time can make.
+const SPARE_SESSIONS: usize = 600;
 /// How often subscriptions are looked at.
 pub(crate) const TICK_MS: u64 = 50;
 
@@ -100,7 +102,9 @@ fn limits(options: &OpcUaServer) -> Limits {
         max_chunk_count: message.div_ceil(8192).max(1),
         send_buffer_size: CHUNK,
         receive_buffer_size: CHUNK,
-        max_sessions: count(options.max_sessions),
+        // How many may log in is our own to count: see `guests`. The library's count includes those that nobody logs in to, and
+        // those that wait for their client to come back.
+        max_sessions: count(options.max_sessions).saturating_mul(2).saturating_add(SPARE_SESSIONS),
         max_browse_continuation_points: 1_000,
         max_history_continuation_points: 100,
         max_query_continuation_points: 1,

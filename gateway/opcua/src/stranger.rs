@@ -1,0 +1,132 @@
+//! What is known of a connection over which nobody has logged in, and the sessions that were made over it.
+//!
+//! The library keeps a session that nobody has logged in to for as long as any other, and nothing in it can be told to let go of one.
+//! A client can close its own, though: so at the end of a connection without encryption, those that nobody has logged in to are closed
+//! in the client's name. With encryption only who has a trusted certificate can make one.
+
+use std::io;
+
+use opcua::{
+    server::ServerHandle,
+    types::{
+        BinaryDecodable, BinaryEncodable, CloseSessionRequest, ContextOwned, DateTime, NodeId, ObjectId, RequestHeader,
+        ResponseHeader,
+    },
+};
+
+use crate::frames::{Frames, Head};
+
+/// Messages before somebody has logged in.
+const MOST_MESSAGES: u32 = 24;
+/// Bytes before somebody has logged in: a certificate has a few kilobytes.
+const MOST_BYTES: usize = 256 * 1024;
+/// Sessions over one connection without encryption.
+const MOST_SESSIONS: usize = 16;
+
+/// The type of the answer to `CreateSession`.
+fn created() -> Option<u16> {
+    u16::try_from(ObjectId::CreateSessionResponse_Encoding_DefaultBinary as u32).ok()
+}
+
+/// What has been said over one connection.
+#[derive(Default)]
+pub(crate) struct Stranger {
+    up: Frames,
+    down: Frames,
+    /// The number of the channel, and whether it is without encryption.
+    channel: Option<(u32, bool)>,
+    /// The token and the number of the last message of a channel without encryption.
+    last: Option<(u32, u32)>,
+    messages: u32,
+    bytes: usize,
+    /// The sessions that were made, as their client calls them.
+    sessions: Vec<NodeId>,
+}
+
+impl Stranger {
+    fn is_plain(&self) -> bool {
+        self.channel.is_some_and(|(_, plain)| plain)
+    }
+
+    /// Looks at what the client says. Returns how many of the bytes are whole parts.
+    pub(crate) fn heard(&mut self, bytes: &[u8], guest: bool) -> io::Result<usize> {
+        if guest {
+            (self.messages, self.bytes) = (0, 0);
+            if !self.is_plain() {
+                return Ok(bytes.len());
+            }
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        let (plain, last, messages) = (self.is_plain(), &mut self.last, &mut self.messages);
+        let whole = self.up.feed(bytes, |head| {
+            if head.is_message() {
+                *messages = messages.saturating_add(1);
+                *last = head.sequence().filter(|_| plain).or(*last);
+            }
+        });
+        let too_much = !guest && (self.messages > MOST_MESSAGES || self.bytes > MOST_BYTES);
+        if too_much || self.sessions.len() > MOST_SESSIONS {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        Ok(whole)
+    }
+
+    /// Looks at what the library answers. Returns the number of the channel when it has just been opened.
+    pub(crate) fn answered(&mut self, bytes: &[u8]) -> Option<u32> {
+        if self.channel.is_some() && !self.is_plain() {
+            return None;
+        }
+        let before = self.channel;
+        let (channel, sessions) = (&mut self.channel, &mut self.sessions);
+        self.down.feed(bytes, |head| {
+            *channel = channel.or(head.opened());
+            if channel.is_some_and(|(_, plain)| plain) {
+                sessions.extend(session(head));
+            }
+        });
+        if before.is_none() { self.channel.map(|(number, _)| number) } else { None }
+    }
+
+    /// What closes the sessions that nobody has logged in to, behind whole messages.
+    pub(crate) fn farewell(&self, handle: &ServerHandle) -> Vec<u8> {
+        let (Some((channel, true)), Some((token, last))) = (self.channel, self.last) else { return Vec::new() };
+        let idle = |session: &&NodeId| {
+            let found = handle.session_manager().read().find_by_token(session);
+            found.is_some_and(|session| !session.read().is_activated())
+        };
+        let closing = self.sessions.iter().filter(idle).zip(1..);
+        closing
+            .filter_map(|(session, number)| close(session, channel, token, last.wrapping_add(number)))
+            .flatten()
+            .collect()
+    }
+}
+
+/// The name by which the client calls the session that this answer gives it.
+fn session(head: Head<'_>) -> Option<NodeId> {
+    head.kind().filter(|kind| head.is_message() && Some(*kind) == created())?;
+    let (context, mut body) = (ContextOwned::default(), head.body());
+    let context = context.context();
+    let header = ResponseHeader::decode(&mut body, &context).ok()?;
+    let _id = NodeId::decode(&mut body, &context).ok().filter(|_| header.service_result.is_good())?;
+    NodeId::decode(&mut body, &context).ok()
+}
+
+/// The message that closes a session.
+fn close(session: &NodeId, channel: u32, token: u32, number: u32) -> Option<Vec<u8>> {
+    let request = CloseSessionRequest {
+        request_header: RequestHeader::new(session, &DateTime::now(), number),
+        delete_subscriptions: true,
+    };
+    let kind: NodeId = ObjectId::CloseSessionRequest_Encoding_DefaultBinary.into();
+    let context = ContextOwned::default();
+    let context = context.context();
+    let mut body = Vec::new();
+    for number in [channel, token, number, number] {
+        body.extend_from_slice(&number.to_le_bytes());
+    }
+    kind.encode(&mut body, &context).ok()?;
+    request.encode(&mut body, &context).ok()?;
+    let length = u32::try_from(body.len().checked_add(8)?).ok()?;
+    Some([&b"MSGF"[..], &length.to_le_bytes(), &body].concat())
+}
