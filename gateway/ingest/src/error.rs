@@ -25,17 +25,9 @@ pub enum IngestError {
         /// What is wrong, and what to write.
         why: String,
     },
-    /// A file with certificates or a key cannot be used.
-    #[error("read {path}: {why}", path = path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The certificates are all right and rustls does not take them.
-    #[error("prepare encrypted connections: {0}")]
-    Tls(#[from] rustls::Error),
+    /// The certificates or the key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tidegate_mqtt::TlsError),
     /// A file or folder cannot be used.
     #[error("{doing} {path}: {source}", path = path.display())]
     File {

@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use tidegate_mqtt::{Backoff, Ended as Way, Failure};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Counters, Destination, IngestError, Options, Report,
-    backoff::Backoff,
     intake::Intake,
-    mqtt::{self, Connector, Ended, Failure, Surroundings},
+    mqtt::{self, Ended, Surroundings},
     sink::{self, OpenError, Remembered, Sink},
     topics::Topics,
     writer::Writer,
@@ -30,7 +30,7 @@ const MOST_SAID: usize = 100;
 /// [`IngestError`] when it cannot begin: certificates that do not work, a database that refuses the login, a folder that is in use.
 /// After the beginning, only standard output that nobody reads any more ends it ([`IngestError::SinkGone`]).
 pub async fn run(options: Options, counters: Arc<Counters>, cancel: CancellationToken) -> Result<(), IngestError> {
-    let connector = Connector::new(options.broker.clone())?;
+    let connector = mqtt::connector(&options.broker)?;
     let topics = Topics::new(&options.broker.topic_root, options.broker.format, options.broker.share.as_deref());
     let Some((sink, remembered)) = open(&options, &cancel).await? else { return Ok(()) };
     let mut intake = Intake::new(topics.clone(), options.schema_wait, remembered.wanted, Arc::clone(&counters));
@@ -38,6 +38,7 @@ pub async fn run(options: Options, counters: Arc<Counters>, cancel: Cancellation
     let mut writer = Writer::start(sink, Arc::clone(&counters), cancel.clone());
     let mut around = Surroundings {
         connector: &connector,
+        longest_pause: options.broker.longest_pause,
         topics: &topics,
         intake: &mut intake,
         writer: &mut writer,
@@ -75,14 +76,14 @@ async fn open(options: &Options, cancel: &CancellationToken) -> Result<Option<(S
         }
         tokio::select! {
             () = cancel.cancelled() => return Ok(None),
-            () = tokio::time::sleep(backoff.pause(false, rand::random())) => {}
+            () = tokio::time::sleep(backoff.pause(Way::Useless, rand::random())) => {}
         }
     }
 }
 
 /// Connects again and again until it is asked to end.
 async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationToken) -> Result<(), IngestError> {
-    let mut backoff = Backoff::new(around.connector.broker().longest_pause);
+    let mut backoff = Backoff::new(around.longest_pause);
     let mut said: HashSet<String> = HashSet::new();
     let mut sessions = 0_u64;
     while !cancel.is_cancelled() {
@@ -90,16 +91,16 @@ async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationTo
             () = cancel.cancelled() => return Ok(()),
             connected = around.connector.connect() => connected,
         };
+        around.progress = false;
         let failure = match connected {
             Ok(connection) => {
-                if sessions > 0 && !connection.session_present {
+                if sessions > 0 && !connection.granted().session_present {
                     tracing::warn!(
-                        address = %around.connector.address,
+                        address = %around.connector.address(),
                         "the broker has forgotten the session; what it kept for this ingest is gone; see with --verify what is missing"
                     );
                 }
                 sessions += 1;
-                around.progress = false;
                 let ended = mqtt::run(connection, around, cancel).await;
                 around.counters.connected(false);
                 match ended {
@@ -112,11 +113,15 @@ async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationTo
             Err(failure) => failure,
         };
         if around.progress {
-            backoff.succeeded();
             said.clear();
         }
         report(&failure, &mut said);
-        let pause = backoff.pause(failure.lasting, rand::random());
+        let way = match (failure.kind.needs_a_person(), around.progress) {
+            (true, _) => Way::Refused,
+            (false, true) => Way::Short,
+            (false, false) => Way::Useless,
+        };
+        let pause = backoff.pause(way, rand::random());
         tokio::select! {
             () = cancel.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
@@ -132,7 +137,7 @@ fn report(failure: &Failure, said: &mut HashSet<String>) {
     }
     if !said.insert(failure.text.clone()) {
         tracing::debug!(%failure, "no connection; trying again");
-    } else if failure.lasting {
+    } else if failure.kind.needs_a_person() {
         tracing::error!(%failure, "no connection; trying again for ever");
     } else {
         tracing::info!(%failure, "no connection; trying again for ever");

@@ -11,7 +11,6 @@
 //! **Invariant:** nothing that has come is dropped without being counted and said.
 
 mod address;
-mod backoff;
 mod counters;
 mod error;
 mod ingest;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tidegate_mqtt::{Backoff, Ended};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Counters,
-    backoff::Backoff,
     intake::Batch,
     piece::{Fault, Gap, Piece, Refused, Rows},
     sink::{Sink, SinkError, Trouble, Written},
@@ -177,7 +177,7 @@ impl Work {
                 Trouble::Conflict | Trouble::Away | Trouble::Person => self.report(&error),
             }
             self.counters.sink_down(true);
-            let pause = self.backoff.pause(false, rand::random());
+            let pause = self.backoff.pause(Ended::Useless, rand::random());
             tokio::select! {
                 () = self.cancel.cancelled() => return false,
                 () = sleep(pause) => {}

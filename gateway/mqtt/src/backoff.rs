@@ -56,6 +56,11 @@ impl Backoff {
         }
     }
 
+    /// The next pause is a short one again.
+    pub fn succeeded(&mut self) {
+        self.ceiling = FIRST;
+    }
+
     fn next(&mut self) -> Duration {
         let ceiling = self.ceiling.min(self.longest);
         self.ceiling = ceiling.saturating_mul(2).min(self.longest);
