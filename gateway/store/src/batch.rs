@@ -77,14 +77,14 @@ impl Batch {
                 self.step_for_lost(age);
                 return Ok(());
             }
-            let rows: Vec<Arc<Row>> = first_rows(left);
-            self.records.push(Record::new(self.first_position + count(done), &rows, age)?);
+            let first = self.first_position + count(done);
+            self.records.push(Record::new(first, first_entries(left), age)?);
             tokio::task::yield_now().await;
         }
     }
 
     fn step_for_lost(&self, age: &mut AgeClock) {
-        let Some(lost) = self.lost.iter().map(|lost| lost.last_time).max() else { return };
+        let Some(lost) = self.lost.iter().map(|lost| lost.last_time).max().flatten() else { return };
         // Between rows that were taken the time of the others says nothing new, and must not be a step back.
         if self.records.iter().all(|record| record.time_max < lost) {
             age.step(lost);
@@ -93,20 +93,22 @@ impl Batch {
 }
 
 /// As many as make one record, at least one.
-fn first_rows(entries: &[Entry]) -> Vec<Arc<Row>> {
+fn first_entries(entries: &[Entry]) -> &[Entry] {
     let mut slots = 0_usize;
     let fits = |entry: &&Entry| {
         let first = slots == 0;
         slots = slots.saturating_add(entry.row.slots.len().max(1));
         first || slots <= SLOTS
     };
-    entries.iter().take_while(fits).map(|entry| Arc::clone(&entry.row)).collect()
+    entries.get(..entries.iter().take_while(fits).count()).unwrap_or_default()
 }
 
 impl Record {
-    fn new(first_position: u64, rows: &[Arc<Row>], age: &mut AgeClock) -> Result<Record, CodecError> {
-        let body = record::encode(rows)?;
+    fn new(first_position: u64, entries: &[Entry], age: &mut AgeClock) -> Result<Record, CodecError> {
+        let rows: Vec<Arc<Row>> = entries.iter().map(|entry| Arc::clone(&entry.row)).collect();
+        let body = record::encode(&rows)?;
         let times = || rows.iter().map(|row| row.time);
+        let newest = entries.iter().filter(|entry| !entry.past).map(|entry| entry.row.time).max();
         let zero = Timestamp::from_millis(0);
         let (time_min, time_max) = (times().min().unwrap_or(zero), times().max().unwrap_or(zero));
         Ok(Record {
@@ -114,7 +116,8 @@ impl Record {
             rows: count(rows.len()),
             time_min,
             time_max,
-            age: age.step(time_max),
+            // Rows of the past do not set the clock back.
+            age: newest.map_or(age.mark(), |newest| age.step(newest)),
             summary: Summary::of(first_position, rows.iter().map(Arc::as_ref)).encode(),
             body,
         })
@@ -135,7 +138,7 @@ mod tests {
         let stream = Arc::new(Stream::new(StreamId(stream), name("d"), name("g"), Vec::new()));
         let slots = vec![Slot::Good(Value::F32(1.5)); slots].into();
         let row = Row { stream, seq, time: Timestamp::from_millis(0), device_time: None, slots };
-        Entry { row: Arc::new(row), payload: Bytes::new(), bytes: 1 }
+        Entry { row: Arc::new(row), payload: Bytes::new(), bytes: 1, past: false }
     }
 
     #[tokio::test]
@@ -147,6 +150,27 @@ mod tests {
         let cut: Vec<(u64, u64)> = batch.records.iter().map(|record| (record.first_position, record.rows)).collect();
         assert_eq!(cut, [(50, 1), (51, 1), (52, 1), (53, 2)]);
         assert_eq!(batch.end(), 55);
+    }
+
+    #[tokio::test]
+    async fn rows_of_the_past_make_nothing_older() {
+        const HOUR: i64 = 3_600_000;
+        let at = |seq, time, past| {
+            let entry = entry(1, seq, 1);
+            let row = Row { time: Timestamp::from_millis(time), ..(*entry.row).clone() };
+            Entry { row: Arc::new(row), past, ..entry }
+        };
+        let mut age = AgeClock::new(0, None, Duration::from_secs(72 * 3600));
+        let mut seq = 0;
+        let mut marks = Vec::new();
+        for (time, past) in [(20 * HOUR, false), (12 * HOUR, true), (20 * HOUR + 5, false), (13 * HOUR, true)] {
+            seq += 1;
+            let mut batch = Batch::new(Arrived { rows: vec![at(seq, time, past)], lost: Vec::new() }, seq);
+            batch.encode(&mut age).await.unwrap();
+            assert_eq!(batch.records[0].time_max, Timestamp::from_millis(time));
+            marks.push(batch.records[0].age);
+        }
+        assert_eq!(marks, [0, 0, 5, 5]);
     }
 
     #[test]

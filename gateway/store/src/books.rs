@@ -148,7 +148,8 @@ impl Books {
         let last_record = last.as_ref().map_or(Ok(0), |row| row.try_get("first_position").map(unsigned))?;
         let (end, age) = match &last {
             Some(row) => {
-                (end(row)?, AgeClock::new(unsigned(row.try_get("age")?), Some(time(row, "time_max")?), max_age))
+                let newest = newest(connection).await.unwrap_or(time(row, "time_max")?);
+                (end(row)?, AgeClock::new(unsigned(row.try_get("age")?), Some(newest), max_age))
             }
             None => (meta.start_position, AgeClock::new(0, None, max_age)),
         };
@@ -282,6 +283,13 @@ pub(crate) fn end(row: &SqliteRow) -> Result<u64, sqlx::Error> {
 /// A time out of the database.
 pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     row.try_get(column).map(Timestamp::from_millis)
+}
+
+/// The newest time among the last records; the very last may have rows of the past only.
+async fn newest(connection: &mut SqliteConnection) -> Option<Timestamp> {
+    let select = "SELECT max(time_max) AS time_max FROM \
+                  (SELECT time_max FROM log ORDER BY first_position DESC LIMIT 256)";
+    time(&sqlx::query(select).fetch_one(connection).await.ok()?, "time_max").ok()
 }
 
 async fn number(connection: &mut SqliteConnection, select: &'static str) -> Result<u64, sqlx::Error> {

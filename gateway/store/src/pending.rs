@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) payload: Bytes,
     /// Memory that both take, about.
     pub(crate) bytes: usize,
+    /// Whether it is of the past: its time says nothing about when it came.
+    pub(crate) past: bool,
 }
 
 /// Rows that had no room, by stream.
@@ -36,8 +38,8 @@ pub(crate) struct Lost {
     pub(crate) spans: BTreeMap<StreamId, Span>,
     /// The streams, so that the gap can be named.
     pub(crate) streams: BTreeMap<StreamId, Arc<Stream>>,
-    /// Time of the last of these rows.
-    pub(crate) last_time: Timestamp,
+    /// Time of the last of these rows that was not of the past.
+    pub(crate) last_time: Option<Timestamp>,
 }
 
 /// What came in since the last time, in order.
@@ -96,17 +98,26 @@ impl Pending {
 
     /// Takes a row in. True when the writer has to know: this is the first to wait, or it is time to commit early.
     pub(crate) fn push(&self, row: Arc<Row>, payload: Bytes) -> bool {
+        self.take_in(row, payload, false)
+    }
+
+    /// The same with a row of the past.
+    pub(crate) fn push_past(&self, row: Arc<Row>, payload: Bytes) -> bool {
+        self.take_in(row, payload, true)
+    }
+
+    fn take_in(&self, row: Arc<Row>, payload: Bytes, past: bool) -> bool {
         let bytes = row.heap_bytes().saturating_add(payload.len());
         let mut queue = lock(&self.queue);
         let was_urgent = queue.bytes > self.limit / 2;
         let first = queue.arrived.rows.is_empty() && queue.arrived.lost.is_empty();
         if queue.full || queue.closed || queue.refuse || queue.bytes.saturating_add(bytes) > self.limit {
-            queue.drop_row(&row);
+            queue.drop_row(&row, past);
             return first;
         }
         queue.bytes += bytes;
         queue.high = queue.high.max(queue.bytes);
-        queue.arrived.rows.push(Entry { row, payload, bytes });
+        queue.arrived.rows.push(Entry { row, payload, bytes, past });
         first || (!was_urgent && queue.bytes > self.limit / 2)
     }
 
@@ -166,7 +177,7 @@ impl Arrived {
 }
 
 impl Queue {
-    fn drop_row(&mut self, row: &Row) {
+    fn drop_row(&mut self, row: &Row, past: bool) {
         if self.closed {
             self.dropped += 1;
             return;
@@ -181,11 +192,13 @@ impl Queue {
         let after = self.arrived.rows.len();
         if self.arrived.lost.last().is_none_or(|lost| lost.after != after || lost.reason != reason) {
             let (spans, streams) = (BTreeMap::new(), BTreeMap::new());
-            self.arrived.lost.push(Lost { after, reason, spans, streams, last_time: row.time });
+            self.arrived.lost.push(Lost { after, reason, spans, streams, last_time: None });
         }
         if let Some(lost) = self.arrived.lost.last_mut() {
             let id = row.stream.id();
-            lost.last_time = row.time;
+            if !past {
+                lost.last_time = Some(row.time);
+            }
             widen(&mut lost.spans, id, Span { first: row.seq, last: row.seq });
             lost.streams.entry(id).or_insert_with(|| Arc::clone(&row.stream));
         }

@@ -402,9 +402,7 @@ fn is_behind(tail: &Tail, position: u64) -> bool {
     if !tail.reaches(position) {
         return true;
     }
-    let time = tail.read(position).next().map(|(_, row, _)| row.time);
-    let newest = tail.last().map(|row| row.time);
-    time.zip(newest).is_some_and(|(time, newest)| newest.millis_since(time) > LIVE_LAG)
+    tail.lag(position).is_some_and(|lag| lag > LIVE_LAG)
 }
 
 /// Gives rows that are still in memory.

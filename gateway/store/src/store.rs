@@ -122,6 +122,14 @@ impl Store {
         }
     }
 
+    /// The same with a row of the past: its time is the one that the device states, before those of rows that the stream has
+    /// already. What is late, and what is old, is never told from it.
+    pub fn append_past(&self, row: Arc<Row>, payload: Bytes) {
+        if self.shared.pending.push_past(row, payload) {
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// The cursor of `target`, where it was; `start` is for a target without one.
     ///
     /// # Errors

@@ -7,6 +7,9 @@ use tidegate_model::Row;
 
 use crate::{numbers::count, pending::Entry};
 
+/// Rows of the past that are passed by when a row of the present is looked for.
+const LOOK: usize = 256;
+
 /// The newest committed rows, without a hole up to the end of the log.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -43,9 +46,14 @@ impl Tail {
         self.newest.max(self.first)
     }
 
-    /// The newest row, if it is here.
-    pub(crate) fn last(&self) -> Option<&Row> {
-        self.entries.back().map(|entry| entry.row.as_ref())
+    /// How many milliseconds the rows from `position` on are behind the newest; `None` when nothing tells. Rows of the past
+    /// do not.
+    pub(crate) fn lag(&self, position: u64) -> Option<i64> {
+        let skip = crate::numbers::length(position.saturating_sub(self.first));
+        let mut waiting = self.entries.range(skip.min(self.entries.len())..);
+        let time = waiting.by_ref().take(LOOK).find(|entry| !entry.past)?.row.time;
+        let newest = self.entries.iter().rev().take(LOOK).find(|entry| !entry.past)?.row.time;
+        Some(newest.millis_since(time))
     }
 
     /// Commits so far.
@@ -118,7 +126,7 @@ mod tests {
         let name = |text: &str| text.parse().unwrap();
         let stream = Arc::new(Stream::new(StreamId(1), name("d"), name("g"), Vec::new()));
         let row = Row { stream, seq, time: Timestamp::from_millis(0), device_time: None, slots: Box::default() };
-        Entry { row: Arc::new(row), payload: Bytes::new(), bytes: 100 }
+        Entry { row: Arc::new(row), payload: Bytes::new(), bytes: 100, past: false }
     }
 
     fn positions(tail: &Tail, from: u64) -> Vec<u64> {
@@ -146,6 +154,18 @@ mod tests {
         tail.pass(9);
         assert!(tail.reaches(9) && !tail.reaches(8));
         assert_eq!(positions(&tail, 9), [9, 10]);
+    }
+
+    #[test]
+    fn rows_of_the_past_say_nothing_about_how_late_it_is() {
+        let mut tail = Tail::new(10_000, 7);
+        let at = |seq: u64, time: i64, past| {
+            let entry = entry(seq);
+            let row = Row { time: Timestamp::from_millis(time), ..(*entry.row).clone() };
+            Entry { row: Arc::new(row), past, ..entry }
+        };
+        tail.add([at(1, 5_000, false), at(2, 100, true), at(3, 6_000, false), at(4, 200, true)].into_iter(), Some(7));
+        assert_eq!([7, 8, 9, 10, 11].map(|position| tail.lag(position)), [Some(1_000), Some(0), Some(0), None, None]);
     }
 
     #[test]

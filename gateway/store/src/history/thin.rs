@@ -25,11 +25,9 @@ pub(super) struct Thin {
 enum Kept {
     /// Everything.
     All(Vec<Point>),
-    /// What differs from the sample before it; the last of all, changed or not, stands aside.
-    Changes {
-        changes: Vec<Point>,
-        last: Option<Point>,
-    },
+    /// What differs from the sample before it: of the samples that come by time, and of those that come late, such as what a
+    /// device has handed over of an outage.
+    Changes(Box<[Track; 2]>),
     Buckets(Buckets),
 }
 
@@ -38,6 +36,14 @@ enum Kept {
 struct Point {
     number: u64,
     sample: Sample,
+}
+
+/// The changes among samples that come by time.
+#[derive(Default)]
+struct Track {
+    changes: Vec<Point>,
+    /// The last of all, when it is no change.
+    last: Option<Point>,
 }
 
 struct Buckets {
@@ -95,13 +101,12 @@ impl Thin {
     fn keep(&mut self, point: Point) {
         match &mut self.kept {
             Kept::All(points) => points.push(point),
-            Kept::Changes { changes, last } => {
-                let before = last.as_ref().or(changes.last());
-                if before.is_some_and(|before| same(&before.sample.slot, &point.sample.slot)) {
-                    *last = Some(point);
+            Kept::Changes(tracks) => {
+                let [in_time, late] = tracks.as_mut();
+                if in_time.newest().is_some_and(|newest| point.sample.time < newest.sample.time) {
+                    late.add(point);
                 } else {
-                    *last = None;
-                    changes.push(point);
+                    in_time.add(point);
                 }
             }
             Kept::Buckets(buckets) => buckets.add(point),
@@ -112,7 +117,7 @@ impl Thin {
         match &self.kept {
             Kept::All(points) => points.len() > self.frame.most,
             // One place is for the last.
-            Kept::Changes { changes, .. } => changes.len() >= self.frame.most,
+            Kept::Changes(tracks) => tracks.iter().map(Track::most).sum::<usize>() > self.frame.most,
             Kept::Buckets(_) => false,
         }
     }
@@ -122,17 +127,16 @@ impl Thin {
         let kept = std::mem::replace(&mut self.kept, Kept::All(Vec::new()));
         let points = match kept {
             Kept::All(points) if !points.iter().any(|point| is_number(&point.sample.slot)) => {
-                self.kept = Kept::Changes { changes: Vec::new(), last: None };
+                self.kept = Kept::Changes(Box::default());
                 points
             }
             Kept::All(points) => {
                 self.kept = Kept::Buckets(Buckets::new(self.frame));
                 points
             }
-            Kept::Changes { mut changes, last } => {
+            Kept::Changes(tracks) => {
                 self.kept = Kept::Buckets(Buckets::new(self.frame));
-                changes.extend(last);
-                changes
+                tracks.into_iter().flat_map(Track::points).collect()
             }
             Kept::Buckets(buckets) => return self.kept = Kept::Buckets(buckets),
         };
@@ -146,10 +150,7 @@ impl Thin {
     pub(super) fn finish(self) -> (Vec<Sample>, bool) {
         let mut points = match self.kept {
             Kept::All(points) => points,
-            Kept::Changes { mut changes, last } => {
-                changes.extend(last);
-                changes
-            }
+            Kept::Changes(tracks) => tracks.into_iter().flat_map(Track::points).collect(),
             Kept::Buckets(mut buckets) => loop {
                 let points = buckets.points();
                 if points.len() <= self.frame.most {
@@ -160,6 +161,37 @@ impl Thin {
         };
         points.sort_by_key(|point| (point.sample.time, point.number));
         (points.into_iter().map(|point| point.sample).collect(), self.thinned)
+    }
+}
+
+impl Track {
+    fn newest(&self) -> Option<&Point> {
+        self.last.as_ref().or(self.changes.last())
+    }
+
+    fn add(&mut self, point: Point) {
+        let newest = self.newest();
+        // What goes back in time goes on from nothing.
+        let follows = newest.is_some_and(|newest| newest.sample.time <= point.sample.time);
+        if follows && newest.is_some_and(|newest| same(&newest.sample.slot, &point.sample.slot)) {
+            self.last = Some(point);
+        } else {
+            // What ended somewhere else has lasted until there.
+            if !follows {
+                self.changes.extend(self.last.take());
+            }
+            self.last = None;
+            self.changes.push(point);
+        }
+    }
+
+    /// How many points there can be.
+    fn most(&self) -> usize {
+        self.changes.len() + usize::from(!self.changes.is_empty())
+    }
+
+    fn points(self) -> impl Iterator<Item = Point> {
+        self.changes.into_iter().chain(self.last)
     }
 }
 
@@ -229,8 +261,10 @@ impl Bucket {
             Slot::Uncertain(..) => Some(&mut self.doubtful),
             _ => number.is_some_and(f64::is_nan).then_some(&mut self.doubtful),
         };
-        if let Some(first) = doubtful {
-            first.get_or_insert_with(|| point.clone());
+        if let Some(first) = doubtful
+            && first.as_ref().is_none_or(|first| point.is_before(first))
+        {
+            *first = Some(point.clone());
         }
         self.add_end(point);
     }
@@ -299,144 +333,4 @@ fn same(one: &Slot, other: &Slot) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_model::Reason;
-
-    use super::*;
-
-    const HOUR: i64 = 3_600_000;
-
-    fn thin(most: usize, samples: impl IntoIterator<Item = (i64, Slot)>) -> (Vec<(i64, Slot)>, bool) {
-        let mut thin = Thin::new(Frame { from: 0, to: HOUR - 1, most });
-        samples.into_iter().for_each(|(time, slot)| thin.add(Timestamp::from_millis(time), slot));
-        let (kept, thinned) = thin.finish();
-        assert!(kept.len() <= most.max(PER_BUCKET), "{} of {most}", kept.len());
-        assert!(kept.is_sorted_by_key(|sample| sample.time));
-        (kept.into_iter().map(|sample| (sample.time.as_millis(), sample.slot)).collect(), thinned)
-    }
-
-    fn number(value: f64) -> Slot {
-        Slot::Good(Value::F64(value))
-    }
-
-    fn on(value: bool) -> Slot {
-        Slot::Good(Value::Bool(value))
-    }
-
-    /// A sample a second.
-    fn every_second(value: impl Fn(i64) -> Slot) -> Vec<(i64, Slot)> {
-        (0..3600).map(|second| (second * 1000, value(second))).collect()
-    }
-
-    #[test]
-    fn what_fits_stays_as_it_is() {
-        let samples = vec![(5, number(1.0)), (6, number(1.0)), (7, Slot::Bad(Reason::Timeout)), (9, number(-3.5))];
-        assert_eq!(thin(PER_BUCKET, samples.clone()), (samples, false));
-        assert_eq!(thin(100, []), (vec![], false));
-    }
-
-    #[test]
-    fn the_ends_and_every_single_spike_of_a_noisy_line_stay() {
-        let value = |second: i64| match second {
-            1234 => 500.0,
-            2345 => -500.0,
-            _ => f64::from(u32::try_from(second * 7919 % 100).unwrap()),
-        };
-        for most in [PER_BUCKET, 7, 10, 99, 1000, 3599] {
-            let (kept, thinned) = thin(most, every_second(|second| number(value(second))));
-            assert!(thinned);
-            for second in [0, 1234, 2345, 3599] {
-                assert!(kept.contains(&(second * 1000, number(value(second)))), "{second} of {most}");
-            }
-            assert!(kept.len() * 3 >= most, "no more is left out than has to be: {} of {most}", kept.len());
-        }
-    }
-
-    #[test]
-    fn each_part_of_the_time_keeps_its_smallest_and_largest_value() {
-        let values = every_second(|second| number(f64::from(u32::try_from(second * second % 4001).unwrap())));
-        let (kept, _) = thin(400, values.clone());
-        // At least a hundred buckets are left of two hundred.
-        for part in values.chunks(36) {
-            let extreme = |larger: bool| {
-                let numbers = part.iter().map(|(_, slot)| slot.value().unwrap().as_f64().unwrap());
-                numbers.reduce(|a, b| if larger { a.max(b) } else { a.min(b) }).unwrap()
-            };
-            let times = part[0].0..=part[part.len() - 1].0;
-            let near = |number: f64| {
-                kept.iter().any(|(time, slot)| times.contains(time) && slot.value().unwrap().as_f64() == Some(number))
-            };
-            assert!(near(extreme(true)) && near(extreme(false)));
-        }
-    }
-
-    #[test]
-    fn integers_beyond_the_precision_of_floats_come_out_unchanged() {
-        let samples = every_second(|second| Slot::Good(Value::Uint(u64::MAX - u64::try_from(second).unwrap())));
-        let (kept, _) = thin(10, samples.clone());
-        assert!(kept.iter().all(|sample| samples.contains(sample)));
-    }
-
-    #[test]
-    fn a_short_outage_stays_visible_among_good_values() {
-        let samples = every_second(|second| match second {
-            1800..1803 => Slot::Bad(Reason::Timeout),
-            2700 => Slot::Uncertain(Value::F64(50.0), Reason::OutOfRange),
-            3000 => number(f64::NAN),
-            second => number(f64::from(u32::try_from(second % 100).unwrap())),
-        });
-        let (kept, _) = thin(60, samples);
-        assert!(kept.contains(&(1_800_000, Slot::Bad(Reason::Timeout))));
-        assert!(kept.contains(&(2_700_000, Slot::Uncertain(Value::F64(50.0), Reason::OutOfRange))));
-        let nan = |slot: &Slot| slot.value().and_then(Value::as_f64).is_some_and(f64::is_nan);
-        assert!(kept.iter().any(|(time, slot)| *time == 3_000_000 && nan(slot)));
-    }
-
-    #[test]
-    fn a_text_is_thinned_to_its_changes() {
-        let text = |text: &str| Slot::Good(Value::Text(text.into()));
-        let samples = every_second(|second| match second {
-            0..100 => text("idle"),
-            100..3000 => text("run"),
-            3000..3010 => Slot::Bad(Reason::Timeout),
-            _ => text("run"),
-        });
-        let expected = vec![
-            (0, text("idle")),
-            (100_000, text("run")),
-            (3_000_000, Slot::Bad(Reason::Timeout)),
-            (3_010_000, text("run")),
-            (3_599_000, text("run")),
-        ];
-        assert_eq!(thin(10, samples), (expected, true));
-    }
-
-    #[test]
-    fn a_text_that_changes_too_often_keeps_the_last_of_each_part() {
-        let samples = every_second(|second| Slot::Good(Value::Text(second.to_string().into())));
-        let (kept, thinned) = thin(50, samples.clone());
-        assert!(thinned && kept.len() >= 16);
-        assert_eq!((kept.first(), kept.last()), (samples.first(), samples.last()));
-    }
-
-    #[test]
-    fn the_steps_of_a_bool_stay_and_none_lasts_longer_than_it_did_by_more_than_a_part() {
-        let (kept, _) = thin(10, every_second(|second| on((100..200).contains(&second))));
-        assert_eq!(kept, [(0, on(false)), (100_000, on(true)), (200_000, on(false)), (3_599_000, on(false))]);
-        // On for a second each minute, but only in the first half.
-        let (kept, _) = thin(30, every_second(|second| on(second % 60 == 30 && second < 1800)));
-        assert!(kept.iter().any(|(_, slot)| *slot == on(true)));
-        assert!(kept.iter().rev().take_while(|(time, _)| *time > 2_200_000).all(|(_, slot)| *slot == on(false)));
-        let before = kept.iter().rev().find(|(time, _)| *time <= 2_200_000).unwrap();
-        assert_eq!(before.1, on(false));
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_and_times_beyond_the_frame_do_no_harm() {
-        let times = (0..3000).map(|second| second * 1000).chain((1000..4000).map(|second| second * 1000));
-        let (kept, _) = thin(20, times.zip(0..).map(|(time, value)| (time, number(f64::from(value)))));
-        assert_eq!(kept.last(), Some(&(3_999_000, number(5_999.0))));
-        let (kept, _) = thin(PER_BUCKET, [i64::MIN, i64::MAX, -1, 0].repeat(5).into_iter().map(|at| (at, number(0.0))));
-        assert_eq!((kept[0].0, kept.last().unwrap().0), (i64::MIN, i64::MAX));
-    }
-}
+mod tests;
