@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measures, and prints tables as they are quoted in the README. Each measurement is a file.
 
+mod broker;
 mod codec;
 mod commands;
 mod drain;
@@ -28,6 +29,8 @@ pub(crate) struct Options {
 /// What else can be measured.
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// What the local broker costs, beside mosquitto under the same load, and what slow subscribers cost it.
+    Broker(broker::Options),
     /// How many bytes blocks take and how fast they are, beside JSON, gzip, zstd, pco and Parquet.
     Codec(codec::Options),
     /// What 72 hours of 10,000 tags take on the disk, and what writing them costs.
@@ -46,6 +49,7 @@ enum What {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     match &options.what {
         None => road::run(&options.road),
+        Some(What::Broker(options)) => broker::run(options),
         Some(What::Codec(options)) => codec::run(options),
         Some(What::Store(options)) => store::run(options),
         Some(What::Drain(options)) => drain::run(options),

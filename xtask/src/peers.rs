@@ -15,11 +15,12 @@ use crate::{
 };
 
 /// The programs that tests start, from Debian 12.
-const PROGRAMS: [Program; 10] = [
+const PROGRAMS: [Program; 11] = [
     Program { name: "mosquitto", package: "mosquitto", version: "2.0.11", folder: None },
     Program { name: "mosquitto_sub", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mosquitto_pub", package: "mosquitto-clients", version: "2.0.11", folder: None },
     Program { name: "mosquitto_rr", package: "mosquitto-clients", version: "2.0.11", folder: None },
+    Program { name: "mosquitto_passwd", package: "mosquitto", version: "2.0.11", folder: None },
     Program { name: "mbpoll", package: "mbpoll", version: "1.4.11", folder: None },
     Program { name: "postgres", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },
     Program { name: "initdb", package: "postgresql-15", version: "15.18", folder: Some(POSTGRESQL) },

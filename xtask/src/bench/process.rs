@@ -55,15 +55,27 @@ impl Process {
         writeln!(stdin, "{line}").and_then(|()| stdin.flush()).with_context(|| format!("{} has ended", self.name))
     }
 
-    /// Waits for so many lines of standard output that `wanted` accepts.
+    /// Waits a minute for so many lines of standard output that `wanted` accepts.
     pub(crate) fn wait_for(&self, count: usize, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        self.wait_within(Duration::from_secs(60), count, wanted)
+    }
+
+    /// Waits that long for so many lines of standard output that `wanted` accepts.
+    pub(crate) fn wait_within(
+        &self,
+        time: Duration,
+        count: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Vec<String>> {
+        let deadline = Instant::now() + time;
         let mut found = Vec::new();
         while found.len() < count {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if wanted(&line) => found.push(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => bail!("{} did not say what was waited for within 60 s", self.name),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("{} did not say what was waited for within {time:?}", self.name)
+                }
                 Err(RecvTimeoutError::Disconnected) => bail!("{} ended early; its own words are above", self.name),
             }
         }
