@@ -176,6 +176,19 @@ impl Connection {
         self.sent = now;
     }
 
+    /// Asks for a sign of life now, not only when it has been silent. [`Event::Pong`] with this moment comes once the broker has read all
+    /// that was handed over before. False while another ping is not answered, which says nothing of what was handed over since.
+    pub fn ping(&mut self) -> bool {
+        if self.pinged.is_some() {
+            return false;
+        }
+        let now = Instant::now();
+        self.link.waiting(now);
+        packet::ping(&mut self.link.unsent);
+        (self.sent, self.pinged) = (now, Some(now));
+        true
+    }
+
     /// Sends what was handed over and waits until something happens. May be dropped at any time: nothing is lost.
     ///
     /// # Errors
