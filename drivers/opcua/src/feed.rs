@@ -77,6 +77,8 @@ pub(crate) struct Feed {
     /// Until when what comes was waited for, at most.
     listened: Instant,
     parked: Parked,
+    /// By item: the server's number of what watches it; 0 while nothing does.
+    ids: Vec<u32>,
     /// Slots of events whose conditions were asked for, and how long the end is waited for.
     settling: Vec<(usize, Instant)>,
     /// Slots of events whose conditions are coming.
@@ -102,6 +104,7 @@ enum Event {
 pub(crate) struct Kept {
     pub(crate) subscriptions: Vec<Subscription>,
     parked: Option<Parked>,
+    ids: Vec<u32>,
 }
 
 /// What a feed leaves behind whatever the next connection finds.
@@ -126,7 +129,7 @@ pub(crate) struct FeedPlan<'a> {
 impl Feed {
     pub(crate) fn new(plan: FeedPlan<'_>, now: Instant) -> Feed {
         let mut jobs = VecDeque::new();
-        let Kept { mut subscriptions, parked } = plan.resumed;
+        let Kept { mut subscriptions, parked, mut ids } = plan.resumed;
         for (index, subscription) in subscriptions.iter_mut().enumerate() {
             if subscription.state == State::Live {
                 subscription.resumed(now);
@@ -139,7 +142,10 @@ impl Feed {
         let missing = subscriptions.iter().enumerate().filter(|(_, subscription)| subscription.state == State::Making);
         jobs.extend(missing.map(|(index, _)| Job::Make(index)));
         let longest = plan.slots.iter().map(|slot| slot.plan.quirks.retry_bad_address).min().unwrap_or(WORK);
+        let items = plan.slots.iter().map(|slot| slot.tags().map_or(0, |tags| tags.items.len())).sum();
+        ids.resize(items, 0);
         Feed {
+            ids,
             channel: plan.channel,
             server: plan.server,
             timeout: plan.timeout,
@@ -290,6 +296,8 @@ impl Feed {
                     let interval = subscription.interval;
                     tracing::warn!(?interval, "a subscription has fallen silent; it is made anew");
                 }
+                // Questions that the server has lost would never be answered, and no others be asked.
+                self.publishes.clear();
                 self.make_anew(index);
             }
         }
@@ -356,7 +364,7 @@ impl Feed {
         let mut parked = self.parked.clone();
         let made_anew = subscriptions.iter().enumerate().filter(|(_, kept)| kept.state != State::Live);
         made_anew.for_each(|(index, _)| parked.forget(index));
-        Kept { subscriptions, parked: Some(parked) }
+        Kept { subscriptions, parked: Some(parked), ids: self.ids.clone() }
     }
 
     /// Gives a subscription up and makes it again.

@@ -7,11 +7,11 @@ use opcua::{
     types::{
         AttributeId, BrowseDescription, BrowseNextRequest, BrowsePath, BrowsePathResult, BrowseRequest, BrowseResult,
         ByteString, CallMethodRequest, CallMethodResult, CallRequest, CreateMonitoredItemsRequest,
-        CreateSubscriptionRequest, CreateSubscriptionResponse, DataValue, DeleteSubscriptionsRequest, ExtensionObject,
-        HistoryReadRequest, HistoryReadResult, HistoryReadValueId, MonitoredItemCreateRequest,
-        MonitoredItemCreateResult, NodeId, NotificationMessage, NumericRange, PublishRequest, PublishResponse,
-        QualifiedName, ReadRequest, ReadValueId, RepublishRequest, ResponseHeader, StatusCode,
-        SubscriptionAcknowledgement, TimestampsToReturn, TransferResult, TransferSubscriptionsRequest,
+        CreateSubscriptionRequest, CreateSubscriptionResponse, DataValue, DeleteMonitoredItemsRequest,
+        DeleteSubscriptionsRequest, ExtensionObject, HistoryReadRequest, HistoryReadResult, HistoryReadValueId,
+        MonitoredItemCreateRequest, MonitoredItemCreateResult, NodeId, NotificationMessage, NumericRange,
+        PublishRequest, PublishResponse, QualifiedName, ReadRequest, ReadValueId, RepublishRequest, ResponseHeader,
+        StatusCode, SubscriptionAcknowledgement, TimestampsToReturn, TransferResult, TransferSubscriptionsRequest,
         TranslateBrowsePathsToNodeIdsRequest, WriteRequest, WriteValue,
     },
 };
@@ -219,6 +219,24 @@ impl Channel {
                 checked(&answer.response_header)?;
                 complete(answer.results, asked, "a subscription")
             }
+            answer => Err(foreign(&answer)),
+        }
+    }
+
+    /// Takes items out of a subscription (§5.13.6).
+    pub(crate) async fn delete_items(
+        &self,
+        subscription: u32,
+        items: Vec<u32>,
+        timeout: Duration,
+    ) -> Result<(), Fault> {
+        let request = DeleteMonitoredItemsRequest {
+            request_header: self.header(timeout),
+            subscription_id: subscription,
+            monitored_item_ids: Some(items),
+        };
+        match self.send(request.into(), timeout).await? {
+            ResponseMessage::DeleteMonitoredItems(answer) => checked(&answer.response_header),
             answer => Err(foreign(&answer)),
         }
     }

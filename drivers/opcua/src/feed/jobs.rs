@@ -133,7 +133,16 @@ impl Feed {
                 if requests.is_empty() {
                     return None;
                 }
+                let old = |number: &usize| self.ids.get(*number).copied().filter(|id| *id != 0);
+                let old: Vec<u32> = numbers.iter().filter_map(old).collect();
                 work(job, async move {
+                    if !old.is_empty() {
+                        // They watch nodes that are gone. That the server has dropped them as well is no matter.
+                        match channel.delete_items(id, old, timeout).await {
+                            Ok(()) | Err(Fault::Refused(_)) => {}
+                            Err(fault) => return Err(fault),
+                        }
+                    }
                     let results = channel.create_items(id, requests, timeout).await?;
                     Ok(Outcome::Filled(numbers.into_iter().zip(results).collect()))
                 })

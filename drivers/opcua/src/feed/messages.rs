@@ -7,11 +7,12 @@ use opcua::types::{
     StatusChangeNotification, StatusCode, SubscriptionAcknowledgement, Variant,
 };
 
-use super::{Feed, Job, PAUSE, Published};
+use super::{Feed, Job, PAUSE, Published, Thing};
 use crate::{
     events,
     fault::Fault,
-    rows::Items,
+    rows::{Items, index},
+    status,
     subscription::{Sequence, State},
 };
 
@@ -117,6 +118,21 @@ impl Feed {
         }
     }
 
+    /// A node that is gone may come back, and what watches it stay blind: it is asked for again slowly, until it has a value.
+    fn park_gone(&mut self, values: &[MonitoredItemNotification], now: Instant) {
+        for value in values {
+            let gone = value.value.status.is_some_and(|code| status::same(code, StatusCode::BadNodeIdUnknown));
+            if !gone && self.parked.is_empty() {
+                continue;
+            }
+            let Some(number) = index(value.client_handle) else { continue };
+            match gone {
+                true => self.parked.add(Thing::Item(number), now),
+                false => self.parked.remove(Thing::Item(number)),
+            }
+        }
+    }
+
     /// Takes an event, which may only frame others.
     fn take_event(&mut self, of: usize, slot: usize, fields: Vec<Variant>) {
         match events::frame(&fields) {
@@ -165,6 +181,7 @@ impl Feed {
             }
         }
         if !values.is_empty() {
+            self.park_gone(&values, now);
             self.rows.values(items, values, false);
         }
         if let Some(subscription) = self.subscriptions.get_mut(of) {

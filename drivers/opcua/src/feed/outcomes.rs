@@ -125,6 +125,9 @@ impl Feed {
                 self.jobs.push_back(Job::Events(of, slot_index));
             }
             for number in (slot.first_item..).take(tags.items.len()) {
+                if let Some(id) = self.ids.get_mut(number) {
+                    *id = 0;
+                }
                 match places.get(number) {
                     Some(Some(_)) => numbers.push(number),
                     _ => missing.push((number, StatusCode::BadNodeIdUnknown)),
@@ -213,7 +216,10 @@ impl Feed {
         for (number, result) in results {
             let status = result.status_code;
             if !status.is_bad() {
-                self.parked.remove(Thing::Item(number));
+                // One that was parked stays so until a value comes: servers take items of nodes that they do not have.
+                if let Some(id) = self.ids.get_mut(number) {
+                    *id = result.monitored_item_id;
+                }
             } else if filtered && items.item(number).is_some_and(|(_, item)| item.deadband.is_some()) {
                 // Not every server has filters, and not for every type; ours works in any case.
                 unfiltered.push(number);

@@ -40,6 +40,11 @@ impl Parked {
         Parked { waiting: BTreeMap::new(), longest }
     }
 
+    /// Whether nothing is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Parks something; what is parked already keeps its time.
     pub(crate) fn add(&mut self, thing: Thing, now: Instant) {
         let first = (self.longest / FIRST_WAIT_PART).max(Duration::from_secs(1)).min(self.longest);

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod meddler;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -14,13 +16,16 @@ use std::{
 };
 
 use opcua::{
+    nodes::{BaseEventType, Event},
     server::{
         ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle, ServerUserToken,
         address_space::VariableBuilder,
         diagnostics::NamespaceMetadata,
         node_manager::memory::{SimpleNodeManager, simple_node_manager},
     },
-    types::{DataTypeId, DataValue, DateTime, NodeId, ObjectId, QualifiedName, StatusCode, Variant, WriteMask},
+    types::{
+        DataTypeId, DataValue, DateTime, NodeId, ObjectId, ObjectTypeId, QualifiedName, StatusCode, Variant, WriteMask,
+    },
 };
 use tidegate_driver_api::{
     Arrival, Compiled, Cx, Driver, Lost, Poll, Readings, Session,
@@ -56,7 +61,16 @@ impl Plant {
 
     /// The same with a server made to order.
     pub(crate) async fn start_with(numbers: usize, order: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Plant {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Plant::start_at(&"127.0.0.1:0".parse().unwrap(), numbers, order).await
+    }
+
+    /// The same at an address.
+    pub(crate) async fn start_at(
+        address: &SocketAddr,
+        numbers: usize,
+        order: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Plant {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metadata = NamespaceMetadata { namespace_uri: NAMESPACE.to_owned(), ..NamespaceMetadata::default() };
         let user = ServerUserToken {
@@ -93,27 +107,38 @@ impl Plant {
     }
 
     fn furnish(&self, numbers: usize) {
-        let mut space = self.manager.address_space().write();
         let folder = NodeId::new(self.namespace, "Line");
-        space.add_folder(&folder, QualifiedName::new(self.namespace, "Line"), "Line", &ObjectId::ObjectsFolder.into());
-        let mut add = |name: String, data_type: DataTypeId, value: Variant| {
-            let is_array = matches!(value, Variant::Array(_));
-            VariableBuilder::new(&self.node(&name), QualifiedName::new(self.namespace, name.as_str()), name.as_str())
-                .data_type(data_type)
-                .value_rank(if is_array { 1 } else { -1 })
-                .value(value)
-                .writable()
-                .write_mask(WriteMask::empty())
-                .organized_by(folder.clone())
-                .insert(&mut *space);
-        };
+        let name = QualifiedName::new(self.namespace, "Line");
+        self.manager.address_space().write().add_folder(&folder, name, "Line", &ObjectId::ObjectsFolder.into());
         for number in 0..numbers {
-            add(format!("T{number}"), DataTypeId::Double, Variant::Double(0.0));
+            self.add(&format!("T{number}"), DataTypeId::Double, Variant::Double(0.0));
         }
         let long: Vec<f64> = (0..1500).map(f64::from).collect();
-        add("Long".to_owned(), DataTypeId::Double, Variant::from(long));
-        add("Count".to_owned(), DataTypeId::Int16, Variant::Int16(3));
-        add("Label".to_owned(), DataTypeId::String, Variant::String("dock".into()));
+        self.add("Long", DataTypeId::Double, Variant::from(long));
+        self.add("Count", DataTypeId::Int16, Variant::Int16(3));
+        self.add("Label", DataTypeId::String, Variant::String("dock".into()));
+    }
+
+    /// Adds a node below `Line`.
+    pub(crate) fn add(&self, name: &str, data_type: DataTypeId, value: Variant) {
+        let is_array = matches!(value, Variant::Array(_));
+        VariableBuilder::new(&self.node(name), QualifiedName::new(self.namespace, name), name)
+            .data_type(data_type)
+            .value_rank(if is_array { 1 } else { -1 })
+            .value(value)
+            .writable()
+            .write_mask(WriteMask::empty())
+            .organized_by(NodeId::new(self.namespace, "Line"))
+            .insert(&mut *self.manager.address_space().write());
+    }
+
+    /// Raises an event of that type at the server's own object.
+    pub(crate) fn event(&self, kind: ObjectTypeId, message: &str) {
+        let id = opcua::types::ByteString::from(&b"event"[..]);
+        let event =
+            BaseEventType::new(NodeId::from(kind), id, message, DateTime::now()).set_source_name("plant".into());
+        let server = NodeId::from(ObjectId::Server);
+        self.handle.subscriptions().notify_events([(&event as &dyn Event, &server)].into_iter());
     }
 
     /// The node with that name.
