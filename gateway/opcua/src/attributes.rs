@@ -85,7 +85,7 @@ impl Attributes<'_> {
                 Variant::LocalizedText(Box::new(text))
             }
             AttributeId::WriteMask | AttributeId::UserWriteMask => Variant::UInt32(WriteMask::empty().bits()),
-            AttributeId::EventNotifier if class(node) == NodeClass::Object => Variant::Byte(0),
+            AttributeId::EventNotifier if class(node) == NodeClass::Object => Variant::Byte(u8::from(has_events(node))),
             _ => match node {
                 Node::Tag(place) => self.of_variable(self.tag(place)?, attribute)?,
                 Node::Property(_, property) => of_property(properties::data_type(property), attribute)?,
@@ -155,6 +155,11 @@ pub(crate) fn access_level(tag: &TagInfo) -> AccessLevel {
         Access::ReadWrite => read | AccessLevel::CURRENT_WRITE,
         Access::Write => AccessLevel::CURRENT_WRITE,
     }
+}
+
+/// Whether a node has events: a device has its alarms.
+pub(crate) fn has_events(node: Node) -> bool {
+    matches!(node, Node::Device(_))
 }
 
 /// The class of a node.

@@ -1,13 +1,15 @@
 //! The history of a tag, out of the store, page by page (OPC UA Part 11 §6.4.3, raw values).
 
-use opcua::types::{DataValue, ReadRawModifiedDetails, StatusCode, TimestampsToReturn};
-use tidegate_model::Timestamp;
-use tidegate_runtime::{Handle, HistoryError, HistoryQuery, Sample};
+use opcua::types::{BinaryEncodable, ContextOwned, DataValue, ReadRawModifiedDetails, StatusCode, TimestampsToReturn};
+use tidegate_model::{Name, Timestamp};
+use tidegate_runtime::{Handle, HistoryError, HistoryQuery, Sample, TagInfo};
 
-use crate::{node::TagPlace, space::Space, values};
+use crate::values;
 
-/// Values of one answer, at most; more come with the next question.
+/// Values of one answer for one node, at most; more come with the next question.
 const PAGE: usize = 10_000;
+/// Bytes that a value takes at least: what it is made of, a status, two times and a bool.
+const LEAST_BYTES: usize = 20;
 /// Fewer cannot be asked of the store without the risk of a thinned answer.
 const FEWEST: usize = 100;
 /// Questions to the store for one answer. Each halves the time at least, so that half of them come from centuries to an hour.
@@ -24,10 +26,30 @@ pub(crate) struct Rest {
     wanted: Option<usize>,
 }
 
-/// One answer.
+/// One answer for one node.
 pub(crate) struct Page {
     pub(crate) values: Vec<DataValue>,
     pub(crate) rest: Option<Rest>,
+    /// Whether rows of this time cannot be read any more.
+    pub(crate) lost: bool,
+}
+
+impl Page {
+    /// What the answer is worth (OPC UA Part 11 §6.8): lost rows are never left out without a word.
+    pub(crate) fn status(&self) -> StatusCode {
+        match (self.lost, self.values.is_empty()) {
+            (true, true) => StatusCode::BadDataLost,
+            (true, false) => StatusCode::UncertainDataSubNormal,
+            (false, true) if self.rest.is_none() => StatusCode::GoodNoData,
+            (false, _) => StatusCode::Good,
+        }
+    }
+}
+
+/// The tag whose history is read.
+pub(crate) struct Of<'a> {
+    pub(crate) device: &'a Name,
+    pub(crate) tag: &'a TagInfo,
 }
 
 impl Rest {
@@ -50,26 +72,35 @@ impl Rest {
         Ok(Rest { from, to, backward, wanted })
     }
 
-    /// Reads the next page.
+    /// Reads the next page, of so many bytes at most but for what has the same time; without values when not even one fits.
     pub(crate) async fn read(
         mut self,
         handle: &Handle,
-        space: &Space,
-        place: TagPlace,
+        of: &Of<'_>,
         times: TimestampsToReturn,
+        bytes: usize,
     ) -> Result<Page, StatusCode> {
-        let (Some(device), Some(tag)) = (space.device(place.device), space.tag(place)) else {
-            return Err(StatusCode::BadNodeIdUnknown);
+        let before = self;
+        let fits = PAGE.min(bytes / LEAST_BYTES).max(1);
+        let most = self.wanted.map_or(fits, |wanted| wanted.min(fits));
+        let Part { samples: mut kept, whole, lost } = self.part(handle, of, most).await?;
+        let value = |sample: &Sample| {
+            let time = values::date_time(sample.time);
+            let value = values::from_slot(of.tag, &sample.slot, Some(time));
+            values::with_times(DataValue { server_timestamp: Some(time), ..value }, times)
         };
-        let most = self.wanted.map_or(PAGE, |wanted| wanted.min(PAGE));
-        let Part { samples, whole } = self.part(handle, &device.name, tag, most).await?;
-        let mut kept = samples;
-        let cut = kept.len() > most;
+        let mut values: Vec<DataValue> = kept.iter().map(value).collect();
+        let fit = fitting(&values, bytes);
+        let cut = kept.len() > most.min(fit);
         if cut {
-            keep(&mut kept, most);
+            keep(&mut kept, most.min(fit));
+            values.truncate(kept.len());
         }
-        let last = kept.last().map(|sample| sample.time.as_millis());
-        if cut && let Some(last) = last {
+        let Some(last) = kept.last().map(|sample| sample.time.as_millis()) else {
+            let rest = if cut { Some(before) } else { (!whole).then_some(self) };
+            return Ok(Page { values, rest, lost });
+        };
+        if cut {
             match self.backward {
                 true => self.to = last,
                 false => self.from = Some(last.saturating_add(1)),
@@ -77,34 +108,30 @@ impl Rest {
         }
         self.wanted = self.wanted.map(|wanted| wanted.saturating_sub(kept.len()));
         let over = (whole && !cut) || self.wanted == Some(0);
-        let value = |sample: &Sample| {
-            let time = values::date_time(sample.time);
-            let value = values::from_slot(tag, &sample.slot, Some(time));
-            values::with_times(DataValue { server_timestamp: Some(time), ..value }, times)
-        };
-        Ok(Page { values: kept.iter().map(value).collect(), rest: (!over).then_some(self) })
+        Ok(Page { values, rest: (!over).then_some(self), lost })
+    }
+
+    /// All samples between two times, part by part, from the oldest on.
+    pub(crate) fn between(from: i64, to: i64) -> Rest {
+        Rest { from: Some(from), to, backward: false, wanted: None }
     }
 
     /// Samples from the beginning of the rest, every one of them, in its direction; and moves the rest behind them.
-    async fn part(
-        &mut self,
-        handle: &Handle,
-        device: &tidegate_model::Name,
-        tag: &tidegate_runtime::TagInfo,
-        most: usize,
-    ) -> Result<Part, StatusCode> {
+    pub(crate) async fn part(&mut self, handle: &Handle, of: &Of<'_>, most: usize) -> Result<Part, StatusCode> {
         let (mut from, mut to) = (self.from, self.to);
+        let mut lost = false;
         for _ in 0..QUESTIONS {
             let query = HistoryQuery {
-                device: device.clone(),
-                tag: tag.name.clone(),
+                device: of.device.clone(),
+                tag: of.tag.name.clone(),
                 from: from.map(Timestamp::from_millis),
                 to: Some(Timestamp::from_millis(to)),
                 max_points: most.max(FEWEST),
             };
-            let history = handle.history(&query).await.map_err(|error| of(&error))?;
+            let history = handle.history(&query).await.map_err(|error| failed(&error))?;
             let mut samples = history.samples;
             if !history.thinned {
+                lost |= !history.missing.is_empty();
                 let whole = if self.backward { from == self.from } else { to == self.to };
                 if self.backward {
                     samples.reverse();
@@ -119,7 +146,7 @@ impl Rest {
                     (from, to) = (self.from, self.to);
                     continue;
                 }
-                return Ok(Part { samples, whole });
+                return Ok(Part { samples, whole, lost });
             }
             let oldest = samples.first().map_or(to, |sample| sample.time.as_millis());
             let length = nearer(to.saturating_sub(from.unwrap_or(oldest).max(oldest)), most, history.total);
@@ -135,10 +162,34 @@ impl Rest {
     }
 }
 
-struct Part {
-    samples: Vec<Sample>,
+/// Samples one after the other.
+pub(crate) struct Part {
+    pub(crate) samples: Vec<Sample>,
     /// Whether nothing comes after these.
-    whole: bool,
+    pub(crate) whole: bool,
+    /// Whether rows of this time cannot be read.
+    pub(crate) lost: bool,
+}
+
+/// Bytes that these values take in a message.
+pub(crate) fn size(values: &[DataValue]) -> usize {
+    let context = ContextOwned::default();
+    let context = context.context();
+    values.iter().map(|value| value.byte_len(&context)).sum()
+}
+
+/// How many of these values take no more than so many bytes.
+fn fitting(values: &[DataValue], bytes: usize) -> usize {
+    let context = ContextOwned::default();
+    let context = context.context();
+    let mut left = bytes;
+    let fits = |value: &&DataValue| {
+        let size = value.byte_len(&context);
+        let fits = size <= left;
+        left = left.saturating_sub(size);
+        fits
+    };
+    values.iter().take_while(fits).count()
 }
 
 /// A length of time in which as many samples as are wanted would be if they were spread evenly: half of what it was, at most.
@@ -150,6 +201,9 @@ fn nearer(length: i64, wanted: usize, total: u64) -> i64 {
 
 /// Cuts after so many, and not between two of the same time: the next page begins at a time.
 fn keep(samples: &mut Vec<Sample>, most: usize) {
+    if most == 0 {
+        return samples.clear();
+    }
     let same = |at: usize| {
         samples.get(at).map(|sample| sample.time) == samples.get(at.wrapping_sub(1)).map(|sample| sample.time)
     };
@@ -158,7 +212,7 @@ fn keep(samples: &mut Vec<Sample>, most: usize) {
     samples.truncate(before.or(after).unwrap_or(samples.len()));
 }
 
-fn of(error: &HistoryError) -> StatusCode {
+fn failed(error: &HistoryError) -> StatusCode {
     match error {
         HistoryError::UnknownDevice(_) | HistoryError::UnknownTag { .. } => StatusCode::BadNodeIdUnknown,
         HistoryError::TooSlow => StatusCode::BadTimeout,

@@ -12,10 +12,12 @@
 //! [`Handle::write`]: tidegate_runtime::Handle::write
 
 mod access;
+mod archive;
 mod attributes;
 mod browse;
 mod door;
 mod error;
+mod events;
 mod fetches;
 mod frames;
 mod guests;
@@ -23,6 +25,7 @@ mod history;
 mod items;
 mod manager;
 mod node;
+mod processed;
 mod properties;
 mod sampling;
 mod server;

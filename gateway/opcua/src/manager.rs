@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use opcua::{
     nodes::DefaultTypeTree,
     server::{
-        ContinuationPoint, CreateMonitoredItem, SubscriptionCache,
+        CreateMonitoredItem, ServerHandle,
         diagnostics::NamespaceMetadata,
         node_manager::{
             BrowseNode, BrowsePathItem, DynNodeManager, ExternalReferenceRequest, HistoryNode, MonitoredItemRef,
@@ -19,19 +19,20 @@ use opcua::{
         },
     },
     types::{
-        AttributeId, DateTime, HistoryData, MonitoringMode, NodeId, NumericRange, ReadRawModifiedDetails, StatusCode,
-        TimestampsToReturn,
+        AttributeId, DateTime, MonitoringMode, NodeId, NumericRange, ReadProcessedDetails, ReadRawModifiedDetails,
+        StatusCode, TimestampsToReturn,
     },
 };
-use tidegate_config::{Access, OpcUaUser};
-use tidegate_runtime::Handle;
+use tidegate_config::OpcUaServer;
+use tidegate_runtime::{AlarmFeed, Handle};
 
 use crate::{
     access::Roles,
-    attributes::{Attributes, answered},
+    archive::Archive,
+    attributes::{Attributes, answered, has_events},
     browse,
+    events::{Events, Notice},
     guests::Guests,
-    history::Rest,
     items::{self, Items},
     node::Node,
     sampling::Round,
@@ -46,6 +47,8 @@ const MOST_ITEMS: usize = 250_000;
 pub(crate) struct Plant {
     handle: Handle,
     uri: String,
+    /// Bytes of a message.
+    longest_message: usize,
     roles: Roles,
     pub(crate) counts: Counts,
 }
@@ -73,12 +76,21 @@ pub(crate) struct Manager {
     namespace: u16,
     space: RwLock<Arc<Space>>,
     items: Mutex<Items>,
+    notices: Mutex<Notices>,
+}
+
+/// What is to be told as events.
+struct Notices {
+    alarms: AlarmFeed,
+    events: Events,
+    number: u64,
 }
 
 impl Plant {
-    pub(crate) fn new(handle: Handle, users: &[OpcUaUser]) -> Plant {
+    pub(crate) fn new(handle: Handle, options: &OpcUaServer) -> Plant {
         let uri = format!("urn:tidegate:{}", handle.id());
-        Plant { handle, uri, roles: Roles::new(users), counts: Counts::default() }
+        let longest_message = usize::try_from(options.max_message_size.0).unwrap_or(usize::MAX);
+        Plant { handle, uri, longest_message, roles: Roles::new(&options.users), counts: Counts::default() }
     }
 }
 
@@ -92,7 +104,15 @@ impl NodeManagerBuilder for Builder {
     fn build(self: Box<Self>, context: ServerContext) -> Arc<DynNodeManager> {
         let namespace = context.type_tree.write().namespaces_mut().add_namespace(&self.plant.uri);
         let space = RwLock::new(Arc::new(Space::now(&self.plant.handle, namespace)));
-        Arc::new(Manager { plant: self.plant, guests: self.guests, namespace, space, items: Mutex::default() })
+        let notices = Notices { alarms: self.plant.handle.alarms(), events: Events::default(), number: 0 };
+        Arc::new(Manager {
+            plant: self.plant,
+            guests: self.guests,
+            namespace,
+            space,
+            items: Mutex::default(),
+            notices: Mutex::new(notices),
+        })
     }
 }
 
@@ -116,15 +136,16 @@ impl Manager {
     }
 
     /// One round: goes over to other devices when there are, and tells what has changed.
-    pub(crate) fn round(&self, subscriptions: &SubscriptionCache, now: Instant) {
+    pub(crate) fn round(&self, handle: &ServerHandle, now: Instant) {
+        let subscriptions = handle.subscriptions();
         let mut items = self.items();
         let mut space = self.space();
-        let mut gone = Vec::new();
+        let (mut gone, mut before) = (Vec::new(), None);
         if space.version() != self.plant.handle.catalog_version() {
             let new = Arc::new(Space::now(&self.plant.handle, self.namespace));
             gone = items.move_to(&space, &new);
             *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
-            space = new;
+            before = Some(std::mem::replace(&mut space, new));
         }
         let round = Round { space: &space, subscriptions, guests: &self.guests, now };
         round.gone(&mut items, gone);
@@ -136,6 +157,22 @@ impl Manager {
         drop(items);
         counts.items_high.fetch_max(number(count), Relaxed);
         counts.subscriptions_high.fetch_max(number(subscriptions), Relaxed);
+        self.tell_events(handle, before.as_deref(), &space);
+    }
+
+    /// Tells alarms, and that there are other devices than `before`.
+    fn tell_events(&self, handle: &ServerHandle, before: Option<&Space>, space: &Space) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let Notices { alarms, events, number } = &mut *notices;
+        let mut next = || {
+            *number += 1;
+            *number
+        };
+        let changed = before.and_then(|before| Notice::devices(next(), before, space));
+        let alarms = alarms.take();
+        let alarms = alarms.iter().filter_map(|alarm| Notice::alarm(next(), space, alarm));
+        let news: Vec<Arc<Notice>> = changed.into_iter().chain(alarms).map(Arc::new).collect();
+        events.send(&news, handle.subscriptions(), || self.guests.sessions(), &*handle.type_tree().read());
     }
 
     fn operator(&self, context: &RequestContext) -> bool {
@@ -148,6 +185,11 @@ impl Manager {
             item.set_status(StatusCode::BadNodeIdUnknown);
             return;
         };
+        if request.attribute_id == AttributeId::EventNotifier {
+            let is_fitting = has_events(node) && is_event_filter(item);
+            item.set_status(if is_fitting { StatusCode::Good } else { StatusCode::BadEventFilterInvalid });
+            return;
+        }
         let attributes = Attributes { space, operator: self.operator(context) };
         let value = attributes.read(node, request.attribute_id, &request.index_range, &request.data_encoding);
         let value = match value {
@@ -324,7 +366,7 @@ impl NodeManager for Manager {
 
     async fn history_read_raw_modified(
         &self,
-        _context: &RequestContext,
+        context: &RequestContext,
         details: &ReadRawModifiedDetails,
         nodes: &mut [&mut HistoryNode],
         times: TimestampsToReturn,
@@ -332,38 +374,25 @@ impl NodeManager for Manager {
         if details.is_read_modified {
             return Err(StatusCode::BadHistoryOperationUnsupported);
         }
-        let space = self.space();
-        let clock = self.plant.handle.clock();
-        for node in nodes {
-            let place = match Node::find(node.node_id(), &space) {
-                Some(Node::Tag(place)) if space.tag(place).is_some_and(|tag| tag.access != Access::Write) => place,
-                Some(_) => {
-                    node.set_status(StatusCode::BadHistoryOperationUnsupported);
-                    continue;
-                }
-                None => {
-                    node.set_status(StatusCode::BadNodeIdUnknown);
-                    continue;
-                }
-            };
-            let rest = match node.continuation_point() {
-                Some(point) => point.get::<Rest>().copied().ok_or(StatusCode::BadContinuationPointInvalid),
-                None => Rest::new(details, clock.timestamp(clock.now())),
-            };
-            let page = match rest {
-                Ok(rest) => rest.read(&self.plant.handle, &space, place, times).await,
-                Err(status) => Err(status),
-            };
-            match page {
-                Ok(page) => {
-                    let empty = page.values.is_empty() && page.rest.is_none();
-                    node.set_status(if empty { StatusCode::GoodNoData } else { StatusCode::Good });
-                    node.set_result(HistoryData { data_values: Some(page.values) });
-                    node.set_next_continuation_point(page.rest.map(|rest| ContinuationPoint::new(Box::new(rest))));
-                }
-                Err(status) => node.set_status(status),
-            }
-        }
+        let (space, question) = (self.space(), (context, nodes.len(), self.plant.longest_message));
+        Archive::new(&self.plant.handle, &space, times, question)?.raw(details, nodes).await;
         Ok(())
     }
+
+    async fn history_read_processed(
+        &self,
+        context: &RequestContext,
+        details: &ReadProcessedDetails,
+        nodes: &mut [&mut HistoryNode],
+        times: TimestampsToReturn,
+    ) -> Result<(), StatusCode> {
+        let (space, question) = (self.space(), (context, nodes.len(), self.plant.longest_message));
+        Archive::new(&self.plant.handle, &space, times, question)?.processed(details, nodes).await;
+        Ok(())
+    }
+}
+
+/// Whether a client asks for events. The library shows its filter without a name for its type: what it writes about it is all there is.
+fn is_event_filter(item: &CreateMonitoredItem) -> bool {
+    format!("{:?}", item.filter()).starts_with("EventFilter")
 }

@@ -90,7 +90,8 @@ fn localized(text: &str) -> Variant {
     Variant::LocalizedText(Box::new(LocalizedText::new("", text)))
 }
 
-fn list(kind: VariantScalarTypeId, items: Vec<Variant>) -> Option<Variant> {
+/// A list of values of one kind.
+pub(crate) fn list(kind: VariantScalarTypeId, items: Vec<Variant>) -> Option<Variant> {
     Some(Variant::Array(Box::new(Array::new(kind, items).ok()?)))
 }
 

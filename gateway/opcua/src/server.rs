@@ -106,7 +106,7 @@ impl Server {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             application_uri: trust.application_uri(),
-            plant: Arc::new(Plant::new(gateway.clone(), &options.users)),
+            plant: Arc::new(Plant::new(gateway.clone(), &options)),
             options,
             trust,
             gateway,
@@ -284,7 +284,7 @@ impl Shared {
         while manager.spent() < MOST_SPENT {
             ticks.tick().await;
             let now: Instant = clock.now();
-            manager.round(handle.subscriptions(), now);
+            manager.round(handle, now);
         }
         info!(target_name = %self.target, items = MOST_SPENT,
             "the OPC UA server is started anew to give back the memory of items that are gone; clients connect again");

@@ -106,7 +106,7 @@ fn limits(options: &OpcUaServer) -> Limits {
         // those that wait for their client to come back.
         max_sessions: count(options.max_sessions).saturating_mul(2).saturating_add(SPARE_SESSIONS),
         max_browse_continuation_points: 1_000,
-        max_history_continuation_points: 100,
+        max_history_continuation_points: 1_000,
         max_query_continuation_points: 1,
         subscriptions: SubscriptionLimits {
             max_subscriptions_per_session: count(options.max_subscriptions),

@@ -58,6 +58,11 @@ impl Space {
         &self.gateway
     }
 
+    /// All devices, each with its place.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (usize, &DeviceInfo)> {
+        self.devices.iter().enumerate()
+    }
+
     pub(crate) fn device(&self, device: usize) -> Option<&DeviceInfo> {
         self.devices.get(device)
     }
@@ -97,6 +102,15 @@ impl Space {
     pub(crate) fn find_column(&self, device: usize, group: usize, tag: &str) -> Option<usize> {
         self.columns.get(device)?.get(group)?.get(tag).copied()
     }
+}
+
+/// Whether the nodes of two devices are the same, by their names.
+pub(crate) fn same_nodes(one: &DeviceInfo, other: &DeviceInfo) -> bool {
+    let names = |group: &GroupHandle| group.tags().iter().map(|tag| tag.name.clone()).collect::<Vec<_>>();
+    let same = |(one, other): (&GroupHandle, &GroupHandle)| {
+        Arc::ptr_eq(one.info(), other.info()) || (one.name() == other.name() && names(one) == names(other))
+    };
+    one.groups.len() == other.groups.len() && one.groups.iter().zip(&other.groups).all(same)
 }
 
 fn index(group: &GroupInfo) -> Columns {

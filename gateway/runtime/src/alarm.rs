@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tidegate_driver_api::AlarmColumns;
 use tidegate_model::{Name, Reading, Timestamp, Value};
 
-use crate::{health::Shared, outputs::Outputs};
+use crate::{alarm_feed::AlarmNotice, health::Shared, outputs::Outputs};
 
 /// Alarms of one group that are retained at the same time, at most. More are published, but not retained.
 const MOST: usize = 10_000;
@@ -54,6 +54,23 @@ impl Alarms {
         });
         let level = level(name);
         let topic = outputs.topics.alarm(device, &level);
+        let text = |column| match field(column) {
+            Some(Value::Text(text)) => Some(text.to_string()),
+            _ => None,
+        };
+        outputs.alarms.send(|| AlarmNotice {
+            device: device.clone(),
+            key: level.clone(),
+            name: name.to_string(),
+            time: Some(time),
+            active,
+            acked,
+            severity: field(severity).and_then(Value::as_f64).map(whole),
+            message: text(message),
+            source: text(source),
+            condition: text(condition),
+            is_of_interest,
+        });
         let (stays, was_there) = self.keep(level, is_of_interest);
         outputs.publisher.publish(topic.clone(), payload.to_string().into(), stays);
         if was_there && !stays {
@@ -108,8 +125,15 @@ impl Retained {
 
 fn clear(device: &Name, levels: &[String], outputs: &Outputs) {
     for level in levels {
+        outputs.alarms.send(|| AlarmNotice::over(device, level));
         outputs.publisher.publish(outputs.topics.alarm(device, level), bytes::Bytes::new(), true);
     }
+}
+
+/// A severity as OPC UA counts it.
+#[expect(clippy::as_conversions, reason = "there is no `From`; what is too large or small becomes the largest or smallest")]
+fn whole(severity: f64) -> u16 {
+    severity as u16
 }
 
 fn value(reading: &Reading) -> Option<&Value> {

@@ -9,6 +9,7 @@ use tidegate_topics::Layout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    alarm_feed::AlarmSender,
     assembly::{AssembledLink, Assembly},
     catalog::Catalog,
     clock::Clock,
@@ -73,7 +74,9 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let clock = Clock::start();
         let topics = Topics::new(&options.topic_root, &options.id);
+        let alarms = AlarmSender::new();
         let outputs = Outputs {
+            alarms: alarms.clone(),
             publisher: options.broker.publisher(),
             store: options.store.clone(),
             topics: topics.clone(),
@@ -86,6 +89,7 @@ impl Gateway {
             id: options.id,
             version: options.version,
             clock: clock.clone(),
+            alarms,
             archive: Archive::new(&options.store),
             store: options.store,
             broker: options.broker,

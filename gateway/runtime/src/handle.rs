@@ -11,6 +11,7 @@ use tidegate_store::Store;
 use tokio::sync::mpsc;
 
 use crate::{
+    alarm_feed::{AlarmFeed, AlarmSender},
     browse::BrowseOrder,
     catalog::Catalog,
     clock::Clock,
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
+    pub(crate) alarms: AlarmSender,
     pub(crate) broker: Broker,
     pub(crate) catalog: Catalog,
     pub(crate) directory: RwLock<Directory>,
@@ -88,6 +90,11 @@ impl Handle {
     pub(crate) fn browses(&self, link: &str) -> Option<mpsc::Sender<BrowseOrder>> {
         let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
         links.iter().find(|view| view.name.as_str() == link).map(|view| view.browses.clone())
+    }
+
+    /// The alarms of all devices, from now on.
+    pub fn alarms(&self) -> AlarmFeed {
+        self.inner.alarms.feed()
     }
 
     pub(crate) fn archive(&self) -> &Archive {

@@ -8,6 +8,7 @@
 //! **Invariant:** nothing here ends in a terminal error: a link is connecting, online, backing off or idle.
 
 mod alarm;
+mod alarm_feed;
 mod arrivals;
 mod assembly;
 mod backoff;
@@ -39,6 +40,7 @@ mod sys;
 mod view;
 mod write;
 
+pub use alarm_feed::{AlarmFeed, AlarmNotice};
 pub use assembly::{Assembly, Forecast, assemble};
 pub use browse::{BrowseError, Browsed, Listed, OwnBrowse};
 pub use catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo, TagInfo};

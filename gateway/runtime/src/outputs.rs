@@ -9,13 +9,14 @@ use tidegate_model::{Name, Row, Slot, TagName, Timestamp};
 use tidegate_store::Store;
 use tidegate_topics::StreamTopics;
 
-use crate::status::DeviceState;
+use crate::{alarm_feed::AlarmSender, status::DeviceState};
 
 /// The ways out of a link task.
 #[derive(Clone)]
 pub(crate) struct Outputs {
     pub(crate) publisher: Publisher,
     pub(crate) store: Store,
+    pub(crate) alarms: AlarmSender,
     pub(crate) topics: Topics,
     /// Whether each tag has a retained topic of its own.
     pub(crate) tag_topics: bool,

@@ -103,13 +103,7 @@ impl Rig {
         plant.set("press", "program", 20.0);
         plant.set("press", "pressure", 99.5);
         let driver: &'static dyn Driver = Box::leak(Box::new(PlantDriver(plant.clone())));
-        let mqtt = config::Broker {
-            listen: ([127, 0, 0, 1], 0).into(),
-            topic_root: "tidegate".to_owned(),
-            tag_topics: false,
-            users: Vec::new(),
-        };
-        let broker = Broker::start(&mqtt).await.unwrap();
+        let broker = Broker::start(&config::Broker::on_loopback()).await.unwrap();
         let (assembly, store) = load(&folder, driver, devices);
         let store = Store::open(&folder.path().join("data"), &store).await.unwrap().store;
         let gateway = Gateway::start(
