@@ -18,7 +18,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("gateway/mqtt", &[]),
     ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model", "gateway/mqtt"]),
     ("gateway/trust", &["gateway/model"]),
+    ("gateway/sparkplug", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
     ("gateway/north", &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/store"]),
     ("drivers/api", &["gateway/config", "gateway/model"]),

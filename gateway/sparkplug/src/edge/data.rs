@@ -1,0 +1,142 @@
+//! Rows and gaps from the store as messages.
+
+use std::sync::Arc;
+
+use tidegate_model::{Name, Row, Slot, Stream, Timestamp};
+
+use super::{
+    EdgeNode, Message, Now,
+    device::{Entry, Life, MetricEntry},
+    millis,
+};
+use crate::{
+    QualityCode, Verb, to_wire,
+    wire::{Metric, MetricValue, PropertySet},
+};
+
+/// A message is full at about this size.
+const FULL: usize = 48 * 1024;
+/// Metrics of one message, at most.
+const MOST_METRICS: usize = 4_000;
+
+/// Metrics of one device on the way into a message.
+struct Gathered {
+    device: Name,
+    metrics: Vec<Metric>,
+    bytes: usize,
+}
+
+impl EdgeNode {
+    /// Publishes rows, in this order; those of one device that follow each other share messages. `past`: they are of the backlog.
+    ///
+    /// To be called only when [`EdgeNode::may_publish`].
+    pub fn rows(&mut self, rows: &[Arc<Row>], past: bool, now: Now, out: &mut Vec<Message>) {
+        let mut gathered: Option<Gathered> = None;
+        for row in rows {
+            let device = row.stream.device();
+            let full = gathered.as_ref().is_some_and(|gathered| {
+                gathered.device != *device || gathered.bytes >= FULL || gathered.metrics.len() >= MOST_METRICS
+            });
+            if full {
+                self.flush(gathered.take(), now, out);
+            }
+            self.row(row, past, now, &mut gathered, out);
+        }
+        self.flush(gathered, now, out);
+    }
+
+    fn row(&mut self, row: &Row, past: bool, now: Now, gathered: &mut Option<Gathered>, out: &mut Vec<Message>) {
+        let device = row.stream.device();
+        if !self.entries.contains_key(device) {
+            let entry = Entry::new(device.clone(), None, &mut self.aliases);
+            self.entries.insert(device.clone(), entry);
+        }
+        let Some(entry) = self.entries.get_mut(device) else { return };
+        let columns = entry.columns(&row.stream, &mut self.aliases);
+        let there = entry.is_there() == Some(true);
+        // Its death has said that, and for all of its metrics.
+        if !past && !there && entry.life() == Life::Dead && row.slots.iter().all(|slot| slot.value().is_none()) {
+            return;
+        }
+        if !entry.takes_rows() {
+            self.flush(gathered.take(), now, out);
+            match there {
+                true => self.device_birth(device, now, out),
+                false => self.passing_birth(device, now, out),
+            }
+        }
+        let Some(entry) = self.entries.get_mut(device) else { return };
+        if let Life::Passing { .. } = entry.life() {
+            entry.passing(now.at);
+        }
+        let gathered =
+            gathered.get_or_insert_with(|| Gathered { device: device.clone(), metrics: Vec::new(), bytes: 0 });
+        for (slot, place) in row.slots.iter().zip(columns.iter()) {
+            if let Some(metric) = entry.metric(*place).and_then(|entry| metric(entry, slot, row.time, past, now)) {
+                gathered.bytes += 24 + slot.value().map_or(32, tidegate_model::Value::heap_bytes);
+                gathered.metrics.push(metric);
+            }
+        }
+    }
+
+    fn flush(&mut self, gathered: Option<Gathered>, now: Now, out: &mut Vec<Message>) {
+        let Some(Gathered { device, mut metrics, .. }) = gathered else { return };
+        if !metrics.is_empty() {
+            // Rows of several groups, each in its order.
+            metrics.sort_by_key(|metric| metric.timestamp);
+            out.push(self.message(Verb::Data, Some(&device), metrics, now));
+        }
+    }
+
+    /// Says which rows will never come, as a metric of the node.
+    pub fn gap(&mut self, stream: &Stream, from: u64, to: u64, reason: &str, now: Now, out: &mut Vec<Message>) {
+        let text = serde_json::json!({
+            "device": stream.device().as_str(), "group": stream.group().as_str(), "from": from, "to": to, "reason": reason,
+        });
+        let metric = Metric {
+            alias: Some(self.gap_alias),
+            timestamp: Some(millis(now.time)),
+            value: Some(MetricValue::String(text.to_string())),
+            ..Metric::default()
+        };
+        out.push(self.message(Verb::Data, None, vec![metric], now));
+    }
+}
+
+/// The sample of a metric in a row; `None` when there is no news.
+fn metric(entry: &mut MetricEntry, slot: &Slot, time: Timestamp, past: bool, now: Now) -> Option<Metric> {
+    if *slot == Slot::Unchanged {
+        return None;
+    }
+    // Older than what a host takes for the present value: of the past, whatever lane it came by. A present value later than now is
+    // from before the clock was set back.
+    let past = match entry.shown {
+        Some(shown) if shown <= now.time => time <= shown,
+        _ => past,
+    };
+    if !past {
+        entry.shown = Some(time);
+    }
+    let quality = QualityCode::of(slot);
+    let doubtful = quality != QualityCode::Good;
+    // Whoever keeps properties until others come has to hear that a value is good again.
+    let tell = doubtful || (!past && entry.doubtful);
+    if !past {
+        entry.doubtful = doubtful;
+    }
+    let properties = tell.then(|| {
+        let mut set = PropertySet::default();
+        set.add_quality(slot);
+        set
+    });
+    let value = slot.value().and_then(|value| to_wire(value, entry.info.datatype).ok());
+    Some(Metric {
+        alias: Some(entry.alias),
+        timestamp: Some(millis(time)),
+        is_historical: past.then_some(true),
+        is_null: value.is_none().then_some(true),
+        properties,
+        value,
+        ..Metric::default()
+    })
+}
