@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use tidegate_codec::block::{
-    Batch, BlockError, BlockSchema, Codec, Encoder, Origin, SchemaId, StoreId, file::put_schema,
+    Batch, BlockError, BlockSchema, Codec, Encoder, GapRecord, Origin, SchemaId, StoreId, file::put_schema,
 };
 use tidegate_model::{Column, Stream, StreamId};
 
@@ -80,6 +80,26 @@ impl<W: Write> BlockFile<W> {
             }
             row += rows.len();
         }
+        Ok(())
+    }
+
+    /// Says that rows of a stream are missing, from the number `first` to `last`, for a reason as FORMAT.md of the codec has it.
+    /// The rest is as for [`BlockFile::write`].
+    ///
+    /// # Errors
+    ///
+    /// As [`BlockFile::write`].
+    pub fn write_gap(
+        &mut self,
+        (stream, boot): (&Stream, u64),
+        (first, last): (u64, u64),
+        reason: u8,
+        places: &Places,
+    ) -> Result<(), ExportError> {
+        let schema = self.known(stream, places)?.schema;
+        self.flush()?;
+        let gap = GapRecord { stream: stream.id(), schema, boot, first_seq: first, last_seq: last, reason };
+        gap.encode(&mut self.out);
         Ok(())
     }
 

@@ -257,8 +257,8 @@ pub(crate) fn reason_code(word: &str) -> u8 {
     REASONS.iter().find(|(_, known)| *known == word).map_or(u8::MAX, |(code, _)| *code)
 }
 
-/// The reasons of gap records: those of the store below 128, those of targets from there on.
-const REASONS: [(u8, &str); 7] = [
+/// The reasons of gap records: those of the store below 128, those of targets and exports from there on.
+const REASONS: [(u8, &str); 8] = [
     (1, "disk_failing"),
     (2, "too_old"),
     (3, "store_full"),
@@ -266,6 +266,7 @@ const REASONS: [(u8, &str); 7] = [
     (5, "thinned"),
     (128, "too_large"),
     (129, "refused"),
+    (130, "dropped"),
 ];
 
 impl Refused {

@@ -2,7 +2,7 @@
 
 use opcua::types::{BinaryEncodable, ContextOwned, DataValue, ReadRawModifiedDetails, StatusCode, TimestampsToReturn};
 use tidegate_model::{Name, Timestamp};
-use tidegate_runtime::{Handle, HistoryError, HistoryQuery, Sample, TagInfo};
+use tidegate_runtime::{Fill, Handle, HistoryError, HistoryQuery, Sample, TagInfo};
 
 use crate::values;
 
@@ -127,6 +127,7 @@ impl Rest {
                 from: from.map(Timestamp::from_millis),
                 to: Some(Timestamp::from_millis(to)),
                 max_points: most.max(FEWEST),
+                fill: Fill::Nothing,
             };
             let history = handle.history(&query).await.map_err(|error| failed(&error))?;
             let mut samples = history.samples;

@@ -229,10 +229,11 @@ impl GroupTask {
         self.alarms.as_ref().map(|alarms| alarms.retained())
     }
 
-    /// Turns readings of the past into a row beside those of the present, which stay the latest.
+    /// Turns readings of the past into a row of the time that the device states, beside those of the present, which stay the latest.
     fn remember(&mut self, readings: &mut Readings, emitter: &Emitter, counters: &DeviceCounters) {
         let now = emitter.clock.now();
-        let (time, own_time) = times(readings, now, emitter);
+        let (now, own_time) = times(readings, now, emitter);
+        let time = own_time.map_or(now, |own| own.min(now));
         let Some(outcome) = self.stages.run_past(readings.items_mut(), time) else { return };
         // What waits may not be compared with it.
         self.release(&emitter.outputs);
@@ -240,7 +241,7 @@ impl GroupTask {
         let payload = emitter.outputs.publish_past(&self.topic, &row, &mut self.size);
         emitter.outputs.publish_otherwise(&self.others, &row, true);
         self.count(&row, payload.len(), emitter, counters);
-        emitter.outputs.keep(row, payload);
+        emitter.outputs.keep_past(row, payload);
     }
 
     fn row(&self, outcome: Outcome, time: Timestamp, own_time: Option<Timestamp>) -> Row {

@@ -191,6 +191,8 @@ impl Handle {
             target.live_bytes = share(target.waiting_bytes, target.live_rows, queue.waiting_rows);
             target.backlog_bytes = target.waiting_bytes.saturating_sub(target.live_bytes);
             target.oldest_waiting = queue.waiting_since.map(|time| time.as_millis());
+            target.oldest_live = queue.live_since.map(|time| time.as_millis());
+            target.oldest_backlog = queue.backlog_since.map(|time| time.as_millis());
             target.gaps = queue.gaps;
         }
         targets

@@ -61,4 +61,4 @@ pub use view::{Latest, TagSample};
 pub use tidegate_driver_api::{Node, NodeKind};
 
 /// What [`Handle::history`] takes and gives: whoever shows it need not know the store.
-pub use tidegate_store::{History, HistoryQuery, Missing, Sample, Why};
+pub use tidegate_store::{Fill, History, HistoryQuery, Missing, Sample, Why};

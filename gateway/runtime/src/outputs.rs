@@ -119,6 +119,11 @@ impl Outputs {
         self.store.append(Arc::new(row), payload);
     }
 
+    /// Gives a row of the past to the store, with the payload that was published for it.
+    pub(crate) fn keep_past(&self, row: Row, payload: Bytes) {
+        self.store.append_past(Arc::new(row), payload);
+    }
+
     /// Gives a row to the store that says less than what was published: its payload is made anew, or targets would get the rest.
     pub(crate) fn keep_thinned(&self, row: Row) {
         let mut payload = Vec::new();

@@ -209,6 +209,12 @@ pub struct TargetStatus {
     /// Time of the oldest row that waits, Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_waiting: Option<i64>,
+    /// Time of the oldest row of the live lane that is not acknowledged, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_live: Option<i64>,
+    /// Time of the oldest of all others, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_backlog: Option<i64>,
     /// Gap records that it has not acknowledged.
     pub gaps: u64,
     /// Of a target that is a server: who is connected to it.

@@ -17,7 +17,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use tidegate_config::{ByteSize, WhenFull};
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
-use tidegate_store::{HistoryQuery, Reader, Store};
+use tidegate_store::{Fill, HistoryQuery, Reader, Store};
 
 const START: i64 = 1_700_000_000_000;
 
@@ -67,7 +67,8 @@ async fn ask(reader: &Reader, device: &str) -> anyhow::Result<()> {
     let tags = columns.len();
     for (what, at) in [("first", 0), ("middle", tags / 2), ("last", tags.saturating_sub(1))] {
         let tag = columns.get(at).context("it has tags")?.name.clone();
-        let query = HistoryQuery { device: device.parse()?, tag, from: None, to: None, max_points: 1000 };
+        let query =
+            HistoryQuery { device: device.parse()?, tag, from: None, to: None, max_points: 1000, fill: Fill::Nothing };
         let mut times = Vec::new();
         let mut points = (0, 0);
         for _ in 0..21 {

@@ -28,6 +28,8 @@ pub(crate) struct Books {
     pub(crate) store: StoreId,
     /// How often the database has been opened, this time included.
     pub(crate) boot: u64,
+    /// What tells the directory from a copy of it; 0 when that is not known.
+    pub(crate) place: u64,
     /// Where the rows of each start begin, this one included.
     pub(crate) starts: Starts,
     /// Whether the database does not know yet that it has been opened.
@@ -65,12 +67,17 @@ pub(crate) struct Books {
     pub(crate) loose: bool,
 }
 
+/// A copy counts its starts on from somewhere among so many numbers.
+const COPIES: u64 = 1 << 20;
+
 /// The facts of the table `meta`.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Meta {
     /// `None` in a database that has been written before stores had an identity.
     pub(crate) store: Option<StoreId>,
     pub(crate) boot: u64,
+    /// Where the database was when it was written last; 0 when that is not known.
+    pub(crate) place: u64,
     /// 1 when the store has been closed and nothing written since.
     pub(crate) clean: u64,
     pub(crate) numbering_base: u64,
@@ -88,6 +95,7 @@ impl Meta {
             match row.try_get("key")? {
                 "store" => meta.store = Some(StoreId(bits)),
                 "boot" => meta.boot = value,
+                "place" => meta.place = value,
                 "clean" => meta.clean = value,
                 "numbering_base" => meta.numbering_base = value,
                 "targets_lost" => meta.targets_lost = value,
@@ -99,11 +107,23 @@ impl Meta {
         Ok(meta)
     }
 
+    /// The count of the start that begins now, here. A copy does not count on as the original may have done: what both number
+    /// from here on are different rows with the same numbers, which nothing else tells apart.
+    fn next_boot(self, here: u64) -> u64 {
+        if self.place == 0 || here == 0 || self.place == here {
+            return self.boot + 1;
+        }
+        let boot = self.boot + 2 + new_store_id().0 % COPIES;
+        tracing::info!(boot, "the store is a copy, or was moved: its starts are counted on from a number of its own");
+        boot
+    }
+
     pub(crate) async fn save(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         if let Some(store) = self.store {
             save_store(connection, store).await?;
         }
         save_fact(connection, "boot", self.boot).await?;
+        save_fact(connection, "place", self.place).await?;
         save_fact(connection, "clean", self.clean).await?;
         save_fact(connection, "numbering_base", self.numbering_base).await?;
         save_fact(connection, "targets_lost", self.targets_lost).await?;
@@ -130,15 +150,20 @@ pub(crate) async fn save_fact(
 
 impl Books {
     /// Reads the books of a database and checks it as far as that is quick. Writes nothing: a disk that is full must
-    /// not keep a gateway from starting.
-    pub(crate) async fn open(database: &mut Database, max_age: Duration) -> Result<Books, Unusable> {
+    /// not keep a gateway from starting. `here` tells the directory from a copy of it.
+    pub(crate) async fn open(database: &mut Database, max_age: Duration, here: u64) -> Result<Books, Unusable> {
         let connection = &mut database.connection;
         let meta = Meta::load(connection).await?;
         check(connection, meta.clean == 1).await?;
-        Books::load(connection, meta, max_age).await
+        Books::load(connection, meta, max_age, here).await
     }
 
-    async fn load(connection: &mut SqliteConnection, meta: Meta, max_age: Duration) -> Result<Books, Unusable> {
+    async fn load(
+        connection: &mut SqliteConnection,
+        meta: Meta,
+        max_age: Duration,
+        here: u64,
+    ) -> Result<Books, Unusable> {
         let mut streams = Streams::load(connection).await?;
         recover_numbers(connection, &mut streams, meta.sequence_position).await?;
         streams.raise_to(meta.numbering_base);
@@ -160,13 +185,14 @@ impl Books {
         }
         let gaps = Gaps::load(connection).await?;
         let Meta { sequence_position, targets_lost, .. } = meta;
-        let (store, boot, just_opened) = (meta.store.unwrap_or_else(new_store_id), meta.boot + 1, true);
+        let (store, boot, just_opened) = (meta.store.unwrap_or_else(new_store_id), meta.next_boot(here), true);
         let mut starts = Starts::load(connection).await?;
         starts.begin(end, boot);
         let (first, oldest, oldest_age) = (end, None, 0);
         let mut books = Books {
             store,
             boot,
+            place: here,
             starts,
             just_opened,
             first,

@@ -118,6 +118,7 @@ pub(crate) async fn write(
     if books.just_opened {
         save_store(&mut transaction, books.store).await?;
         save_fact(&mut transaction, "boot", books.boot).await?;
+        save_fact(&mut transaction, "place", books.place).await?;
         books.starts.save_newest(&mut transaction).await?;
     }
     if books.just_opened || last {

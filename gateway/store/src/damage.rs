@@ -172,6 +172,7 @@ pub(crate) async fn replace(
     let mut books = Books {
         store: store.unwrap_or_else(new_store_id),
         boot: known.boot + 1,
+        place: 0,
         starts: Starts::new(end, known.boot + 1),
         just_opened: false,
         first: end,
@@ -269,6 +270,7 @@ async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(N
     let meta = Meta {
         store: Some(books.store),
         boot: books.boot,
+        place: books.place,
         clean: 0,
         numbering_base: books.streams.numbering_base(),
         targets_lost: books.targets_lost,

@@ -1,5 +1,6 @@
 //! The samples of one tag over time, few enough for a chart.
 
+mod line;
 mod samples;
 mod thin;
 
@@ -28,6 +29,18 @@ pub struct HistoryQuery {
     pub to: Option<Timestamp>,
     /// No more than so many, but for the [`HistoryQuery::FEWEST`] that there always can be.
     pub max_points: usize,
+    /// What to do about samples that a swinging door left out.
+    pub fill: Fill,
+}
+
+/// What stands in the place of samples that a swinging door left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fill {
+    /// Nothing: what was recorded.
+    #[default]
+    Nothing,
+    /// What lies on the straight line between the samples around them, in the rows that were recorded.
+    Lines,
 }
 
 impl HistoryQuery {
@@ -57,6 +70,8 @@ pub struct Sample {
     pub time: Timestamp,
     /// What it was; never [`Slot::Unchanged`].
     pub slot: Slot,
+    /// Whether it lies on a line between others ([`Fill::Lines`]), and was not recorded.
+    pub drawn: bool,
 }
 
 impl Reader {
@@ -71,7 +86,7 @@ impl Reader {
     ///
     /// [`StoreError::Database`], [`StoreError::Closed`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<Option<History>, StoreError> {
-        let HistoryQuery { device, tag, from, to, max_points } = query.clone();
+        let HistoryQuery { device, tag, from, to, max_points, fill } = query.clone();
         let tags = vec![tag.clone()];
         let groups = matching(&self.access, &Query { device, group: None, tags, from, to }).await?;
         let newest = groups.iter().flatten().max_by_key(|stream| stream.id());
@@ -87,7 +102,7 @@ impl Reader {
         let mut reading =
             Reading { samples: Some(Samples::new(Thin::new(frame))), unpackers: [None, None], missing: Vec::new() };
         for streams in &groups {
-            reading.group(&self.access, streams, &tag, window).await?;
+            reading.group(&self.access, streams, &tag, (window, fill)).await?;
         }
         let thin = reading.samples.map(Samples::into_thin).ok_or(StoreError::Closed)?;
         let total = thin.seen();
@@ -110,14 +125,19 @@ impl Reading {
         access: &Access,
         streams: &[Arc<Stream>],
         tag: &TagName,
-        window: Window,
+        (window, fill): (Window, Fill),
     ) -> Result<(), StoreError> {
         let Some(first) = streams.first() else { return Ok(()) };
+        let silence = streams.iter().filter_map(|stream| line::silence(stream, tag)).max();
+        let lines = silence.filter(|_| fill == Fill::Lines);
+        // A line may begin before what is wanted, and end behind it.
+        let wanted = window;
+        let window = window.widened(lines.unwrap_or(0));
         let mut walk = Walk::begin(access.clone(), streams.iter().map(|stream| stream.id()).collect(), window).await?;
         if let Some(samples) = &mut self.samples {
-            samples.begin_group();
+            samples.begin_group(lines.map(|_| wanted));
         }
-        self.unpackers = [0, 1].map(|_| Some(Unpacker::new(streams, tag, window)));
+        self.unpackers = [0, 1].map(|_| Some(Unpacker::new(streams, tag, window, lines.is_some())));
         let mut units = walk.next(None).await?;
         while let Some(these) = units {
             // What comes next is read while this is decoded, as long as its numbers are known beforehand.

@@ -55,7 +55,7 @@ mod writer;
 pub use cursor::{Acknowledger, Cursor, Lane};
 pub use delivery::{Delivery, GapReason, Item, Shape, Ticket};
 pub use error::StoreError;
-pub use history::{History, HistoryQuery, Sample};
+pub use history::{Fill, History, HistoryQuery, Sample};
 pub use reader::{Missing, Part, Progress, Query, Reader, Recorded, Scan, Version, Why};
 pub use status::{CommitTimes, CursorStatus, Dropped, StoreStatus};
 pub use store::{Opened, SetAside, Store};

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -20,6 +21,18 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file is not enough: a process that is being started at this moment has it open, too, until it runs.
         let _ = self.0.unlock();
+    }
+}
+
+impl Lock {
+    /// What tells the directory from a copy of it: the number of its lock's file, and when that was made. `None` where the
+    /// operating system does not say.
+    pub(crate) fn place(&self) -> Option<u64> {
+        let metadata = self.0.metadata().ok()?;
+        let made = metadata.created().ok().and_then(|made| made.duration_since(std::time::UNIX_EPOCH).ok());
+        let made = made.map_or(0, |made| u64::try_from(made.as_nanos()).unwrap_or(u64::MAX));
+        // The sign is of no use in the database.
+        Some((metadata.ino().rotate_left(40) ^ made) & u64::MAX >> 1)
     }
 }
 
@@ -46,8 +59,9 @@ mod tests {
         let error = take(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::InUse { .. }));
         assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+        let place = lock.place();
         drop(lock);
-        assert!(take(dir.path()).is_ok());
+        assert_eq!(take(dir.path()).unwrap().place(), place);
     }
 
     #[test]
@@ -58,5 +72,14 @@ mod tests {
         let error = take(&file).unwrap_err();
         assert!(matches!(error, StoreError::Directory { .. }));
         assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_copy_of_a_directory_is_another_place() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = take(dir.path()).unwrap().place();
+        std::fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
+        assert!(place.is_some_and(|place| i64::try_from(place).is_ok()));
+        assert_ne!(take(copy.path()).unwrap().place(), place);
     }
 }

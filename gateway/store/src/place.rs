@@ -183,6 +183,20 @@ impl Place {
         self.held.is_some_and(|held| held.within(range).len() > 0)
     }
 
+    /// The first position of the live lane that is not acknowledged, and the time of its row when that is in flight; `None`
+    /// when there is none before `end`.
+    pub(crate) fn oldest_live(&self, end: u64) -> Option<(u64, Option<Timestamp>)> {
+        let first = self.done.next_missing(self.live?.from);
+        let given = self.in_flight.range(..=first).next_back().map(|(_, given)| given);
+        let time = given.filter(|given| given.end > first).map(|given| given.time);
+        (first < end).then_some((first, time))
+    }
+
+    /// Whether something that is not the live lane's waits, in a log that ends at `end`.
+    pub(crate) fn has_backlog(&self, end: u64) -> bool {
+        self.base() < self.live.map_or(end, |live| live.from).min(end)
+    }
+
     /// Gives out rows that wait.
     pub(crate) fn give(&mut self, range: Range, time: Timestamp) -> Ticket {
         if range.first == self.base() {

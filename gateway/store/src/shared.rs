@@ -193,11 +193,13 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> StoreStatus {
+        // Each lock alone.
+        let targets: Vec<Arc<Target>> = self.targets().values().cloned().collect();
         let (end, tail_bytes) = {
             let tail = self.tail();
             (tail.end(), count(tail.bytes()))
         };
-        let targets = self.targets().values().map(|target| target.status(end)).collect();
+        let targets = targets.iter().map(|target| target.status(&self.tail)).collect();
         let waiting = self.pending.waiting();
         let numbers = self.numbers().clone();
         StoreStatus {

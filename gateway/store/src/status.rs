@@ -81,6 +81,10 @@ pub struct CursorStatus {
     pub waiting_rows: u64,
     /// Time of the oldest of them, or a little before.
     pub waiting_since: Option<Timestamp>,
+    /// Time of the oldest row of the live lane that it has not acknowledged; none while there is one lane only.
+    pub live_since: Option<Timestamp>,
+    /// Time of the oldest of all others, or a little before.
+    pub backlog_since: Option<Timestamp>,
     /// Gap records that it has not acknowledged.
     pub gaps: u64,
     /// Ranges of rows that it has acknowledged behind the oldest one that waits.

@@ -69,7 +69,7 @@ impl Store {
     /// [`StoreError::Directory`], [`StoreError::InUse`], [`StoreError::NewerFormat`] or [`StoreError::Database`].
     pub async fn open(dir: &Path, options: &tidegate_config::Store) -> Result<Opened, StoreError> {
         let directory = lock::take(dir)?;
-        let (database, books, set_aside) = match open_database(dir, options).await {
+        let (database, books, set_aside) = match open_database(dir, options, directory.place().unwrap_or(0)).await {
             Ok((database, books)) => (database, books, None),
             Err(Unusable::Damaged(why)) => {
                 let (database, books, aside) = damage::replace(dir, &why, options.max_age).await?;
@@ -190,9 +190,9 @@ impl Store {
     }
 }
 
-async fn open_database(dir: &Path, options: &tidegate_config::Store) -> Result<(Database, Books), Unusable> {
+async fn open_database(dir: &Path, options: &tidegate_config::Store, here: u64) -> Result<(Database, Books), Unusable> {
     let mut database = Database::open(dir.join(FILE)).await?;
-    match Books::open(&mut database, options.max_age).await {
+    match Books::open(&mut database, options.max_age, here).await {
         Ok(books) => Ok((database, books)),
         Err(unusable) => {
             // Nobody may have it open when it is renamed; what its end says is of no use.

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use tidegate_model::Row;
+use tidegate_model::{Row, Timestamp};
 
 use crate::{numbers::count, pending::Entry};
 
@@ -44,6 +44,12 @@ impl Tail {
     /// Position of the first row of the newest commit.
     pub(crate) fn newest(&self) -> u64 {
         self.newest.max(self.first)
+    }
+
+    /// The time of the row at this position, if it is here.
+    pub(crate) fn time_at(&self, position: u64) -> Option<Timestamp> {
+        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.entries.get(at).map(|entry| entry.row.time)
     }
 
     /// How many milliseconds the rows from `position` on are behind the newest; `None` when nothing tells. Rows of the past
@@ -118,7 +124,7 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_model::{Stream, StreamId, Timestamp};
+    use tidegate_model::{Stream, StreamId};
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use tidegate_model::Name;
 use tokio::sync::Notify;
 
-use crate::{CursorStatus, numbers::count, place::Place, ranges::Acknowledged, shared::lock};
+use crate::{CursorStatus, numbers::count, place::Place, ranges::Acknowledged, shared::lock, tail::Tail};
 
 /// One target, shared between its cursor and the writer.
 #[derive(Debug)]
@@ -54,19 +54,26 @@ impl Target {
         self.news.notify_one();
     }
 
-    /// For people, when the log ends at `end`.
-    pub(crate) fn status(&self, end: u64) -> CursorStatus {
+    /// For people; `tail` has the newest rows of the log.
+    pub(crate) fn status(&self, tail: &Mutex<Tail>) -> CursorStatus {
+        let end = lock(tail).end();
         let place = self.place();
+        let live = place.oldest_live(end);
         let waiting_rows = end.saturating_sub(place.base()).saturating_sub(place.done.ahead().positions());
-        CursorStatus {
+        let mut status = CursorStatus {
             target: self.name.clone(),
             open: place.open,
             waiting_rows,
             waiting_since: place.since.filter(|_| waiting_rows > 0),
+            live_since: None,
+            backlog_since: place.since.filter(|_| place.has_backlog(end)),
             gaps: place.gaps.saturating_sub(count(place.gaps_done.len())),
             ranges: count(place.done.ahead().count()),
             acknowledged: place.acknowledged,
             last_acknowledged: place.last_acknowledged,
-        }
+        };
+        drop(place);
+        status.live_since = live.and_then(|(first, time)| time.or_else(|| lock(tail).time_at(first)));
+        status
     }
 }

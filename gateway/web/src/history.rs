@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value as Json_, json};
 use tidegate_model::{Name, Quality, TagName, Timestamp};
-use tidegate_runtime::{History, HistoryError, HistoryQuery, Missing, Sample, Why};
+use tidegate_runtime::{Fill, History, HistoryError, HistoryQuery, Missing, Sample, Why};
 
 use crate::{answer::problem, devices::value_json, query, server::Shared};
 
@@ -18,7 +18,7 @@ const POINTS: usize = 1_000;
 const FEWEST: usize = 10;
 const MOST: usize = 20_000;
 
-const KEYS: [&str; 5] = ["device", "tag", "from", "to", "max_points"];
+const KEYS: [&str; 6] = ["device", "tag", "from", "to", "max_points", "fill"];
 
 pub(crate) async fn history(State(shared): State<Shared>, RawQuery(text): RawQuery) -> Response {
     let query = match parse(text.as_deref().unwrap_or_default()) {
@@ -68,7 +68,12 @@ fn parse(text: &str) -> Result<HistoryQuery, String> {
         Some(text) => text.parse().ok().filter(|points| (FEWEST..=MOST).contains(points)).ok_or_else(range)?,
         None => POINTS,
     };
-    Ok(HistoryQuery { device, tag, from, to, max_points })
+    let fill = match find("fill") {
+        None | Some("none") => Fill::Nothing,
+        Some("line") => Fill::Lines,
+        Some(_) => return Err("fill is none or line".to_owned()),
+    };
+    Ok(HistoryQuery { device, tag, from, to, max_points, fill })
 }
 
 fn history_json(query: &HistoryQuery, history: &History) -> Json_ {
@@ -86,10 +91,11 @@ fn history_json(query: &HistoryQuery, history: &History) -> Json_ {
     })
 }
 
-/// `[time, value]`, and the quality and its reason behind it when it is not good.
+/// `[time, value]`, and the quality and its reason behind it when it is not good; of what was drawn, that.
 fn sample_json(sample: &Sample) -> Json_ {
     let (time, value) = (sample.time.as_millis(), sample.slot.value().map(value_json));
     match sample.slot.quality() {
+        Some(Quality::Good) if sample.drawn => json!([time, value, "interpolated"]),
         Some(Quality::Good) => json!([time, value]),
         Some(Quality::Uncertain(reason)) => json!([time, value, "uncertain", reason.as_str()]),
         Some(Quality::Bad(reason)) => json!([time, Json_::Null, "bad", reason.as_str()]),
@@ -118,7 +124,8 @@ mod tests {
     fn a_query_names_a_device_and_a_tag_and_the_rest_has_defaults() {
         let query = parse("device=meter-1&tag=voltage_l1").unwrap();
         assert_eq!((query.device.as_str(), query.tag.as_str(), query.max_points), ("meter-1", "voltage_l1", POINTS));
-        assert_eq!((query.from, query.to), (None, None));
+        assert_eq!((query.from, query.to, query.fill), (None, None, Fill::Nothing));
+        assert_eq!(parse("device=m&tag=a&fill=line").unwrap().fill, Fill::Lines);
         let query =
             parse("tag=a.b&from=2026-11-23T10:15:00%2B01:00&device=m&to=1795425300001&max_points=20000").unwrap();
         assert_eq!(query.from, Some(Timestamp::from_millis(1_795_425_300_000)));
@@ -142,6 +149,7 @@ mod tests {
             ("device=m&tag=t&max_points=9", "max_points is a number from 10 to 20000"),
             ("device=m&tag=t&max_points=20001", "max_points is a number"),
             ("device=m&tag=t&max_points=many", "max_points is a number"),
+            ("device=m&tag=t&fill=linear", "fill is none or line"),
             ("device=m&tag=%zz", "%"),
             ("device=m&tag=%ff", "UTF-8"),
         ] {
@@ -152,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_sample_says_its_quality_only_when_it_is_not_good() {
-        let json = |slot| sample_json(&Sample { time: Timestamp::from_millis(5), slot }).to_string();
+        let sample = |slot, drawn| sample_json(&Sample { time: Timestamp::from_millis(5), slot, drawn }).to_string();
+        let json = |slot| sample(slot, false);
+        assert_eq!(sample(Slot::Good(Value::F64(1.5)), true), r#"[5,1.5,"interpolated"]"#);
         assert_eq!(json(Slot::Good(Value::F32(0.1))), "[5,0.1]");
         assert_eq!(
             json(Slot::Uncertain(Value::Uint(u64::MAX), Reason::OutOfRange)),

@@ -91,6 +91,27 @@ const LINK_COUNTERS: [LinkCounter; 12] = [
     ("failed_writes", "Writes that were not confirmed", |link| link.failed_writes),
 ];
 
+/// The name of a time, what it is, and where it stands.
+type Oldest = (&'static str, &'static str, fn(&TargetStatus) -> Option<i64>);
+
+const OLDEST: [Oldest; 3] = [
+    (
+        "target_oldest_waiting_timestamp_seconds",
+        "Time of the oldest row that waits; missing while none does",
+        |target| target.oldest_waiting,
+    ),
+    (
+        "target_oldest_live_timestamp_seconds",
+        "Time of the oldest row of the live lane that is not acknowledged; missing while there is none",
+        |target| target.oldest_live,
+    ),
+    (
+        "target_oldest_backlog_timestamp_seconds",
+        "Time of the oldest of the other rows that wait; missing while there is none",
+        |target| target.oldest_backlog,
+    ),
+];
+
 /// A number of each target: name, help, whether it only grows, how it is read.
 type TargetNumber = (&'static str, &'static str, MetricType, fn(&TargetStatus) -> u64);
 
@@ -199,12 +220,12 @@ impl Snapshot {
                 }
             }
         }
-        let help = "Time of the oldest row that waits; missing while none does";
-        let name = "target_oldest_waiting_timestamp_seconds";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for target in &self.status.targets {
-            if let Some(oldest) = target.oldest_waiting {
-                family.encode_family(&[("target", target.name.as_str())])?.encode_gauge(&(oldest / 1000))?;
+        for (name, help, oldest) in OLDEST {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for target in &self.status.targets {
+                if let Some(oldest) = oldest(target) {
+                    family.encode_family(&[("target", target.name.as_str())])?.encode_gauge(&(oldest / 1000))?;
+                }
             }
         }
         Ok(())

@@ -110,8 +110,8 @@ class Gap:
     @property
     def why(self) -> str:
         names = {1: "disk_failing", 2: "too_old", 3: "store_full", 4: "damaged", 5: "thinned"}
-        # What a target leaves out, of rows that are in the store.
-        names |= {128: "too_large", 129: "refused"}
+        # What a target leaves out, of rows that are in the store, and what an export has not found.
+        names |= {128: "too_large", 129: "refused", 130: "dropped"}
         return names.get(self.reason, f"reason {self.reason}")
 
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_codec::block::{
-    Batch, BlockSchema, Decoder, Frame, SchemaId, StoreId,
+    Batch, BlockSchema, Decoder, Frame, GapRecord, SchemaId, StoreId,
     file::{Part, parts},
 };
 use tidegate_export::BlockFile;
@@ -30,7 +30,7 @@ fn read(file: &[u8]) -> (Vec<(BlockSchema, u64, Batch)>, usize) {
                 let batch = Decoder::new().decode(&head, head.schema, &schema.columns).unwrap();
                 blocks.push((schema.clone(), head.boot, batch));
             }
-            Part::Block(Frame::Gap(_)) => panic!("nobody has written a gap"),
+            Part::Block(Frame::Gap(gap)) => panic!("nobody has written {gap:?}"),
         }
     }
     (blocks, documents)
@@ -97,4 +97,29 @@ fn only_the_columns_that_are_wanted_are_written() {
 #[test]
 fn no_rows_are_an_empty_file() {
     assert_eq!(BlockFile::new(Vec::new(), STORE).finish().unwrap(), b"");
+}
+
+#[test]
+fn what_is_missing_stands_between_the_rows_beside_it() {
+    let one = [column("level", ValueKind::Int)];
+    let (stream, places) = (stream(4, "fast", &one), table(&one).places(&one));
+    let mut file = BlockFile::new(Vec::new(), STORE);
+    file.write_gap((&stream, 2), (1, 9), 4, &places).unwrap();
+    file.write(&stream, 2, &numbers(&one, 10, 5), &places).unwrap();
+    file.write_gap((&stream, 2), (15, 20), 130, &places).unwrap();
+    file.write(&stream, 2, &numbers(&one, 21, 5), &places).unwrap();
+    let file = file.finish().unwrap();
+    let (mut found, mut id) = (Vec::new(), None);
+    for (_, part) in parts(&file) {
+        match part.unwrap() {
+            Part::Schema(document) => id = Some(BlockSchema::id_of(document)),
+            Part::Block(Frame::Data(head)) => found.push((head.first_seq, head.last_seq(), None)),
+            Part::Block(Frame::Gap(gap)) => {
+                let GapRecord { stream, schema, boot, first_seq, last_seq, reason } = gap;
+                assert_eq!((stream, Some(schema), boot), (StreamId(4), id, 2), "it says whose rows they are");
+                found.push((first_seq, last_seq, Some(reason)));
+            }
+        }
+    }
+    assert_eq!(found, [(1, 9, Some(4)), (10, 14, None), (15, 20, Some(130)), (21, 25, None)]);
 }

@@ -213,7 +213,7 @@ async fn the_past_is_a_row_with_its_own_time_and_does_not_become_the_present() {
         Push::Row { device: "a".to_owned(), group: "live".to_owned(), readings, device_time: Some(time), past: true };
     rig.plant.push("press", past);
     let row = rig.seen.row("a", "live", |row| row["seq"] == 2).await;
-    assert_eq!((&row["device_ts"], &row["hist"]), (&json!(time), &json!(true)));
+    assert_eq!((&row["ts"], &row["device_ts"], &row["hist"]), (&json!(time), &json!(time), &json!(true)));
     assert_eq!(row["values"], json!({ "level": 9.0, "twice": 18.0 }));
     let latest = rig.handle().latest("a").await.unwrap();
     assert_eq!(latest[0].slot, Slot::Good(Value::F64(1.0)));
@@ -222,7 +222,8 @@ async fn the_past_is_a_row_with_its_own_time_and_does_not_become_the_present() {
         let deliveries = cursor.next(1, 1 << 20).await.unwrap();
         let found = deliveries.into_iter().any(|delivery| {
             let Item::Row { row, .. } = delivery.item else { return false };
-            row.device_time.is_some_and(|found| found.as_millis() == time)
+            row.time.as_millis() == time
+                && row.device_time == Some(row.time)
                 && row.slots[0] == Slot::Good(Value::F64(9.0))
         });
         if found {

@@ -8,7 +8,11 @@ use tidegate_codec::{
 };
 use tidegate_model::{Slot, Stream, StreamId, TagName, Timestamp};
 
-use super::thin::Thin;
+use super::{
+    Sample,
+    line::{self, Lines},
+    thin::Thin,
+};
 use crate::{
     decode, numbering,
     reader::{Found, Span, Unit, Window},
@@ -20,6 +24,8 @@ const FEW: usize = 16 << 10;
 /// Unpacks the samples of one tag. It keeps its working memory.
 pub(super) struct Unpacker {
     window: Window,
+    /// Whether rows are wanted, too, that say nothing of the tag.
+    every_row: bool,
     decoder: Decoder,
     columns: BTreeMap<StreamId, Column>,
 }
@@ -30,11 +36,14 @@ struct Column {
     /// Memory for its rows, with the columns up to this one: those behind it are not unpacked, and those before it only where
     /// they have to be.
     batch: Batch,
+    /// How long the tag may be silent in it, where it has a swinging door.
+    silence: Option<i64>,
 }
 
 /// What a unit holds.
 pub(super) struct Unpacked {
     span: Option<Span>,
+    boot: u64,
     rows: Result<Rows, String>,
 }
 
@@ -43,6 +52,7 @@ struct Rows {
     samples: Vec<(u64, Timestamp, Slot)>,
     /// The largest number of all rows.
     last: Option<u64>,
+    silence: Option<i64>,
 }
 
 /// Takes the samples of one tag.
@@ -50,6 +60,8 @@ pub(super) struct Samples {
     thin: Thin,
     /// The last number of the group that has been read.
     done: Option<u64>,
+    /// The lines that are drawn, and the times that are wanted.
+    lines: Option<(Lines, Window)>,
 }
 
 /// Cuts units into two parts of about the same size, to be unpacked at the same time; the second is empty when it is little.
@@ -74,18 +86,19 @@ pub(super) fn halves(mut units: Vec<Unit>) -> (Vec<Unit>, Vec<Unit>) {
 }
 
 impl Unpacker {
-    pub(super) fn new(streams: &[Arc<Stream>], tag: &TagName, window: Window) -> Unpacker {
+    pub(super) fn new(streams: &[Arc<Stream>], tag: &TagName, window: Window, every_row: bool) -> Unpacker {
         let column = |stream: &Arc<Stream>| {
             let index = stream.columns().iter().position(|column| column.name == *tag)?;
             let batch = Batch::new(stream.columns().get(..=index)?);
-            Some((stream.id(), Column { index, batch }))
+            Some((stream.id(), Column { index, batch, silence: line::silence(stream, tag) }))
         };
-        Unpacker { window, decoder: Decoder::new(), columns: streams.iter().filter_map(column).collect() }
+        Unpacker { window, every_row, decoder: Decoder::new(), columns: streams.iter().filter_map(column).collect() }
     }
 
     /// The samples of these units.
     pub(super) fn unpack(&mut self, units: &[Unit]) -> Vec<Unpacked> {
-        units.iter().map(|unit| Unpacked { span: unit.span, rows: self.rows(&unit.found) }).collect()
+        let unpacked = |unit: &Unit| Unpacked { span: unit.span, boot: unit.boot, rows: self.rows(&unit.found) };
+        units.iter().map(unpacked).collect()
     }
 
     fn rows(&mut self, found: &Found) -> Result<Rows, String> {
@@ -100,12 +113,13 @@ impl Unpacker {
 
     fn record(&mut self, bytes: &[u8]) -> Result<Rows, String> {
         let record = Record::decode(bytes).map_err(|error| error.to_string())?;
-        let mut rows = Rows { samples: Vec::new(), last: None };
+        let mut rows = Rows { samples: Vec::new(), last: None, silence: None };
         for row in record.rows() {
             let Some(column) = self.columns.get(&row.stream) else { continue };
             rows.last = rows.last.max(Some(row.seq));
             let slot = row.slots.get(column.index).ok_or("a row does not fit its columns")?;
-            if *slot != Slot::Unchanged && self.window.holds(row.time) {
+            rows.silence = column.silence;
+            if (self.every_row || *slot != Slot::Unchanged) && self.window.holds(row.time) {
                 rows.samples.push((row.seq, row.time, slot.clone()));
             }
         }
@@ -120,7 +134,9 @@ impl Unpacker {
         seqs: Option<&[u8]>,
         bytes: &[u8],
     ) -> Result<Rows, String> {
-        let Some(column) = self.columns.get_mut(&stream) else { return Ok(Rows { samples: Vec::new(), last: None }) };
+        let Some(column) = self.columns.get_mut(&stream) else {
+            return Ok(Rows { samples: Vec::new(), last: None, silence: None });
+        };
         let head = decode::head(bytes)?;
         if head.stream != stream || head.first_seq != first || u64::from(head.rows) != rows {
             return Err("its block is another one".to_owned());
@@ -133,20 +149,22 @@ impl Unpacker {
             None => (first..).take(batch.len()).collect(),
         };
         let samples = batch.times().iter().zip(batch.slots(column.index)).zip(&seqs);
-        let is_one = |time: Timestamp, slot: &Slot| *slot != Slot::Unchanged && self.window.holds(time);
+        let every_row = self.every_row;
+        let is_one = |time: Timestamp, slot: &Slot| (every_row || *slot != Slot::Unchanged) && self.window.holds(time);
         Ok(Rows {
             samples: samples
                 .filter(|((time, slot), _)| is_one(**time, slot))
                 .map(|((time, slot), seq)| (*seq, *time, slot))
                 .collect(),
             last: seqs.last().copied(),
+            silence: column.silence,
         })
     }
 }
 
 impl Samples {
     pub(super) fn new(thin: Thin) -> Samples {
-        Samples { thin, done: None }
+        Samples { thin, done: None, lines: None }
     }
 
     pub(super) fn into_thin(self) -> Thin {
@@ -157,22 +175,34 @@ impl Samples {
         self.done
     }
 
-    /// From now on the samples of another group.
-    pub(super) fn begin_group(&mut self) {
+    /// From now on the samples of another group; lines are drawn when it is said which times are wanted.
+    pub(super) fn begin_group(&mut self, lines: Option<Window>) {
         self.done = None;
+        self.lines = lines.map(|wanted| (Lines::default(), wanted));
     }
 
     /// Takes the samples of these units, and gives those that cannot be read, and why.
     pub(super) fn take(&mut self, units: impl Iterator<Item = Unpacked>) -> Vec<(Option<Span>, String)> {
         let mut unreadable = Vec::new();
-        for Unpacked { span, rows } in units {
+        for Unpacked { span, boot, rows } in units {
             match rows {
                 Ok(rows) => {
                     // Rows before may have been joined with rows that are read already.
                     let before = self.done;
                     self.done = before.max(rows.last);
                     let new = rows.samples.into_iter().filter(|(seq, ..)| Some(*seq) > before);
-                    new.for_each(|(_, time, slot)| self.thin.add(time, slot));
+                    let Some((lines, wanted)) = &mut self.lines else {
+                        new.for_each(|(_, time, slot)| self.thin.add(Sample { time, slot, drawn: false }));
+                        continue;
+                    };
+                    for (seq, time, slot) in new {
+                        let row = line::Row { seq, boot, time, slot };
+                        lines.take(row, rows.silence, |sample| {
+                            if wanted.holds(sample.time) {
+                                self.thin.add(sample);
+                            }
+                        });
+                    }
                 }
                 Err(why) => {
                     self.done = self.done.max(span.map(|span| span.last));

@@ -5,7 +5,7 @@
 //! the first that is uncertain or no number. As long as everything fits, nothing is left out; when the buckets hold too much,
 //! every two of them become one.
 
-use tidegate_model::{Slot, Timestamp, Value};
+use tidegate_model::{Slot, Value};
 
 use super::Sample;
 
@@ -87,8 +87,8 @@ impl Thin {
 
     /// Takes a sample in.
     #[inline]
-    pub(super) fn add(&mut self, time: Timestamp, slot: Slot) {
-        let point = Point { number: self.seen, sample: Sample { time, slot } };
+    pub(super) fn add(&mut self, sample: Sample) {
+        let point = Point { number: self.seen, sample };
         self.seen += 1;
         self.keep(point);
         if self.is_too_much() {

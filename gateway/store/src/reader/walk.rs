@@ -52,6 +52,14 @@ impl Window {
         last.map_or(Window { first: i64::MAX, last: i64::MIN }, |last| Window { first, last })
     }
 
+    /// The same and so many milliseconds more at either end.
+    pub(crate) fn widened(self, millis: i64) -> Window {
+        if self.first > self.last {
+            return self;
+        }
+        Window { first: self.first.saturating_sub(millis), last: self.last.saturating_add(millis) }
+    }
+
     pub(crate) fn holds(&self, time: Timestamp) -> bool {
         (self.first..=self.last).contains(&time.as_millis())
     }

@@ -135,3 +135,34 @@ async fn starts_are_forgotten_with_their_rows() {
     assert!(number(dir.path(), "SELECT count(*) FROM start").await <= 2);
     assert_eq!(number(dir.path(), "SELECT max(boot) FROM start").await, 4);
 }
+
+fn copied(from: &Path, to: &Path) {
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_store_counts_its_starts_on_as_the_original_does_not() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for boot in [1, 2] {
+        let store = open(dir.path()).await;
+        produce(&store, &mut machines(&store, 1_000).await, 10).await;
+        assert_eq!(store.boot(), boot);
+        store.close().await;
+    }
+    copied(dir.path(), copy.path());
+    let (original, restored) = (open(dir.path()).await, open(copy.path()).await);
+    assert_eq!(original.boot(), 3, "it has stayed where it is");
+    let first = restored.boot();
+    assert!(first > 3, "{first}");
+    assert_eq!(restored.id(), original.id(), "the rows that both have are the same");
+    produce(&restored, &mut machines(&restored, 1_000).await, 10).await;
+    let expected: Vec<u64> =
+        [(1, 10), (2, 10), (first, 10)].iter().flat_map(|(boot, rows)| vec![*boot; *rows]).collect();
+    assert_eq!(scanned(&restored.reader(), &restored).await["press"], expected);
+    restored.close().await;
+    let again = open(copy.path()).await;
+    assert_eq!(again.boot(), first + 1, "from now on it is where it was");
+}

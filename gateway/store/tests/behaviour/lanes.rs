@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_config::StartAt;
+use tidegate_model::Timestamp;
 use tidegate_store::{Delivery, Item, Lane, Shape, StoreError};
 
 use crate::plant::*;
@@ -54,6 +55,38 @@ async fn what_is_committed_after_the_connection_is_live_and_the_rest_is_backlog(
     let (mut live, mut backlog) = target.lanes(Shape::Rows);
     assert_eq!(seqs(&rows(&mut backlog, 8).await), (5..=12).collect::<Vec<u64>>());
     assert!(is_idle(&mut live).await);
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_row_is_told_of_each_lane() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut target = cursor(&store, "cloud").await;
+    let mut press = Machine::new(&store, "press").await;
+    press.run(&store, 10);
+    settle(&store, 10).await;
+    let oldest = || {
+        let status = store.status();
+        let seq = |time: Option<Timestamp>| time.map(|time| (time.as_millis() - 1_700_000_000_000) / 1_000);
+        [status.targets[0].waiting_since, status.targets[0].live_since, status.targets[0].backlog_since].map(seq)
+    };
+    assert_eq!(oldest(), [Some(1), None, Some(1)], "without lanes all that waits is backlog");
+    let acknowledger = target.acknowledger();
+    let (mut live, mut backlog) = target.lanes(Shape::Rows);
+    press.run(&store, 3);
+    settle(&store, 13).await;
+    assert_eq!(oldest(), [Some(1), Some(11), Some(1)], "not given yet");
+    let newest = rows(&mut live, 3).await;
+    let old = some_of(&mut backlog, 4).await;
+    assert_eq!(oldest(), [Some(1), Some(11), Some(1)], "on its way");
+    acknowledger.acknowledge(newest[0].ticket);
+    old.iter().for_each(|delivery| acknowledger.acknowledge(delivery.ticket));
+    let rest = rows(&mut backlog, 6).await;
+    assert_eq!(oldest(), [Some(5), Some(12), Some(5)]);
+    rest.iter().for_each(|delivery| acknowledger.acknowledge(delivery.ticket));
+    assert_eq!(oldest(), [Some(12), Some(12), None], "only live rows are left");
+    newest.iter().for_each(|delivery| acknowledger.acknowledge(delivery.ticket));
+    assert_eq!(oldest(), [None, None, None]);
 }
 
 #[tokio::test]

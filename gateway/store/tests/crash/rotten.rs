@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, os::unix::fs::FileExt, path::Path};
 
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tidegate_config::StartAt;
-use tidegate_store::{GapReason, HistoryQuery, Item, Opened, Part, Query, Reader, Store, Why};
+use tidegate_store::{Fill, GapReason, HistoryQuery, Item, Opened, Part, Query, Reader, Store, Why};
 
 use crate::{chance::Chance, plant::*, works::*};
 
@@ -126,7 +126,7 @@ async fn a_block_with_damaged_rows_is_reported_exactly_and_the_rest_is_served() 
             assert_eq!(read(&reader, other).await.unwrap(), (all(), BTreeSet::new()));
         }
         let (device, tag) = (name("press"), "tag2".parse().unwrap());
-        let query = HistoryQuery { device, tag, from: None, to: None, max_points: 10_000 };
+        let query = HistoryQuery { device, tag, from: None, to: None, max_points: 10_000, fill: Fill::Nothing };
         let history = reader.history(&query).await.unwrap().unwrap();
         assert_eq!(history.samples.len(), there.len());
         let spans: Vec<_> = history.missing.iter().map(|missing| (missing.first, missing.last)).collect();
@@ -195,11 +195,13 @@ async fn a_page_that_is_met_later_costs_what_it_held_and_nothing_else() {
     fill(dir.path()).await;
     let whole = std::fs::read(dir.path().join("store.db")).unwrap();
     assert!(whole.len() > 6 << 20, "{}", whole.len());
+    // A page with blocks, and some with bodies: early, in the middle, late.
     let pages = [
         "SELECT pageno FROM dbstat WHERE name = 'block' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1",
         "SELECT pageno FROM dbstat WHERE name = 'body' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 1",
-        "SELECT pageno FROM dbstat WHERE name = 'body' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 4",
-        "SELECT pageno FROM dbstat WHERE name = 'body' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 7",
+        "SELECT pageno FROM dbstat WHERE name = 'body' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 \
+         OFFSET (SELECT count(*) / 2 FROM dbstat WHERE name = 'body' AND pagetype = 'leaf')",
+        "SELECT pageno FROM dbstat WHERE name = 'body' AND pagetype = 'leaf' ORDER BY pageno DESC LIMIT 1",
     ];
     let mut served = 0;
     for select in pages {

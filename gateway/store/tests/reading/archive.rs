@@ -98,6 +98,15 @@ pub(crate) async fn run(dir: &Path, sql: &'static str) {
     database.close().await.unwrap();
 }
 
+/// One number out of the database.
+pub(crate) async fn number_of(dir: &Path, select: &'static str) -> i64 {
+    let mut database: SqliteConnection =
+        SqliteConnectOptions::new().filename(dir.join("store.db")).connect().await.unwrap();
+    let number = sqlx::query_scalar(select).fetch_one(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    number
+}
+
 /// A machine with one column, of which each row says what the test wants.
 pub(crate) struct Sensor {
     machine: Machine,
@@ -110,10 +119,20 @@ impl Sensor {
     }
 
     pub(crate) fn say(&mut self, store: &Store, time: Timestamp, slot: Slot) {
+        let row = self.row(time, None, slot);
+        store.append(row, Bytes::new());
+    }
+
+    /// The same of the past.
+    pub(crate) fn say_of_the_past(&mut self, store: &Store, time: Timestamp, slot: Slot) {
+        let row = self.row(time, Some(time), slot);
+        store.append_past(row, Bytes::new());
+    }
+
+    fn row(&mut self, time: Timestamp, device_time: Option<Timestamp>, slot: Slot) -> Arc<Row> {
         let (stream, seq) = (Arc::clone(&self.machine.stream), self.machine.next);
         self.machine.next += 1;
-        let row = Row { stream, seq, time, device_time: None, slots: [slot].into() };
-        store.append(Arc::new(row), Bytes::new());
+        Arc::new(Row { stream, seq, time, device_time, slots: [slot].into() })
     }
 }
 

@@ -1,12 +1,19 @@
 //! The samples of a tag, for a chart.
 
-use tidegate_model::{Column, Reason, Slot, Value, ValueKind, ValueType};
-use tidegate_store::{HistoryQuery, Store, Why};
+use tidegate_model::{Column, Loss, Reason, Slot, Value, ValueKind, ValueType};
+use tidegate_store::{Fill, HistoryQuery, Part, Query, Store, Why};
 
 use crate::{archive::*, plant::*};
 
 fn query(device: &str, tag: &str, max_points: usize) -> HistoryQuery {
-    HistoryQuery { device: name(device), tag: tag.parse().unwrap(), from: None, to: None, max_points }
+    HistoryQuery {
+        device: name(device),
+        tag: tag.parse().unwrap(),
+        from: None,
+        to: None,
+        max_points,
+        fill: Fill::Nothing,
+    }
 }
 
 fn column(tag: &str, kind: ValueKind) -> Column {
@@ -122,4 +129,92 @@ async fn what_cannot_be_read_is_told_beside_the_samples() {
     let missing = &history.missing[0];
     assert_eq!((missing.first, missing.last), (Some(21), Some(30)));
     assert!(matches!(missing.why, Why::Damaged(_)));
+}
+
+#[tokio::test]
+async fn every_column_of_a_wide_group_comes_out_of_long_blocks() {
+    const WIDTH: usize = 11;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut press = group(&store, "press", "g", WIDTH).await;
+    produce(&store, &mut [&mut press], 100).await;
+    until(|| store.status().block_rows >= 600, "rows are in blocks").await;
+    let packed = "SELECT count(*) FROM body WHERE substr(hex(bytes), 3, 2) = '12'";
+    assert!(number_of(dir.path(), packed).await > 0, "long blocks of many columns are packed in parts");
+    let (reader, mut scan) = (store.reader(), store.reader().scan(&Query::of(name("press"))).await.unwrap());
+    let mut rows = Vec::new();
+    while let Some(part) = scan.next().await.unwrap() {
+        let Part::Rows { batch, .. } = part else { panic!("nothing is missing") };
+        rows.extend(
+            (0..batch.len()).map(|row| (batch.time(row).unwrap(), batch.row(row, &press.stream).unwrap().slots)),
+        );
+    }
+    assert_eq!(rows.len(), 1_000);
+    for column in 0..WIDTH {
+        let history = reader.history(&query("press", &format!("tag{column}"), 20_000)).await.unwrap().unwrap();
+        let found: Vec<_> = history.samples.into_iter().map(|sample| (sample.time, sample.slot)).collect();
+        let expected: Vec<_> = rows.iter().map(|(time, slots)| (*time, slots[column].clone())).collect();
+        assert!(found == expected, "column {column}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_device_hands_over_of_an_outage_stands_at_the_times_of_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut sensor = Sensor::new(&store, "press", "g", column("pressure", ValueKind::F64)).await;
+    (1..=10).for_each(|second| sensor.say(&store, time(second), number(1.0)));
+    sensor.say(&store, time(11), Slot::Bad(Reason::Disconnected));
+    (30..=35).for_each(|second| sensor.say(&store, time(second), number(3.0)));
+    for second in 12..30 {
+        sensor.say_of_the_past(&store, time(second), number(2.0));
+        if second % 3 == 0 {
+            sensor.say(&store, time(30 + second), number(4.0));
+        }
+    }
+    committed(&store, 10 + 1 + 6 + 18 + 6).await;
+    let reader = store.reader();
+    let all = reader.history(&query("press", "pressure", 100)).await.unwrap().unwrap();
+    assert_eq!(all.samples.len(), 41);
+    assert!(all.samples.is_sorted_by_key(|sample| sample.time));
+    let hole = HistoryQuery { from: Some(time(12)), to: Some(time(30)), ..query("press", "pressure", 100) };
+    let hole = reader.history(&hole).await.unwrap().unwrap();
+    let found: Vec<_> = hole.samples.into_iter().map(|sample| (sample.time, sample.slot)).collect();
+    assert_eq!(found, (12..30).map(|second| (time(second), number(2.0))).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn lines_of_a_swinging_door_are_drawn_on_wish_also_over_the_ends_of_what_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let door = Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 900_000 };
+    let column = Column { loss: Some(door), ..column("level", ValueKind::F64) };
+    let mut sensor = Sensor::new(&store, "tank", "g", column).await;
+    for second in 0..=600 {
+        sensor.say(
+            &store,
+            time(second),
+            if second % 100 == 0 { number(f64::from(i32::try_from(second % 200).unwrap())) } else { Slot::Unchanged },
+        );
+    }
+    committed(&store, 601).await;
+    let ask = async |from, to, max_points, fill| {
+        let query =
+            HistoryQuery { from: Some(time(from)), to: Some(time(to)), fill, ..query("tank", "level", max_points) };
+        store.reader().history(&query).await.unwrap().unwrap()
+    };
+    let recorded = ask(0, 601, 1_000, Fill::Nothing).await;
+    assert_eq!((recorded.samples.len(), recorded.samples.iter().any(|sample| sample.drawn)), (7, false));
+    let drawn = ask(0, 601, 1_000, Fill::Lines).await;
+    assert_eq!((drawn.total, drawn.thinned), (601, false));
+    for sample in &drawn.samples {
+        let second = (sample.time.as_millis() - time(0).as_millis()) / 1_000;
+        let expected =
+            f64::from(i32::try_from(if second % 200 < 100 { second % 200 } else { 200 - second % 200 }).unwrap());
+        assert_eq!((sample.slot.clone(), sample.drawn), (number(expected), second % 100 != 0), "{second}");
+    }
+    let part = ask(120, 180, 1_000, Fill::Lines).await;
+    assert_eq!(part.samples, drawn.samples[120..180], "its line begins and ends elsewhere");
+    let few = ask(0, 601, 50, Fill::Lines).await;
+    assert!(few.thinned && few.samples.len() <= 50 && few.samples.iter().all(|sample| drawn.samples.contains(sample)));
 }

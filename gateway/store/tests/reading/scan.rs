@@ -1,7 +1,7 @@
 //! The rows of a device, for an export.
 
 use tidegate_model::Slot;
-use tidegate_store::{HistoryQuery, Part, Query, Reader, Why};
+use tidegate_store::{Fill, HistoryQuery, Part, Query, Reader, Why};
 
 use crate::{archive::*, plant::*};
 
@@ -248,8 +248,10 @@ async fn each_row_is_given_once_while_rows_become_blocks_and_blocks_longer_ones(
             last = next - 1;
         }
         let (device, tag) = (name("oven"), "tag0".parse().unwrap());
-        let history =
-            reader.history(&HistoryQuery { device, tag, from: None, to: None, max_points: 5_000 }).await.unwrap();
+        let history = reader
+            .history(&HistoryQuery { device, tag, from: None, to: None, max_points: 5_000, fill: Fill::Nothing })
+            .await
+            .unwrap();
         let history = history.unwrap();
         assert_eq!((u64::try_from(history.samples.len()).unwrap(), history.missing.len()), (history.total, 0));
         assert!(history.total >= last && history.samples.is_sorted_by(|a, b| a.time < b.time), "each once");

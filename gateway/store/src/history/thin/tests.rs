@@ -1,6 +1,6 @@
 //! What stays of samples.
 
-use tidegate_model::Reason;
+use tidegate_model::{Reason, Timestamp};
 
 use super::*;
 
@@ -8,7 +8,9 @@ const HOUR: i64 = 3_600_000;
 
 fn thin(most: usize, samples: impl IntoIterator<Item = (i64, Slot)>) -> (Vec<(i64, Slot)>, bool) {
     let mut thin = Thin::new(Frame { from: 0, to: HOUR - 1, most });
-    samples.into_iter().for_each(|(time, slot)| thin.add(Timestamp::from_millis(time), slot));
+    samples
+        .into_iter()
+        .for_each(|(time, slot)| thin.add(Sample { time: Timestamp::from_millis(time), slot, drawn: false }));
     let (kept, thinned) = thin.finish();
     assert!(kept.len() <= most.max(PER_BUCKET), "{} of {most}", kept.len());
     assert!(kept.is_sorted_by_key(|sample| sample.time));
