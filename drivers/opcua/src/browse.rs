@@ -22,6 +22,7 @@ use crate::{
     service::attribute,
     session::ServerSession,
     status,
+    types::Leaf,
     writer::result_mask,
 };
 
@@ -60,6 +61,8 @@ struct Detail {
     texts: Vec<(i64, String)>,
     /// The object that a method is called on.
     object: Option<String>,
+    /// Of a structure: what is in it.
+    fields: Option<Arc<[Leaf]>>,
 }
 
 /// A list that is being made.
@@ -72,14 +75,16 @@ pub(crate) struct Browse {
     seen: HashSet<NodeId>,
     /// By data type: what it is made of.
     types: HashMap<NodeId, Option<VariantScalarTypeId>>,
+    /// By data type: what is in it, where it is a structure.
+    structures: HashMap<NodeId, Option<Arc<[Leaf]>>>,
     details: HashMap<String, Detail>,
 }
 
 #[async_trait]
 impl Browser for ServerSession<'_> {
     fn begin(&mut self, start: Option<&str>) {
-        let types = std::mem::take(&mut self.browse.types);
-        self.browse = Browse { start: Some(start.map(str::to_owned)), types, ..Browse::default() };
+        let Browse { types, structures, .. } = std::mem::take(&mut self.browse);
+        self.browse = Browse { start: Some(start.map(str::to_owned)), types, structures, ..Browse::default() };
     }
 
     async fn list(&mut self, cx: &Cx, found: &mut Vec<Node>) -> Result<Listing, Lost> {

@@ -1,8 +1,8 @@
 //! From a value of OPC UA to a value of a tag. What does not fit without loss is no value.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use opcua::types::{DataValue, DateTime, LocalizedText, StatusCode, Variant, custom::DynamicStructure};
+use opcua::types::{DataValue, DateTime, LocalizedText, StatusCode, Variant};
 use tidegate_driver_api::{
     Readings,
     model::{Reason, Timestamp, Value, ValueKind},
@@ -11,20 +11,21 @@ use tidegate_driver_api::{
 use crate::{
     point::{Part, Point},
     status,
+    types::Types,
 };
 
 /// Whole numbers up to this fit a 64-bit float.
 const EXACT: u64 = 1 << 53;
 
 /// Notes what a value of its node says about a tag.
-pub(crate) fn note(point: &Point, value: &DataValue, out: &mut Readings) {
+pub(crate) fn note(point: &Point, value: &DataValue, types: &Types, out: &mut Readings) {
     let status = value.status.unwrap_or(StatusCode::Good);
     if status.is_bad() {
         out.fail(point.column, status::bad(status));
         return;
     }
-    let found = value.value.as_ref().and_then(|whole| part(whole, &point.parts));
-    match found.and_then(|found| converted(point, found)) {
+    let found = value.value.as_ref().and_then(|whole| part(whole, &point.parts, types));
+    match found.and_then(|found| converted(point, &found)) {
         None => out.fail(point.column, Reason::InvalidValue),
         Some(value) if status.is_uncertain() => out.doubt(point.column, value, status::uncertain(status)),
         Some(value) => out.set(point.column, value),
@@ -65,20 +66,17 @@ pub(crate) fn converted(point: &Point, value: &Variant) -> Option<Value> {
 }
 
 /// The part of a value at the end of a way into it.
-fn part<'v>(mut value: &'v Variant, parts: &[Part]) -> Option<&'v Variant> {
-    for part in parts {
-        while let Variant::Variant(inner) = value {
-            value = inner;
-        }
-        value = match (part, value) {
-            (Part::Field(name), Variant::ExtensionObject(object)) => {
-                object.inner_as::<DynamicStructure>()?.get_field_by_name(name)?
-            }
-            (Part::Item(item), Variant::Array(array)) => array.values.get(*item)?,
-            _ => return None,
-        };
+fn part<'v>(value: &'v Variant, parts: &[Part], types: &Types) -> Option<Cow<'v, Variant>> {
+    let Some((first, rest)) = parts.split_first() else { return Some(Cow::Borrowed(value)) };
+    match (first, value) {
+        (_, Variant::Variant(inner)) => part(inner, parts, types),
+        (Part::Field(name), Variant::ExtensionObject(object)) => match types.field(object, name)? {
+            Cow::Borrowed(field) => part(field, rest, types),
+            Cow::Owned(field) => part(&field, rest, types).map(|found| Cow::Owned(found.into_owned())),
+        },
+        (Part::Item(item), Variant::Array(array)) => part(array.values.get(*item)?, rest, types),
+        _ => None,
     }
-    Some(value)
 }
 
 /// One value of that kind.

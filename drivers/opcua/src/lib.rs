@@ -33,6 +33,7 @@ mod subscription;
 mod told;
 mod transport;
 mod types;
+mod well_known;
 mod writer;
 
 pub use config::{Endpoint, Identity, LinkKeys, Quirks, Security};

@@ -20,7 +20,7 @@ use crate::{
     security,
     session::ServerSession,
     told::Told,
-    types,
+    types::{self, Types},
 };
 
 /// One server with the devices behind it, compiled.
@@ -54,6 +54,8 @@ pub(crate) struct Memory {
     /// The session, with its subscriptions, as long as the server may still have it.
     pub(crate) session: Option<(Held, Kept)>,
     server: Option<Arc<Server>>,
+    /// The structures of the server that tags want fields of.
+    pub(crate) types: Types,
     /// What had come and was not delivered.
     pub(crate) left: Left,
     /// What has been told; what is missing after an outage is newer.
@@ -83,7 +85,7 @@ impl ServerLink {
 
     /// The items of all slots.
     pub(crate) fn items(&self) -> Items<'_> {
-        Items { slots: &self.slots, slot_of: &self.slot_of }
+        Items { slots: &self.slots, slot_of: &self.slot_of, types: &self.memory.types }
     }
 
     /// Where the ways of a device's tags begin.
@@ -139,7 +141,8 @@ impl ServerLink {
         let structures = self.structures(&places);
         if !structures.is_empty() {
             let types = types::learn(&server, &channel, &structures, timeout).await.map_err(failed)?;
-            channel.teach(server.namespaces(), Some(types));
+            channel.teach(server.namespaces(), types.loader());
+            self.memory.types = types;
         }
         let moved = self.memory.server.as_ref().is_some_and(|before| !before.is_still(&server));
         let kept = match kept {

@@ -14,6 +14,7 @@ use crate::{
     convert, events,
     plan::{GroupTags, Item, Slot},
     told::Told,
+    types::Types,
 };
 
 /// All items of a link, numbered over all devices and groups.
@@ -21,6 +22,8 @@ pub(crate) struct Items<'a> {
     pub(crate) slots: &'a [Slot],
     /// By number of the item: its slot.
     pub(crate) slot_of: &'a [u32],
+    /// How structures are taken apart.
+    pub(crate) types: &'a Types,
 }
 
 impl<'a> Items<'a> {
@@ -42,7 +45,7 @@ impl<'a> Items<'a> {
 pub(crate) fn note(items: &Items<'_>, number: usize, value: &DataValue, out: &mut Readings) {
     let Some((tags, item)) = items.item(number) else { return };
     for point in item.points.iter().filter_map(|point| tags.points.get(*point)) {
-        convert::note(point, value, out);
+        convert::note(point, value, items.types, out);
     }
 }
 

@@ -90,12 +90,13 @@ impl ServerSession<'_> {
         let channel = Arc::clone(&self.channel);
         match self.within(cx, channel.read(nodes, cx.timeout())).await {
             Ok(values) => {
-                let items = Items { slots: &self.link.slots, slot_of: &self.link.slot_of };
+                let ServerLink { slots, slot_of, memory, .. } = &mut *self.link;
+                let items = Items { slots, slot_of, types: &memory.types };
                 let mut newest = out.device_time();
                 for (number, value) in numbers.iter().zip(&values) {
                     newest = newest.max(convert::time(value));
                     rows::note(&items, *number, value, out);
-                    self.link.memory.told.note(*number, value, false);
+                    memory.told.note(*number, value, false);
                 }
                 if let Some(time) = newest {
                     out.set_device_time(time);
@@ -172,7 +173,7 @@ fn fail(items: &Items<'_>, numbers: &[usize], reason: Reason, out: &mut Readings
 impl Subscriber for ServerSession<'_> {
     async fn next(&mut self, cx: &Cx, out: &mut Readings) -> Result<Arrival, Lost> {
         let ServerSession { link, feed, places, .. } = self;
-        let items = Items { slots: &link.slots, slot_of: &link.slot_of };
+        let items = Items { slots: &link.slots, slot_of: &link.slot_of, types: &link.memory.types };
         let roots = |device| link.root(device).cloned();
         if let Err(fault) = feed.wait(cx, &items, places, &roots).await {
             let silent = fault == Fault::Silent;

@@ -1,15 +1,27 @@
 //! What is known of nodes that have a value or can be called.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use opcua::types::{AttributeId, EUInformation, NodeId, Range, Variant, VariantScalarTypeId};
 use tidegate_driver_api::{Cx, Node, NodeKind, config::Access};
 
 use super::{AT_ONCE, Detail, Found, MOST_REFERENCES, properties};
 use crate::{
-    convert, fault::Fault, limit::in_parts, node::NodeName, service::attribute, session::ServerSession, writer::scalar,
+    convert,
+    fault::Fault,
+    limit::in_parts,
+    node::NodeName,
+    service::attribute,
+    session::ServerSession,
+    types::{self, Leaf},
+    writer::scalar,
 };
 
+/// Fields of one structure.
+const MOST_FIELDS: usize = 500;
 /// Data types that are remembered.
 const MOST_TYPES: usize = 10_000;
 
@@ -95,7 +107,14 @@ impl ServerSession<'_> {
             Some(Some(Variant::Byte(level))) => access(*level),
             _ => None,
         };
+        let fields = match &data_type {
+            Some(data_type) if one.kind == NodeKind::Tag && scalar.is_none() && rank < 0 && held.is_none() => {
+                self.fields(cx, data_type).await?
+            }
+            _ => None,
+        };
         let detail = Detail {
+            fields,
             scalar,
             items: items.filter(|_| one.kind == NodeKind::Tag),
             texts: texts(known),
@@ -123,6 +142,21 @@ impl ServerSession<'_> {
         });
         self.browse.details.insert(id, detail);
         Ok(())
+    }
+
+    /// What is in a structure; asked for once.
+    async fn fields(&mut self, cx: &Cx, data_type: &NodeId) -> Result<Option<Arc<[Leaf]>>, Fault> {
+        if let Some(known) = self.browse.structures.get(data_type) {
+            return Ok(known.clone());
+        }
+        let (server, channel) = (Arc::clone(&self.server), Arc::clone(&self.channel));
+        let wanted = VecDeque::from([data_type.clone()]);
+        let types = self.within(cx, types::learn_of(&server, &channel, wanted, cx.timeout())).await?;
+        let fields: Option<Arc<[Leaf]>> = types.leaves(data_type, MOST_FIELDS).map(Arc::from);
+        if self.browse.structures.len() < MOST_TYPES {
+            self.browse.structures.insert(data_type.clone(), fields.clone());
+        }
+        Ok(fields)
     }
 
     /// What a data type is made of; asked for once.

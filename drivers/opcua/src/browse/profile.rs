@@ -6,6 +6,7 @@ use opcua::types::VariantScalarTypeId;
 use tidegate_driver_api::{Node, NodeKind, config::Access};
 
 use super::{Browse, Detail};
+use crate::types::Leaf;
 
 /// Characters of a name of a tag.
 const LONGEST: usize = 100;
@@ -21,23 +22,42 @@ pub(super) fn text(chosen: &[Node], browse: &Browse) -> Result<String, String> {
     let mut count = 0;
     for node in chosen.iter().filter(|node| node.kind != NodeKind::Folder) {
         let Some(detail) = browse.details.get(&node.id) else { continue };
-        let Some(keys) = keys(node, detail) else {
-            let _ = write!(text, "\n# {} ({}) is left out: no tag can hold it\n", node.path, node.id);
-            continue;
-        };
-        let name = unique(name(node.path.strip_prefix(common).unwrap_or(&node.path)), &mut taken);
-        let _ = write!(
-            text,
-            "\n[[tag]]\nname = {}\ngroup = \"values\"\nnode = {}\n{keys}",
-            quoted(&name),
-            quoted(&node.id)
-        );
-        count += 1;
+        let path = node.path.strip_prefix(common).unwrap_or(&node.path);
+        if let Some(fields) = &detail.fields {
+            for field in fields.iter() {
+                let path = format!("{path}/{}", field.path.replace('.', "/"));
+                let keys = field.scalar.and_then(word).map(|kind| of_field(node, field, kind));
+                count += tag(&mut text, node, &path, keys, &mut taken);
+            }
+        } else {
+            count += tag(&mut text, node, path, keys(node, detail), &mut taken);
+        }
     }
     if count == 0 {
         return Err("none of these nodes has a value that a tag can hold".to_owned());
     }
     Ok(text)
+}
+
+/// Writes a tag, or that it is left out. How many were written.
+fn tag(text: &mut String, node: &Node, path: &str, keys: Option<String>, taken: &mut HashSet<String>) -> usize {
+    // Writing to a text does not fail.
+    let Some(keys) = keys else {
+        let _ = write!(text, "\n# {path} ({}) is left out: no tag can hold it\n", node.id);
+        return 0;
+    };
+    let name = quoted(&unique(name(path), taken));
+    let _ = write!(text, "\n[[tag]]\nname = {name}\ngroup = \"values\"\nnode = {}\n{keys}", quoted(&node.id));
+    1
+}
+
+/// The keys of a field of a structure, which is read and not written.
+fn of_field(node: &Node, field: &Leaf, kind: &str) -> String {
+    let mut keys = format!("field = {}\ntype = \"{kind}\"\n", quoted(&field.path));
+    if let Some(description) = &node.description {
+        let _ = writeln!(keys, "description = {}", quoted(description));
+    }
+    keys
 }
 
 /// The keys of a tag; `None` when no tag can hold the node's value.

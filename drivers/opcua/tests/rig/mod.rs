@@ -138,7 +138,8 @@ impl Plant {
         let event =
             BaseEventType::new(NodeId::from(kind), id, message, DateTime::now()).set_source_name("plant".into());
         let server = NodeId::from(ObjectId::Server);
-        self.handle.subscriptions().notify_events([(&event as &dyn Event, &server)].into_iter());
+        let event: &dyn Event = &event;
+        self.handle.subscriptions().notify_events([(event, &server)].into_iter());
     }
 
     /// The node with that name.
