@@ -6,7 +6,6 @@
 
 use std::{
     env, fs,
-    net::SocketAddr,
     process::Stdio,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -59,9 +58,7 @@ async fn in_task(rate: u32, size: usize, seconds: u32) -> Result<()> {
 }
 
 async fn run(rate: u32, size: usize, seconds: u32) -> Result<()> {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let topic_root = "tidegate".to_owned();
-    let broker = Broker::start(&config::Broker { listen, topic_root, tag_topics: false, users: Vec::new() }).await?;
+    let broker = Broker::start(&config::Broker::on_loopback()).await?;
     let (mut child, mut lines) = start_subscriber(broker.address().port()).await?;
     sleep(Duration::from_millis(500)).await;
     let (idle, before) = (memory("VmRSS")?, cpu_nanos()?);

@@ -1,8 +1,10 @@
-//! Whatever bytes a client sends: the body of the fuzz target, and the same with spoiled packets as a test.
+//! Whatever bytes a client sends, and whatever message goes to one: the bodies of the fuzz targets, and the same as tests.
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 
-use crate::wire::{Content, Packet, Version, connect, next_frame, packet, publish};
+use crate::wire::{
+    Alias, Batch, Content, Packet, Passed, Publication, Qos, Version, announced, connect, frame, packet, publish,
+};
 
 /// A client may send packets of that size.
 const LIMIT: usize = 4096;
@@ -19,59 +21,94 @@ pub fn any_bytes(bytes: &[u8]) {
     let [first, rest @ ..] = bytes else { return };
     let mut version = if first & 1 == 0 { Version::V4 } else { Version::V5 };
     let mut buffer = BytesMut::new();
-    let mut arrived = 0;
-    let mut taken = 0;
     for piece in rest.chunks(usize::from(first >> 1) + 1) {
         buffer.extend_from_slice(piece);
-        arrived += piece.len();
         loop {
-            let before = buffer.len();
-            let Ok(next) = next_frame(&mut buffer, LIMIT) else { return };
-            let Some(frame) = next else { break };
-            taken += before - buffer.len();
-            assert!(before - buffer.len() <= LIMIT && taken + buffer.len() == arrived, "bytes were made up");
-            if frame.kind() == 1 {
-                match connect(frame) {
+            let Ok(next) = frame(&buffer, LIMIT) else { return };
+            let Some(found) = next else { break };
+            let length = found.length();
+            assert!(length <= LIMIT && length <= buffer.len() && length == announced(&buffer), "bytes were made up");
+            assert_eq!(buffer.get(length - found.body().len()..length), Some(found.body()));
+            if found.kind() == 1 {
+                match connect(&found) {
                     Ok(Ok(connect)) => version = connect.version,
                     Ok(Err(_)) | Err(_) => return,
                 }
-                continue;
+            } else {
+                match packet(&found, version) {
+                    Ok(packet) => same_again(&packet, version),
+                    Err(_) => return,
+                }
             }
-            match packet(frame, version) {
-                Ok(packet) => same_again(&packet, version),
-                Err(_) => return,
-            }
+            buffer.advance(length);
         }
     }
+}
+
+/// Makes a message of the bytes, writes it as the broker does and reads it again.
+///
+/// # Panics
+///
+/// When it is another one then, or is longer than it was said to become.
+#[cfg_attr(test, allow(unreachable_pub, reason = "public for the fuzz target only"))]
+pub fn any_message(bytes: &[u8]) {
+    let [flags, topic, passed, expiry, rest @ ..] = bytes else { return };
+    let version = if flags & 1 == 0 { Version::V4 } else { Version::V5 };
+    let Ok(qos) = Qos::try_from((flags >> 1) & 3) else { return };
+    let (topic, rest) = rest.split_at(usize::from(*topic).min(rest.len()));
+    let (properties, payload) = rest.split_at(usize::from(*passed).min(rest.len()));
+    let topic = String::from_utf8_lossy(topic).replace('\0', "0");
+    let Some(properties) = Passed::read(Bytes::copy_from_slice(properties)) else { return };
+    let payload = Bytes::from(payload.repeat(if flags & 0x80 == 0 { 1 } else { 100 }));
+    let mut publication = Publication {
+        topic: Bytes::from(format!("t{topic}")),
+        payload,
+        qos,
+        retain: flags & 8 != 0,
+        id: if qos.is_acknowledged() { u16::from_be_bytes([1, *expiry]) } else { 0 },
+        alias: (flags & 16 != 0).then_some(7),
+        expiry: (flags & 32 != 0).then_some(u32::from(*expiry) << 20),
+        passed: properties,
+    };
+    if version == Version::V4 {
+        (publication.alias, publication.expiry, publication.passed) = (None, None, Passed::NONE);
+    }
+    same_again(&Packet::Publish(publication), version);
 }
 
 /// Writes a PUBLISH as the broker does and reads it again.
 fn same_again(found: &Packet, version: Version) {
     let Packet::Publish(found) = found else { return };
-    let content = Content {
-        topic: found.topic.as_bytes(),
-        payload: &found.payload,
-        qos: found.qos,
-        retain: found.retain,
-        duplicate: false,
-        id: found.id,
-        expiry: found.expiry,
-        identifiers: &[],
-        properties: found.properties.as_deref(),
-    };
-    let mut out = BytesMut::new();
-    publish(&mut out, version, &content, &mut Vec::new());
     // What an alias stands for is not in the packet, and may not be left out without one.
     if found.topic.is_empty() {
         return;
     }
-    let frame = next_frame(&mut out, 2 * LIMIT).ok().flatten();
-    let again = frame.map(|frame| packet(frame, version));
-    assert!(matches!(again, Some(Ok(Packet::Publish(_)))), "what was written cannot be read: {found:?}");
-    let Some(Ok(Packet::Publish(again))) = again else { return };
-    assert!(out.is_empty());
-    assert_eq!((&again.topic, &again.payload), (&found.topic, &found.payload));
-    assert_eq!((again.qos, again.retain, again.id, again.expiry), (found.qos, found.retain, found.id, found.expiry));
+    let content = Content {
+        topic: &found.topic,
+        payload: &found.payload,
+        qos: found.qos,
+        retain: found.retain,
+        duplicate: found.qos.is_acknowledged(),
+        id: found.id,
+        expiry: found.expiry,
+        alias: found.alias.map(Alias::Set),
+        identifiers: &[],
+        passed: &found.passed,
+    };
+    let mut out = Batch::default();
+    assert!(publish(&mut out, version, &content, usize::MAX));
+    let length = out.remaining();
+    let mut again = Batch::default();
+    assert!(!publish(&mut again, version, &content, length - 1) && !again.has_remaining());
+    let written = out.copy_to_bytes(length);
+    let Ok(Some(whole)) = frame(&written, length) else { panic!("what was written is no packet: {found:?}") };
+    assert_eq!(whole.length(), length);
+    let Ok(Packet::Publish(again)) = packet(&whole, version) else {
+        panic!("what was written cannot be read: {found:?}")
+    };
+    assert_eq!((&again.topic, &again.payload, &again.passed), (&found.topic, &found.payload, &found.passed));
+    assert_eq!((again.qos, again.retain, again.id), (found.qos, found.retain, found.id));
+    assert_eq!((again.alias, again.expiry), (found.alias, found.expiry));
 }
 
 #[cfg(test)]
@@ -122,15 +159,39 @@ mod tests {
 
     #[test]
     fn the_connections_are_whole_before_they_are_spoiled() {
-        for (bytes, version, packets) in [(V4, Version::V4, 11), (V5, Version::V5, 6)] {
-            let mut buffer = BytesMut::from(bytes);
-            let frame = next_frame(&mut buffer, LIMIT).unwrap().unwrap();
-            assert_eq!(connect(frame).unwrap().unwrap().version, version);
+        for (mut bytes, version, packets) in [(V4, Version::V4, 11), (V5, Version::V5, 6)] {
+            let found = frame(bytes, LIMIT).unwrap().unwrap();
+            assert_eq!(connect(&found).unwrap().unwrap().version, version);
+            bytes = &bytes[found.length()..];
             for number in 0..packets {
-                let frame = next_frame(&mut buffer, LIMIT).unwrap().unwrap();
-                packet(frame, version).unwrap_or_else(|fault| panic!("packet {number}: {fault:?}"));
+                let found = frame(bytes, LIMIT).unwrap().unwrap();
+                packet(&found, version).unwrap_or_else(|fault| panic!("packet {number}: {fault:?}"));
+                bytes = &bytes[found.length()..];
             }
-            assert!(buffer.is_empty(), "{} bytes are left", buffer.len());
+            assert!(bytes.is_empty(), "{} bytes are left", bytes.len());
+        }
+    }
+
+    #[test]
+    fn every_message_is_read_as_it_was_written() {
+        const PROPERTIES: [&[u8]; 6] = [
+            b"",
+            b"\x01\x01",
+            b"\x26\0\x01k\0\x01v\x26\0\x01k\0\x01v",
+            b"\x03\0\x10application/json\x08\0\x02re",
+            b"\x09\0\x03\0\xFF\x80",
+            b"\x01\x00\x09\0\0\x26\0\0\0\0",
+        ];
+        let mut seed = 11;
+        for _ in 0..20_000 {
+            let properties = PROPERTIES[below(&mut seed, PROPERTIES.len())];
+            let topic = below(&mut seed, 40);
+            let [flags, expiry, ..] = dice(&mut seed).to_le_bytes();
+            let mut bytes = vec![flags, u8::try_from(topic).unwrap(), u8::try_from(properties.len()).unwrap(), expiry];
+            bytes.extend((0..topic).map(|_| dice(&mut seed).to_le_bytes()[0]));
+            bytes.extend_from_slice(properties);
+            bytes.resize(bytes.len() + below(&mut seed, 300), expiry);
+            any_message(&bytes);
         }
     }
 }

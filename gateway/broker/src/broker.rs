@@ -1,23 +1,30 @@
-//! A running broker: its listener and its end.
+//! A running broker: its listeners, its reload and its end.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use tidegate_config as config;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{Duration, sleep, timeout},
+    sync::Semaphore,
+    time::{Duration, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    error::BrokerError, farewell::farewell, handshake, hub::Hub, inbox::Inbox, limits::Limits, publisher::Publisher,
-    rights::Users, status::BrokerStatus,
+    disk::{DiskCounters, DiskStatus, Writer},
+    error::BrokerError,
+    farewell,
+    hub::Hub,
+    inbox::Inbox,
+    limits::Limits,
+    listener::{Bound, Listener},
+    publisher::Publisher,
+    status::{BrokerStatus, ListenerStatus},
+    sys,
+    users::Users,
 };
 
 /// How long clients may take for their last messages when the broker stops.
 const STOP: Duration = Duration::from_secs(3);
-/// How long the listener rests when the system has no socket for a client.
-const REST: Duration = Duration::from_millis(100);
 
 /// A running MQTT broker. Cheap to clone; all clones are the same broker.
 ///
@@ -29,48 +36,102 @@ pub struct Broker {
 
 struct Running {
     hub: Arc<Hub>,
-    address: SocketAddr,
+    listeners: Vec<Arc<Listener>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    disk: Option<Disk>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
         self.hub.close();
+        if let Some(disk) = &self.disk {
+            disk.stop.cancel();
+        }
     }
 }
 
+/// The task that writes, which has a stop of its own: it is the last.
+struct Disk {
+    counters: DiskCounters,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
 impl Broker {
-    /// Starts a broker with the default limits. See [`Broker::start_with`].
+    /// Starts a broker that keeps nothing over a restart, with the limits of `options`. See [`Broker::start_with`].
     ///
     /// # Errors
     ///
     /// [`BrokerError`] when it cannot listen where it should.
     pub async fn start(options: &config::Broker) -> Result<Broker, BrokerError> {
-        Broker::start_with(options, Limits::default()).await
+        Broker::start_with(options, Limits::from(options)).await
     }
 
-    /// Starts a broker: listens at `options.listen` (port 0 takes a free one, see [`Broker::address`]) for MQTT 3.1.1
-    /// and 5 and lets `options.users` in, or everybody when there are none.
+    /// Starts a broker that keeps nothing over a restart: listens where `options` say (port 0 takes a free one, see
+    /// [`Broker::address`]) for MQTT 3.1.1 and 5.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`] when it cannot listen there.
+    /// [`BrokerError`] when it cannot listen there, or the certificates cannot be used.
     pub async fn start_with(options: &config::Broker, limits: Limits) -> Result<Broker, BrokerError> {
-        let listen = |source| BrokerError::listen(options.listen, source);
-        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let hub = Arc::new(Hub::new(limits, Users::new(options)));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(accept(listener, Arc::clone(&hub), tasks.clone(), stop.clone()));
-        tracing::info!(%address, users = options.users.len(), "MQTT broker listens");
-        Ok(Broker { running: Arc::new(Running { hub, address, tasks, stop }) })
+        Broker::start_on(options, limits, None).await
     }
 
-    /// Where the broker listens, with the port that it got.
+    /// Starts a broker that keeps sessions and retained messages of clients in a database in `folder`, unless `options` say that
+    /// nothing is kept. A damaged database is set aside; where the disk gives none, the broker goes on from memory and tries again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::start_with`], and [`BrokerError::NewerFormat`].
+    pub async fn start_in(options: &config::Broker, folder: &Path) -> Result<Broker, BrokerError> {
+        Broker::start_on(options, Limits::from(options), Some(folder)).await
+    }
+
+    async fn start_on(options: &config::Broker, limits: Limits, folder: Option<&Path>) -> Result<Broker, BrokerError> {
+        let bound = Bound::all(options).await?;
+        let hub = Arc::new(Hub::new(limits, Users::new(options)));
+        let listeners = bound.iter().map(|bound| Arc::clone(&bound.listener)).collect();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        // Before the first client is served.
+        let disk = match folder.zip(options.persistence) {
+            Some((folder, persistence)) => Some(Disk::start(folder, persistence, &hub, &tasks, &stop).await?),
+            None => None,
+        };
+        let places = Arc::new(Semaphore::new(hub.limits.connections.min(Semaphore::MAX_PERMITS)));
+        tasks.spawn(sys::keep(Arc::clone(&hub), stop.clone()));
+        for bound in bound {
+            let (section, address) = (bound.listener.section(), bound.listener.address());
+            tracing::info!(section, %address, users = options.users.len(), "MQTT broker listens");
+            tasks.spawn(bound.serve(Arc::clone(&hub), Arc::clone(&places), tasks.clone(), stop.clone()));
+        }
+        Ok(Broker { running: Arc::new(Running { hub, listeners, tasks, stop, disk }) })
+    }
+
+    /// Where the broker listens for plain MQTT, with the port that it got.
     pub fn address(&self) -> SocketAddr {
-        self.running.address
+        self.address_of("broker").unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// Where the listener of a section of the site listens (`broker.tls`), with the port that it got.
+    pub fn address_of(&self, section: &str) -> Option<SocketAddr> {
+        self.running.listeners.iter().find(|listener| listener.section() == section).map(|listener| listener.address())
+    }
+
+    /// What each listener has done and serves now.
+    pub fn listeners(&self) -> Vec<ListenerStatus> {
+        self.running.listeners.iter().map(|listener| listener.status()).collect()
+    }
+
+    /// Goes over to other users and rights, and reads the certificates again. Clients that are connected get the rights of now and
+    /// lose the subscriptions that these do not cover; those whose user is gone, or whose password is another one, are
+    /// disconnected. Everything else of `options` takes a restart.
+    pub fn reload(&self, options: &config::Broker) {
+        for listener in &self.running.listeners {
+            listener.read_certificates_again();
+        }
+        self.running.hub.replace_users(options);
     }
 
     /// A way to publish from inside the gateway.
@@ -90,10 +151,15 @@ impl Broker {
         self.running.hub.status()
     }
 
-    /// Stops the broker: no more clients, those connected get what waits for them (within a second) and a goodbye. The
-    /// port is free afterwards.
+    /// What is kept on the disk; `None` when nothing is.
+    pub fn disk(&self) -> Option<DiskStatus> {
+        self.running.disk.as_ref().map(|disk| disk.counters.get())
+    }
+
+    /// Stops the broker: no more clients, those connected get what waits for them (within a second) and a goodbye, and what is to
+    /// be kept goes to the disk. The port is free afterwards.
     pub async fn stop(&self) {
-        let Running { hub, tasks, stop, .. } = &*self.running;
+        let Running { hub, tasks, stop, disk, .. } = &*self.running;
         stop.cancel();
         tasks.close();
         if timeout(STOP, tasks.wait()).await.is_err() {
@@ -102,57 +168,45 @@ impl Broker {
                 "MQTT clients did not end in time; the broker stops without waiting for them"
             );
         }
+        if let Some(disk) = disk {
+            disk.end().await;
+        }
         hub.close();
+    }
+}
+
+impl Disk {
+    async fn start(
+        folder: &Path,
+        options: config::BrokerPersistence,
+        hub: &Arc<Hub>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Disk, BrokerError> {
+        let (writer, away) = Writer::open(folder, options, hub).await?;
+        let counters = writer.counters.clone();
+        for away in away {
+            tasks.spawn(farewell::keep(Arc::clone(hub), away, stop.clone()));
+        }
+        let (own_tasks, own_stop) = (TaskTracker::new(), CancellationToken::new());
+        own_tasks.spawn(writer.run(own_stop.clone()));
+        Ok(Disk { counters, stop: own_stop, tasks: own_tasks })
+    }
+
+    /// Writes a last time.
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(STOP, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                "the disk does not take the sessions of MQTT clients in time; those changed last may be lost"
+            );
+        }
     }
 }
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("address", &self.running.address).finish_non_exhaustive()
+        f.debug_struct("Broker").field("address", &self.address()).finish_non_exhaustive()
     }
-}
-
-/// Accepts clients until stopped, each in a task of its own.
-async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker, stop: CancellationToken) {
-    let places = Arc::new(tokio::sync::Semaphore::new(hub.limits.connections));
-    let mut failing = false;
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                rest(&error, &mut failing).await;
-                continue;
-            }
-        };
-        failing = false;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            hub.counters.refused_connections.increase();
-            if hub.lines.connections.is_due() {
-                tracing::warn!(%peer, limit = hub.limits.connections, "too many MQTT connections; more are closed at once");
-            }
-            continue;
-        };
-        let _ = TcpStream::set_nodelay(&stream, true);
-        let (hub, stop) = (Arc::clone(&hub), stop.clone());
-        tasks.spawn(async move {
-            let left = handshake::serve(hub, stream.into(), peer, &stop).await;
-            // A delayed will or a session that is kept needs no place.
-            drop(place);
-            if let Some(left) = left {
-                farewell(left, stop).await;
-            }
-        });
-    }
-}
-
-/// Waits a little after a failed accept: a lack of sockets would come back at once.
-async fn rest(error: &io::Error, failing: &mut bool) {
-    if !std::mem::replace(failing, true) {
-        tracing::error!(%error, "MQTT clients cannot be accepted; trying on; check the limit of open files");
-    }
-    sleep(REST).await;
 }

@@ -6,7 +6,10 @@
 //!
 //! What is to be sent is made ready in a batch of about [`ENOUGH`] bytes while the batch before is on its way: first
 //! the answers to the client's packets, then messages of its session. A client that reads nothing is heard until its
-//! answers fill a batch.
+//! answers fill a batch; one that sends more than it may is not read for a while.
+
+mod receiving;
+mod sending;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,29 +18,25 @@ use std::{
     sync::Arc,
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::AsyncWriteExt,
     time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{receiving::Receiving, sending::Aliases};
 use crate::{
     farewell::{self, Left},
     hub::{Hub, Replay},
+    pace::Pace,
     session::{Attached, Gone, Outgoing, Session},
     stream::{Moved, Stream},
-    wire::{self, Acknowledgement, Connect, Content, Fault, Version, Will},
+    wire::{self, Batch, Connect, Fault, Reply, Version, Will},
 };
 
 /// Bytes ready to be sent, above which no more are made ready.
 const ENOUGH: usize = 64 * 1024;
-/// Bytes of an empty buffer, above which it is given back.
-const WORTH_KEEPING: usize = 128 * 1024;
-/// Bytes read at a time.
-const READ: usize = 4 * 1024;
-/// Messages that wait, below which retained messages are put to them.
-const FEW: usize = 32;
 /// How long the last bytes may take when the connection ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -45,26 +44,31 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     pub(crate) hub: Arc<Hub>,
     pub(crate) session: Arc<Session>,
-    pub(crate) version: Version,
+    pub(crate) reply: Reply,
     pub(crate) peer: SocketAddr,
     pub(crate) attached: Attached,
+    /// Whether the client is a broker that passes on what it gets.
+    pub(crate) is_bridge: bool,
     /// Seconds the session outlives the connection.
     pub(crate) expiry: u32,
     pub(crate) will: Option<Will>,
     /// Topics that the client has given a number.
-    pub(crate) aliases: HashMap<u16, String>,
+    pub(crate) aliases: HashMap<u16, Bytes>,
     /// Retained messages that the client is still to get.
     pub(crate) replays: VecDeque<Replay>,
     /// The next batch to be sent.
-    pub(crate) out: BytesMut,
+    pub(crate) out: Batch,
     /// The batch that is on its way.
-    sending: BytesMut,
+    sending: Batch,
     /// Whether a publish or subscription has been refused before, so that it is logged once.
     pub(crate) refused: bool,
     keep_alive: Option<Duration>,
-    packet_bytes: usize,
-    batch: Vec<Outgoing>,
-    scratch: Vec<u8>,
+    receiving: Receiving,
+    numbered: Aliases,
+    pace: Pace,
+    /// Until when messages wait for others.
+    held: Option<Instant>,
+    taken: Vec<Outgoing>,
 }
 
 /// How a connection ended.
@@ -88,15 +92,20 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The reason that the client is told (MQTT 5.0 §3.14.2.1).
-    fn code(&self) -> Option<u8> {
+    /// The reason that the client is told (MQTT 5.0 §3.14.2.1), and why.
+    fn reason(&self) -> Option<(u8, &'static str)> {
         match self {
             End::Disconnected { .. } | End::Lost(_) => None,
-            End::Fault(fault) => Some(fault.code()),
-            End::Silent => Some(0x8D),
-            End::Gone(Gone::TakenOver) => Some(0x8E),
-            End::Gone(Gone::TooSlow) => Some(0x97),
-            End::Stopping => Some(0x8B),
+            End::Fault(fault) => Some((fault.code, fault.text)),
+            End::Silent => Some((0x8D, "the client sent nothing for one and a half times its keep alive")),
+            End::Gone(Gone::TakenOver) => {
+                Some((0x8E, "another connection has the client id now, or the gateway has ended the session"))
+            },
+            End::Gone(Gone::TooSlow) => {
+                Some((0x97, "the client took its messages too slowly; its session has ended and what waited is lost"))
+            }
+            End::Gone(Gone::Dismissed) => Some((0x98, "what the user may do has changed; log in again")),
+            End::Stopping => Some((0x8B, "the broker stops")),
         }
     }
 }
@@ -114,32 +123,44 @@ impl From<Fault> for End {
 }
 
 impl Connection {
+    /// A connection whose client keeps the session for `expiry` seconds and promised a packet every `keep_alive` seconds, 0
+    /// for nothing.
     pub(crate) fn new(
         hub: Arc<Hub>,
         session: Arc<Session>,
         attached: Attached,
         connect: Connect,
+        keep_alive: u16,
         peer: SocketAddr,
     ) -> Connection {
         // MQTT 5.0 §3.1.2.10: one and a half times what the client promised.
-        let keep_alive = Duration::from_millis(1_500) * u32::from(connect.keep_alive);
+        let keep_alive = Duration::from_millis(1_500) * u32::from(keep_alive);
+        let reply = Reply {
+            version: connect.version,
+            wants_reasons: connect.wants_reasons,
+            packet_bytes: usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX),
+        };
+        let aliases = if connect.version == Version::V5 { connect.topic_aliases } else { 0 };
         Connection {
+            receiving: Receiving::new(&hub.limits),
             hub,
             session,
-            version: connect.version,
+            reply,
             peer,
+            is_bridge: connect.is_bridge,
+            expiry: attached.expiry,
             attached,
-            expiry: connect.expiry,
             will: connect.will,
             aliases: HashMap::new(),
             replays: VecDeque::new(),
-            out: BytesMut::new(),
-            sending: BytesMut::new(),
+            out: Batch::default(),
+            sending: Batch::default(),
             refused: false,
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
-            packet_bytes: usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX),
-            batch: Vec::new(),
-            scratch: Vec::new(),
+            numbered: Aliases::new(aliases),
+            pace: Pace::new(Instant::now()),
+            held: None,
+            taken: Vec::new(),
         }
     }
 
@@ -148,10 +169,10 @@ impl Connection {
         mut self,
         mut stream: Stream,
         input: BytesMut,
-        answer: BytesMut,
+        answer: &[u8],
         stop: &CancellationToken,
     ) -> Left {
-        self.out = answer;
+        self.out.small().extend_from_slice(answer);
         let end = self.exchange(&mut stream, input, stop).await;
         self.flush(&mut stream, &end).await;
         farewell::leave(self, end)
@@ -159,26 +180,52 @@ impl Connection {
 
     async fn exchange(&mut self, stream: &mut Stream, mut input: BytesMut, stop: &CancellationToken) -> End {
         let (wake, kick) = (Arc::clone(&self.attached.wake), self.attached.kick.clone());
-        let (mut heard, mut largest) = (Instant::now(), 0);
+        let mut heard = Instant::now();
         let silence = sleep_until(heard + self.keep_alive.unwrap_or_default());
-        tokio::pin!(silence);
+        let pause = sleep_until(heard);
+        tokio::pin!(silence, pause);
         loop {
-            if let Err(end) = self.handle_all(&mut input, &mut heard).and_then(|()| self.next_batch()) {
+            if let Err(end) = self.handle_all(&mut input).and_then(|()| self.next_batch()) {
                 return end;
             }
-            make_room(&mut input, &mut largest);
+            self.receiving.make_room(&mut input);
+            let reads = self.out.remaining() < ENOUGH && self.receiving.rest().is_none();
+            let until = self.held.into_iter().chain(self.receiving.rest()).min();
+            if let Some(until) = until.filter(|until| pause.deadline() != *until || pause.is_elapsed()) {
+                pause.as_mut().reset(until);
+            }
+            let sending = self.sending.remaining();
             tokio::select! {
                 () = stop.cancelled() => return End::Stopping,
                 () = kick.cancelled() => return self.replaced(),
                 () = wake.notified() => {}
-                moved = stream.exchange(&mut self.sending, (self.out.len() < ENOUGH).then_some(&mut input)) => match moved {
+                moved = stream.exchange(&mut self.sending, reads.then_some(&mut input)) => match moved {
                     Ok(Moved { read: Some(0), .. }) => return End::Lost(io::ErrorKind::ConnectionAborted.into()),
-                    Ok(_) => {}
+                    Ok(Moved { read, .. }) => {
+                        self.hub.counters.bytes_sent.add(sending - self.sending.remaining());
+                        self.hub.counters.bytes_received.add(read.unwrap_or_default());
+                        // A client whose answers wait is heard by what it takes of them.
+                        if read.is_some() || !reads {
+                            heard = Instant::now();
+                        }
+                    }
                     Err(error) => return End::Lost(error),
                 },
+                () = &mut pause, if until.is_some() => {
+                    let now = Instant::now();
+                    self.held = self.held.filter(|held| *held > now);
+                    if self.receiving.wake(now) {
+                        heard = now;
+                    }
+                }
                 () = &mut silence, if self.keep_alive.is_some() => {
+                    let now = Instant::now();
+                    // Who may not be heard is not silent.
+                    if self.receiving.rest().is_some() {
+                        heard = now;
+                    }
                     let due = heard + self.keep_alive.unwrap_or_default();
-                    if due <= Instant::now() {
+                    if due <= now {
                         return End::Silent;
                     }
                     silence.as_mut().reset(due);
@@ -189,117 +236,24 @@ impl Connection {
 
     /// Why the session told the connection to go.
     fn replaced(&mut self) -> End {
-        let gone = self.session.take(self.attached.connection, 0, Instant::now(), &mut self.batch);
+        let gone = self.session.take(self.attached.connection, (0, 1), Instant::now(), &mut self.taken);
         End::Gone(gone.err().unwrap_or(Gone::TakenOver))
-    }
-
-    /// Works on the packets that have arrived whole.
-    fn handle_all(&mut self, input: &mut BytesMut, heard: &mut Instant) -> Result<(), End> {
-        while self.out.len() < ENOUGH
-            && let Some(frame) = wire::next_frame(input, self.hub.limits.packet_bytes)?
-        {
-            *heard = Instant::now();
-            self.handle(wire::packet(frame, self.version)?)?;
-        }
-        Ok(())
-    }
-
-    /// Sends the next batch on its way when the one before has been sent.
-    fn next_batch(&mut self) -> Result<(), End> {
-        if !self.sending.is_empty() {
-            return Ok(());
-        }
-        self.fill()?;
-        std::mem::swap(&mut self.sending, &mut self.out);
-        if self.out.capacity() > WORTH_KEEPING {
-            self.out = BytesMut::new();
-        }
-        Ok(())
-    }
-
-    /// Adds to the batch what waits in the session, until it is enough.
-    pub(crate) fn fill(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        while self.out.len() < ENOUGH {
-            while self.session.waiting() < FEW
-                && let Some(replay) = self.replays.front_mut()
-            {
-                if !self.hub.replay(&self.session, replay) {
-                    self.replays.pop_front();
-                }
-            }
-            self.session.take(self.attached.connection, ENOUGH, now, &mut self.batch)?;
-            if self.batch.is_empty() {
-                break;
-            }
-            let mut batch = std::mem::take(&mut self.batch);
-            for outgoing in batch.drain(..) {
-                self.write(outgoing, now)?;
-            }
-            self.batch = batch;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, outgoing: Outgoing, now: Instant) -> Result<(), End> {
-        let (queued, id, duplicate) = match outgoing {
-            Outgoing::Publish { queued, id, duplicate } => (queued, id, duplicate),
-            Outgoing::Release(id) => {
-                wire::acknowledge(&mut self.out, self.version, Acknowledgement::Release, id, 0);
-                return Ok(());
-            }
-        };
-        let before = self.out.len();
-        let message = &queued.message;
-        let content = Content {
-            topic: &message.topic,
-            payload: &message.payload,
-            qos: queued.qos,
-            retain: queued.retain,
-            duplicate,
-            id,
-            expiry: message.expires_in(now),
-            identifiers: &queued.identifiers,
-            properties: message.properties.as_deref(),
-        };
-        wire::publish(&mut self.out, self.version, &content, &mut self.scratch);
-        // MQTT 5.0 §3.1.2.11.4: what is too large for the client is dropped as if it had been sent.
-        if self.out.len() - before > self.packet_bytes {
-            self.out.truncate(before);
-            self.hub.counters.dropped.increase();
-            self.session.finished(self.attached.connection, id)?;
-            return Ok(());
-        }
-        self.hub.counters.delivered.increase();
-        self.hub.counters.delivered_bytes.add(message.payload.len());
-        Ok(())
     }
 
     /// Sends what is left when the connection ends: why, and when the broker stops also what waits.
     async fn flush(&mut self, stream: &mut Stream, end: &End) {
-        let Some(code) = end.code() else { return };
+        let Some((code, text)) = end.reason() else { return };
         let last = async {
             stream.write_all_buf(&mut self.sending).await?;
             if matches!(end, End::Stopping) {
-                while self.fill().is_ok() && !self.out.is_empty() {
+                while self.fill(1).is_ok() && self.out.has_remaining() {
                     stream.write_all_buf(&mut self.out).await?;
                 }
             }
-            wire::disconnect(&mut self.out, self.version, code);
+            wire::disconnect(self.out.small(), self.reply, code, text);
             stream.write_all_buf(&mut self.out).await?;
             stream.shutdown().await
         };
         let _ = timeout(FLUSH, last).await;
-    }
-}
-
-/// Makes room for what comes next. A buffer that had to grow for a large packet is given back afterwards.
-fn make_room(input: &mut BytesMut, largest: &mut usize) {
-    *largest = input.len().max(*largest);
-    if input.is_empty() && *largest > WORTH_KEEPING {
-        (*input, *largest) = (BytesMut::new(), 0);
-    }
-    if input.capacity() - input.len() < READ / 4 {
-        input.reserve(READ);
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     connection::{Connection, End},
+    disk::Away,
     hub::Hub,
     message::{Published, expires},
     session::{Gone, Session},
@@ -27,6 +28,8 @@ pub(crate) struct Left {
 pub(crate) fn leave(connection: Connection, end: End) -> Left {
     report(&connection, &end);
     let Connection { hub, session, attached, expiry, will, .. } = connection;
+    // The session of a client that was too slow ends: messages are missing from it.
+    let expiry = if matches!(end, End::Gone(Gone::TooSlow)) { 0 } else { expiry };
     Left { hub, session, connection: attached.connection, expiry, will, end }
 }
 
@@ -66,13 +69,24 @@ pub(crate) async fn farewell(left: Left, stop: CancellationToken) {
     }
 }
 
+/// Keeps a session of before a restart as long as it is to be kept.
+pub(crate) async fn keep(hub: Arc<Hub>, away: Away, stop: CancellationToken) {
+    let Some(left) = away.left else { return };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = away.resumed.cancelled() => {}
+        () = sleep(left) => hub.expire(&away.session),
+    }
+}
+
 fn report(connection: &Connection, end: &End) {
     let (client, user, peer) = (&*connection.session.client, connection.session.rights.user(), connection.peer);
     match end {
         End::Fault(fault) => {
             connection.hub.counters.faults.increase();
             if connection.hub.lines.faults.is_due() {
-                tracing::info!(client, user, %peer, ?fault, "MQTT client broke the protocol; disconnected");
+                let (code, reason) = (fault.code, fault.text);
+                tracing::info!(client, user, %peer, code, reason, "MQTT client broke the protocol; disconnected");
             }
         }
         End::Gone(Gone::TooSlow) => {
@@ -82,7 +96,7 @@ fn report(connection: &Connection, end: &End) {
                 user,
                 %peer,
                 waiting = connection.hub.limits.queue_bytes,
-                "MQTT client takes its QoS 1 and 2 messages too slowly; disconnected, what waited is lost to it"
+                "MQTT client takes its QoS 1 and 2 messages too slowly; its session has ended, what waited is lost to it"
             );
         }
         End::Lost(error) => tracing::debug!(client, user, %peer, %error, "connection to MQTT client lost"),
@@ -91,16 +105,17 @@ fn report(connection: &Connection, end: &End) {
 }
 
 fn publish(hub: &Hub, session: &Session, will: Will) {
-    let response = will.properties.as_ref().and_then(|properties| properties.response_topic.as_deref());
+    let response = will.passed.response_topic();
     let may_be_answered = response.is_some_and(|topic| session.rights.may_be_answered_at(topic));
     hub.counters.received.increase();
+    hub.counters.received_bytes.add(will.payload.len());
     hub.publish(Published {
         topic: will.topic.into(),
         payload: will.payload,
         qos: will.qos,
         retain: will.retain,
         expires: expires(will.message_expiry, Instant::now()),
-        properties: will.properties,
+        properties: will.passed,
         from: session.number,
         may_be_answered,
     });

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Notify,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::{
     rights::Rights,
     session::Attached,
     stream::Stream,
+    users::{Denied, Visitor},
     wire::{self, Accepted, Connect, Refusal, Version},
 };
 
@@ -27,17 +28,24 @@ const LONGEST_CONNECT: usize = 128 * 1024;
 /// How long a refused client may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves one client from its first byte to its last. Returns what is left to be done when it had a session.
-pub(crate) async fn serve(
-    hub: Arc<Hub>,
-    mut stream: Stream,
-    peer: SocketAddr,
-    stop: &CancellationToken,
-) -> Option<Left> {
+/// A connection over which MQTT may begin.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) peer: SocketAddr,
+    /// The name in the client's certificate, which has been checked.
+    pub(crate) certificate: Option<String>,
+    /// Until when its CONNECT packet has to be there.
+    pub(crate) deadline: Instant,
+}
+
+/// Serves one client from the first byte of MQTT to its last. Returns what is left to be done when it had a session.
+pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival, stop: &CancellationToken) -> Option<Left> {
+    let Arrival { mut stream, peer, certificate, deadline } = arrival;
     let mut input = BytesMut::with_capacity(1024);
     let first = tokio::select! {
         () = stop.cancelled() => return None,
-        first = timeout(hub.limits.connect_timeout, first_packet(&hub, &mut stream, &mut input)) => first,
+        first = timeout_at(deadline, first_packet(&hub, &mut stream, &mut input)) => first,
     };
     let connect = match first {
         Ok(Some(Ok(connect))) => connect,
@@ -55,10 +63,14 @@ pub(crate) async fn serve(
             return None;
         }
     };
-    match admit(&hub, &connect) {
-        Ok(rights) => {
-            let (connection, answer) = attach(hub, connect, rights, peer);
-            Some(connection.run(stream, input, answer, stop).await)
+    let admitted = tokio::select! {
+        () = stop.cancelled() => return None,
+        admitted = admit(&hub, &connect, certificate.as_deref(), peer) => admitted,
+    };
+    match admitted {
+        Ok((client, rights)) => {
+            let (connection, answer) = attach(hub, connect, client, rights, peer);
+            Some(connection.run(stream, input, &answer, stop).await)
         }
         Err(refusal) => {
             refuse(&hub, stream, peer, connect.version, refusal).await;
@@ -74,8 +86,12 @@ async fn first_packet(
     input: &mut BytesMut,
 ) -> Option<Result<Connect, (Version, Refusal)>> {
     loop {
-        match wire::next_frame(input, LONGEST_CONNECT.min(hub.limits.packet_bytes)) {
-            Ok(Some(frame)) => return wire::connect(frame).ok(),
+        match wire::frame(input, LONGEST_CONNECT.min(hub.limits.packet_bytes)) {
+            Ok(Some(frame)) => {
+                let (connect, length) = (wire::connect(&frame).ok()?, frame.length());
+                input.advance(length);
+                return Some(connect);
+            }
             Ok(None) => {}
             Err(_) => return None,
         }
@@ -86,52 +102,86 @@ async fn first_packet(
     }
 }
 
-/// Whether the client may come in.
-fn admit(hub: &Hub, connect: &Connect) -> Result<Rights, Refusal> {
-    let login = connect.login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()));
-    let rights = hub.users.login(login).ok_or(Refusal::Login)?;
-    if connect.client.is_empty() && connect.version == Version::V4 && !connect.clean {
+/// Whether the client may come in. Returns its id, if the broker has chosen it, and its rights.
+async fn admit(
+    hub: &Hub,
+    connect: &Connect,
+    certificate: Option<&str>,
+    peer: SocketAddr,
+) -> Result<(Option<String>, Rights), Refusal> {
+    let chosen = connect.client.is_empty().then(|| format!("auto-{}-{:016x}", hub.number(), rand::random::<u64>()));
+    let visitor = Visitor {
+        login: connect.login.as_ref().map(|(name, password)| (name.as_str(), password.as_str())),
+        certificate,
+        client: chosen.as_deref().unwrap_or(&connect.client),
+        address: peer.ip(),
+    };
+    let rights = hub.users.login(visitor).await.map_err(|denied| match denied {
+        Denied::Wrong | Denied::Later => Refusal::Login,
+    })?;
+    if connect.client.is_empty() && may_not_be_empty(connect) {
         return Err(Refusal::ClientId);
     }
     match &connect.will {
         Some(will) if !rights.may_publish(&will.topic) => Err(Refusal::NotAuthorized),
-        _ => Ok(rights),
+        _ => Ok((chosen, rights)),
     }
 }
 
+/// MQTT 3.1 knows no empty client id, and MQTT 3.1.1 none under which a session is to be kept (§3.1.3.1).
+fn may_not_be_empty(connect: &Connect) -> bool {
+    connect.version == Version::V3 || (connect.version == Version::V4 && !connect.clean)
+}
+
 /// Gives an admitted client its session. Returns the connection and the CONNACK.
-fn attach(hub: Arc<Hub>, connect: Connect, rights: Rights, peer: SocketAddr) -> (Connection, BytesMut) {
+fn attach(
+    hub: Arc<Hub>,
+    connect: Connect,
+    assigned: Option<String>,
+    rights: Rights,
+    peer: SocketAddr,
+) -> (Connection, Vec<u8>) {
     let number = hub.number();
-    let assigned = connect.client.is_empty().then(|| format!("auto-{number}-{:016x}", rand::random::<u64>()));
     let client = assigned.as_deref().unwrap_or(&connect.client);
+    let limits = &hub.limits;
+    let expiry = connect.expiry.min(limits.session_expiry);
+    let keep_alive = match (limits.longest_keep_alive, connect.keep_alive) {
+        (longest, asked) if longest == 0 || connect.version != Version::V5 => asked,
+        (longest, 0) => longest,
+        (longest, asked) => asked.min(longest),
+    };
     let attached = Attached {
         connection: number,
         wake: Arc::new(Notify::new()),
         kick: CancellationToken::new(),
-        expiry: connect.expiry,
-        window: hub.limits.in_flight.min(connect.receive_maximum.into()).max(1),
-        overflow: false,
+        expiry,
+        window: limits.in_flight.min(connect.receive_maximum.into()).max(1),
+        window_bytes: limits.queue_bytes / 2,
+        leave: None,
     };
     tracing::debug!(client, %peer, user = rights.user(), version = ?connect.version, "MQTT client connected");
     let (session, session_present) = hub.attach(client, rights, connect.clean, attached.clone());
-    let mut out = BytesMut::with_capacity(256);
     let accepted = Accepted {
         session_present,
         assigned: assigned.as_deref(),
+        session_expiry: (expiry != connect.expiry).then_some(expiry),
+        keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+        receive_maximum: limits.receive_maximum.max(1),
         topic_aliases: TOPIC_ALIASES,
-        packet_bytes: u32::try_from(hub.limits.packet_bytes).unwrap_or(u32::MAX),
+        packet_bytes: u32::try_from(limits.packet_bytes).unwrap_or(u32::MAX),
     };
+    let mut out = Vec::with_capacity(256);
     wire::accept(&mut out, connect.version, &accepted);
-    (Connection::new(hub, session, attached, connect, peer), out)
+    (Connection::new(hub, session, attached, connect, keep_alive, peer), out)
 }
 
 /// Tells a client why it may not come in.
 async fn refuse(hub: &Hub, mut stream: Stream, peer: SocketAddr, version: Version, refusal: Refusal) {
     hub.counters.refused_logins.increase();
     if hub.lines.refusals.is_due() {
-        tracing::info!(%peer, reason = ?refusal, "MQTT client refused; the counter of refused logins tells about more");
+        tracing::info!(%peer, reason = refusal.text(), "MQTT client refused; the counter of refused logins tells about more");
     }
-    let mut out = BytesMut::with_capacity(8);
+    let mut out = Vec::with_capacity(128);
     wire::refuse(&mut out, version, refusal);
     // The answer is lost when the socket is closed while bytes of the client are still unread, so they are read first.
     let farewell = async {

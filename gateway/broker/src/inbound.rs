@@ -1,6 +1,6 @@
 //! What a client's packets do (MQTT 5.0 §3.3 to §3.14, §4.3).
 
-use rumqttd::protocol::{Filter, QoS, RetainForwardRule};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
@@ -10,18 +10,33 @@ use crate::{
     message::{Published, expires},
     routes::Wish,
     topic,
-    wire::{self, Acknowledgement, Fault, Packet, Publication},
+    wire::{self, Acknowledgement, Fault, Filter, Packet, Publication, Qos, RetainHandling, Version, as_text},
 };
 
-/// Reason codes of MQTT 5.0 §2.4; in a SUBACK of MQTT 3.1.1 everything from 0x80 on is 0x80.
-mod reason {
-    pub(super) const SUCCESS: u8 = 0x00;
-    pub(super) const NO_SUBSCRIPTION_EXISTED: u8 = 0x11;
-    pub(super) const NOT_AUTHORIZED: u8 = 0x87;
-    pub(super) const TOPIC_FILTER_INVALID: u8 = 0x8F;
-    pub(super) const PACKET_ID_NOT_FOUND: u8 = 0x92;
-    pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
-    pub(super) const NO_SHARED_SUBSCRIPTIONS: u8 = 0x9E;
+/// What a packet is answered with: a reason code of MQTT 5.0 §2.4, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Answer {
+    code: u8,
+    text: &'static str,
+}
+
+impl Answer {
+    const SUCCESS: Answer = Answer { code: 0x00, text: "" };
+    const NO_SUBSCRIPTION_EXISTED: Answer = Answer { code: 0x11, text: "" };
+    const MAY_NOT_PUBLISH: Answer = Answer { code: 0x87, text: "the user may not publish to this topic" };
+    const MAY_NOT_SUBSCRIBE: Answer = Answer { code: 0x87, text: "the user may not subscribe to this filter" };
+    const FILTER: Answer = Answer { code: 0x8F, text: "the filter is not well formed, too long or too deep" };
+    const PACKET_ID_NOT_FOUND: Answer = Answer { code: 0x92, text: "" };
+    const INBOX_FULL: Answer = Answer { code: 0x97, text: "the gateway has more commands waiting than it can take" };
+    const TOO_MANY: Answer = Answer { code: 0x97, text: "the client has as many subscriptions as it may have" };
+
+    fn is_refusal(self) -> bool {
+        self.code >= 0x80
+    }
+
+    fn reason(self) -> Option<&'static str> {
+        Some(self.text).filter(|text| !text.is_empty())
+    }
 }
 
 impl Connection {
@@ -31,21 +46,18 @@ impl Connection {
             Packet::Publish(publication) => self.publish(publication),
             Packet::Acknowledge(kind, id) => self.acknowledged(kind, id),
             Packet::Subscribe { id, filters, identifier } => {
-                let codes: Vec<u8> = filters.iter().map(|filter| self.subscribe(filter, identifier)).collect();
-                wire::suback(&mut self.out, self.version, id, &codes);
+                self.subscribe_all(id, &filters, identifier);
                 Ok(())
             }
             Packet::Unsubscribe { id, filters } => {
-                let existed = filters.iter().map(|filter| self.hub.unsubscribe(&self.session, filter));
-                let codes: Vec<u8> =
-                    existed.map(|it| if it { reason::SUCCESS } else { reason::NO_SUBSCRIPTION_EXISTED }).collect();
-                wire::unsuback(&mut self.out, self.version, id, &codes);
+                let codes: Vec<u8> = filters.iter().map(|filter| self.unsubscribe(filter).code).collect();
+                wire::unsuback(self.out.small(), self.reply.version, id, &codes);
                 Ok(())
             }
             Packet::Ping => {
                 // Unless much waits, what came before the ping goes out before its answer: then nothing is on its way.
-                self.fill()?;
-                wire::ping_response(&mut self.out);
+                self.fill(1)?;
+                wire::ping_response(self.out.small());
                 Ok(())
             }
             Packet::Disconnect { with_will, expiry } => self.disconnected(with_will, expiry),
@@ -54,9 +66,11 @@ impl Connection {
 
     fn disconnected(&mut self, with_will: bool, expiry: Option<u32>) -> Result<(), End> {
         match expiry {
-            // MQTT 5.0 §3.14.2.2.2: a session that was to end with the connection cannot be prolonged now.
-            Some(seconds) if seconds > 0 && self.expiry == 0 => return Err(Fault::Protocol.into()),
-            Some(seconds) => self.expiry = seconds,
+            // MQTT 5.0 §3.14.2.2.2.
+            Some(seconds) if seconds > 0 && self.expiry == 0 => {
+                return Err(Fault::protocol("a session that was to end with the connection cannot be prolonged").into());
+            }
+            Some(seconds) => self.expiry = seconds.min(self.hub.limits.session_expiry),
             None => {}
         }
         Err(End::Disconnected { with_will })
@@ -64,136 +78,172 @@ impl Connection {
 
     fn acknowledged(&mut self, kind: Acknowledgement, id: u16) -> Result<(), End> {
         let connection = self.attached.connection;
-        match kind {
-            Acknowledgement::Received | Acknowledgement::Stored(false) => self.session.finished(connection, id)?,
-            Acknowledgement::Stored(true) => {
-                let known = self.session.stored(connection, id)?;
-                let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
-                wire::acknowledge(&mut self.out, self.version, Acknowledgement::Release, id, code);
+        let (answer, known) = match kind {
+            Acknowledgement::Received | Acknowledgement::Stored(false) => {
+                return Ok(self.session.finished(connection, id)?);
             }
-            Acknowledgement::Release => {
-                let known = self.session.release(connection, id)?;
-                let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
-                wire::acknowledge(&mut self.out, self.version, Acknowledgement::Complete, id, code);
-            }
-            Acknowledgement::Complete => self.session.completed(connection, id)?,
-        }
+            Acknowledgement::Complete => return Ok(self.session.completed(connection, id)?),
+            Acknowledgement::Stored(true) => (Acknowledgement::Release, self.session.stored(connection, id)?),
+            Acknowledgement::Release => (Acknowledgement::Complete, self.session.release(connection, id)?),
+        };
+        self.acknowledge(answer, id, if known { Answer::SUCCESS } else { Answer::PACKET_ID_NOT_FOUND });
         Ok(())
+    }
+
+    fn acknowledge(&mut self, kind: Acknowledgement, id: u16, answer: Answer) {
+        wire::acknowledge(self.out.small(), self.reply, kind, id, answer.code, answer.reason());
     }
 
     fn publish(&mut self, mut publication: Publication) -> Result<(), End> {
         self.resolve_alias(&mut publication)?;
-        if !topic::is_topic(&publication.topic) {
-            return Err(Fault::TopicName.into());
+        let limits = &self.hub.limits;
+        let topic = as_text(&publication.topic);
+        if !topic::is_topic(topic) || !topic::is_within(topic, limits.topic_levels, limits.topic_bytes) {
+            return Err(Fault::TOPIC_NAME.into());
         }
         let (qos, id) = (publication.qos, publication.id);
-        let first_time = qos != QoS::ExactlyOnce || self.session.receive(self.attached.connection, id)?;
-        let code = if first_time { self.pass_on(publication) } else { reason::SUCCESS };
-        let answer = match qos {
-            QoS::AtMostOnce => return Ok(()),
-            QoS::AtLeastOnce => Acknowledgement::Received,
-            QoS::ExactlyOnce => Acknowledgement::Stored(true),
+        let answer = if qos == Qos::ExactlyOnce && !self.is_first_time(id)? {
+            Answer::SUCCESS
+        } else {
+            self.pass_on(publication)
         };
-        // A refused QoS 2 message ends with the refusal, there is no PUBREL to wait for; MQTT 3.1.1 knows no refusal.
-        if qos == QoS::ExactlyOnce && code >= 0x80 && self.version == wire::Version::V5 {
+        let kind = match qos {
+            Qos::AtMostOnce => return Ok(()),
+            Qos::AtLeastOnce => Acknowledgement::Received,
+            Qos::ExactlyOnce => Acknowledgement::Stored(true),
+        };
+        // A refused QoS 2 message ends with the refusal, there is no PUBREL to wait for; MQTT 3 knows no refusal.
+        if qos == Qos::ExactlyOnce && answer.is_refusal() && self.reply.version == Version::V5 {
             self.session.release(self.attached.connection, id)?;
         }
-        wire::acknowledge(&mut self.out, self.version, answer, id, code);
+        self.acknowledge(kind, id, answer);
         Ok(())
+    }
+
+    /// Whether a message with QoS 2 comes for the first time under its id. MQTT 5 clients are told how many may be under way
+    /// (MQTT 5.0 §3.3.4); before that there are as many as there are ids.
+    fn is_first_time(&self, id: u16) -> Result<bool, End> {
+        let most = if self.reply.version == Version::V5 { self.hub.limits.receive_maximum } else { u16::MAX };
+        match self.session.receive(self.attached.connection, id, most.into())? {
+            Some(first) => Ok(first),
+            None => Err(Fault::TOO_MANY.into()),
+        }
     }
 
     /// Gives a publication its topic (MQTT 5.0 §3.3.2.3.4).
     fn resolve_alias(&mut self, publication: &mut Publication) -> Result<(), End> {
         match publication.alias {
             None => Ok(()),
-            Some(alias) if alias == 0 || alias > TOPIC_ALIASES => Err(Fault::TopicAlias.into()),
-            Some(alias) if publication.topic.is_empty() => {
-                publication.topic = self.aliases.get(&alias).ok_or(Fault::Protocol)?.clone();
-                Ok(())
+            Some(alias) if alias == 0 || alias > TOPIC_ALIASES => {
+                Err(Fault::alias("a topic alias is 0 or larger than the maximum").into())
             }
+            Some(alias) if publication.topic.is_empty() => match self.aliases.get(&alias) {
+                Some(topic) => {
+                    publication.topic = topic.clone();
+                    Ok(())
+                }
+                None => Err(Fault::protocol("a topic alias stands for no topic yet").into()),
+            },
             Some(alias) => {
-                self.aliases.insert(alias, publication.topic.clone());
+                // A copy: the topic of a publication is a part of its packet.
+                self.aliases.insert(alias, Bytes::copy_from_slice(&publication.topic));
                 Ok(())
             }
         }
     }
 
-    /// Hands a publication to the subscribers, if the client may publish it. Returns the reason code.
-    fn pass_on(&mut self, publication: Publication) -> u8 {
-        let Publication { topic, payload, qos, retain, expiry, properties, .. } = publication;
+    /// Hands a publication to the subscribers, if the client may publish it.
+    fn pass_on(&mut self, publication: Publication) -> Answer {
+        let Publication { topic, payload, qos, retain, expiry, passed, .. } = publication;
         let rights = &self.session.rights;
-        // What begins with `$` belongs to the broker, which has nothing there.
-        if topic.starts_with('$') || !rights.may_publish(&topic) {
+        let text = as_text(&topic);
+        if topic::is_brokers(text) || !rights.may_publish(text) {
             self.hub.counters.refused_publishes.increase();
             if !std::mem::replace(&mut self.refused, true) {
                 let (client, user, peer) = (&*self.session.client, rights.user(), self.peer);
-                tracing::warn!(client, user, %peer, topic, "MQTT client may not publish there; dropped and counted");
+                tracing::warn!(client, user, %peer, topic = text, "MQTT client may not publish there; dropped and counted");
             }
-            return reason::NOT_AUTHORIZED;
+            return Answer::MAY_NOT_PUBLISH;
         }
         self.hub.counters.received.increase();
-        let response = properties.as_ref().and_then(|properties| properties.response_topic.as_deref());
-        let may_be_answered = response.is_some_and(|topic| rights.may_be_answered_at(topic));
+        self.hub.counters.received_bytes.add(payload.len());
+        let may_be_answered = passed.response_topic().is_some_and(|topic| rights.may_be_answered_at(topic));
         let taken = self.hub.publish(Published {
-            topic: topic.into(),
+            topic,
             payload,
             qos,
             retain,
             expires: expires(expiry, Instant::now()),
-            properties,
+            properties: passed,
             from: self.session.number,
             may_be_answered,
         });
-        if taken { reason::SUCCESS } else { reason::QUOTA_EXCEEDED }
+        if taken { Answer::SUCCESS } else { Answer::INBOX_FULL }
     }
 
-    /// Subscribes to one filter. Returns the code for the SUBACK.
-    fn subscribe(&mut self, filter: &Filter, identifier: Option<usize>) -> u8 {
+    fn subscribe_all(&mut self, id: u16, filters: &[Filter], identifier: Option<u32>) {
+        let answers: Vec<Answer> = filters.iter().map(|filter| self.subscribe(filter, identifier)).collect();
+        let mut codes: Vec<u8> = answers.iter().map(|answer| answer.code).collect();
+        if self.reply.version == Version::V3 {
+            // MQTT 3.1 has no code for a refusal.
+            for (code, filter) in codes.iter_mut().zip(filters).filter(|(code, _)| **code >= 0x80) {
+                *code = filter.qos.number();
+            }
+        }
+        let refused = answers.iter().find(|answer| answer.is_refusal());
+        let reason = refused.and_then(|answer| answer.reason());
+        wire::suback(self.out.small(), self.reply, id, &codes, reason);
+    }
+
+    /// Subscribes to one filter. Returns what the SUBACK says.
+    fn subscribe(&mut self, filter: &Filter, identifier: Option<u32>) -> Answer {
         let path = filter.path.as_str();
-        let code = self.may_subscribe(path);
-        if code != reason::SUCCESS {
+        if let Err(answer) = self.may_subscribe(path) {
             self.hub.counters.refused_subscriptions.increase();
             if !std::mem::replace(&mut self.refused, true) {
                 let (client, user, peer) = (&*self.session.client, self.session.rights.user(), self.peer);
                 tracing::warn!(client, user, %peer, filter = path, "MQTT client may not subscribe to that; refused and counted");
             }
-            return code;
+            return answer;
         }
-        let qos = match filter.qos {
-            QoS::AtMostOnce => 0,
-            QoS::AtLeastOnce => 1,
-            QoS::ExactlyOnce => 2,
+        let wish = Wish {
+            qos: filter.qos,
+            no_local: filter.no_local || self.is_bridge,
+            retain_as_published: filter.retain_as_published || self.is_bridge,
+            identifier,
         };
-        // Clients that show a whole broker ask for its own topics; there are none, and that is no reason to send them
-        // away.
-        if path.starts_with("$SYS/") {
-            return qos;
-        }
-        let wish =
-            Wish { qos: filter.qos, no_local: filter.nolocal, retain_as_published: filter.preserve_retain, identifier };
         let Some(new) = self.hub.subscribe(&self.session, path, wish) else {
-            return reason::QUOTA_EXCEEDED;
+            self.hub.counters.refused_subscriptions.increase();
+            return Answer::TOO_MANY;
         };
-        let replay = match filter.retain_forward_rule {
-            RetainForwardRule::OnEverySubscribe => true,
-            RetainForwardRule::OnNewSubscribe => new,
-            RetainForwardRule::Never => false,
+        let replay = match filter.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::WhenNew => new,
+            RetainHandling::Never => false,
         };
-        if replay {
+        self.replays.retain(|replay| !replay.is_of(path));
+        // MQTT 5.0 §4.8.2: a shared subscription brings no retained messages.
+        if replay && topic::shared(path).is_none() {
             self.replays.push_back(Replay::new(path, wish));
         }
-        qos
+        Answer { code: filter.qos.number(), text: "" }
     }
 
-    fn may_subscribe(&self, filter: &str) -> u8 {
-        if filter.starts_with("$share/") {
-            reason::NO_SHARED_SUBSCRIPTIONS
-        } else if !topic::is_filter(filter) || (filter.starts_with('$') && !filter.starts_with("$SYS/")) {
-            reason::TOPIC_FILTER_INVALID
-        } else if !filter.starts_with('$') && !self.session.rights.may_subscribe(filter) {
-            reason::NOT_AUTHORIZED
-        } else {
-            reason::SUCCESS
+    fn unsubscribe(&mut self, filter: &str) -> Answer {
+        self.replays.retain(|replay| !replay.is_of(filter));
+        if self.hub.unsubscribe(&self.session, filter) { Answer::SUCCESS } else { Answer::NO_SUBSCRIPTION_EXISTED }
+    }
+
+    fn may_subscribe(&self, path: &str) -> Result<(), Answer> {
+        let limits = &self.hub.limits;
+        let filter = match topic::shared(path) {
+            None => path,
+            Some(Some((_, filter))) => filter,
+            Some(None) => return Err(Answer::FILTER),
+        };
+        if !topic::is_filter(filter) || !topic::is_within(path, limits.topic_levels, limits.topic_bytes) {
+            return Err(Answer::FILTER);
         }
+        if self.session.rights.may_subscribe(path) { Ok(()) } else { Err(Answer::MAY_NOT_SUBSCRIBE) }
     }
 }

@@ -64,14 +64,13 @@ impl Letterbox {
 
     /// Puts a message in; `false` when there is no room for it.
     pub(crate) fn put(&self, published: &Published) -> bool {
-        let properties = published.properties.as_deref();
+        let properties = &published.properties;
+        let response_topic = properties.response_topic().filter(|_| published.may_be_answered);
         let message = Message {
             topic: String::from_utf8_lossy(&published.topic).into_owned(),
             payload: published.payload.clone(),
-            response_topic: properties
-                .filter(|_| published.may_be_answered)
-                .and_then(|properties| properties.response_topic.clone()),
-            correlation: properties.and_then(|properties| properties.correlation_data.clone()),
+            response_topic: response_topic.map(str::to_owned),
+            correlation: properties.correlation(),
         };
         match self.sender.try_send(message) {
             Ok(()) => {

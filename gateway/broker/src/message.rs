@@ -1,10 +1,11 @@
 //! A message on its way through the broker.
 
 use bytes::Bytes;
-use rumqttd::protocol::{PublishProperties, QoS};
 use tokio::time::{Duration, Instant};
 
-/// What a message costs besides its topic and payload: its place in a queue and its share of the allocator.
+use crate::wire::{Passed, Qos};
+
+/// What a message costs besides its topic, payload and properties: its place in a queue and its share of the allocator.
 const OVERHEAD: usize = 256;
 
 /// Session number of messages that the gateway publishes.
@@ -16,12 +17,12 @@ pub(crate) struct Published {
     pub(crate) topic: Bytes,
     pub(crate) payload: Bytes,
     /// A subscriber gets it with at most this QoS.
-    pub(crate) qos: QoS,
+    pub(crate) qos: Qos,
     pub(crate) retain: bool,
     /// When nobody needs it any more.
     pub(crate) expires: Option<Instant>,
     /// Properties of MQTT 5 that go on to the subscribers.
-    pub(crate) properties: Option<Box<PublishProperties>>,
+    pub(crate) properties: Passed,
     /// Number of the session that published it.
     pub(crate) from: u64,
     /// Whether the gateway may answer at the response topic of the properties.
@@ -34,10 +35,10 @@ impl Published {
         Published {
             topic,
             payload,
-            qos: QoS::ExactlyOnce,
+            qos: Qos::ExactlyOnce,
             retain,
             expires: None,
-            properties: None,
+            properties: Passed::NONE,
             from: FROM_GATEWAY,
             may_be_answered: false,
         }
@@ -45,7 +46,7 @@ impl Published {
 
     /// Bytes that a queue counts for it.
     pub(crate) fn cost(&self) -> usize {
-        OVERHEAD + self.topic.len() + self.payload.len()
+        OVERHEAD + self.topic.len() + self.payload.len() + self.properties.bytes().len()
     }
 
     /// Whether nobody needs it any more.
@@ -63,9 +64,4 @@ impl Published {
 /// When a message that lives for some seconds ends.
 pub(crate) fn expires(seconds: Option<u32>, now: Instant) -> Option<Instant> {
     now.checked_add(Duration::from_secs(seconds?.into()))
-}
-
-/// The lower of two levels.
-pub(crate) fn lower(one: QoS, other: QoS) -> QoS {
-    if one < other { one } else { other }
 }

@@ -3,9 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use rumqttd::protocol::PublishProperties;
 
-use crate::{hub::Hub, message::Published};
+use crate::{hub::Hub, message::Published, wire::Passed};
 
 /// Bytes of the longest topic, correlation data and packet on the wire.
 const LONGEST_TEXT: usize = 65_535;
@@ -37,9 +36,8 @@ impl Publisher {
 
     /// Publishes the answer to a [`Message`](crate::Message), with the correlation data that came with it.
     pub fn reply(&self, topic: &str, payload: Bytes, correlation: Option<Bytes>) {
-        let properties = correlation
-            .filter(|data| data.len() <= LONGEST_TEXT)
-            .map(|data| Box::new(PublishProperties { correlation_data: Some(data), ..PublishProperties::default() }));
+        let correlation = correlation.filter(|data| data.len() <= LONGEST_TEXT);
+        let properties = correlation.map_or(Passed::NONE, |data| Passed::correlation_alone(&data));
         let message = Published::by_gateway(Bytes::copy_from_slice(topic.as_bytes()), payload, false);
         self.send(Published { properties, ..message });
     }

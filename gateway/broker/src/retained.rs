@@ -20,11 +20,18 @@ pub(crate) struct Retained {
     messages: BTreeMap<Bytes, Arc<Published>>,
     /// Bytes of all.
     bytes: usize,
-    /// Bytes of those that clients published.
-    client_bytes: usize,
+    /// Those that clients published.
+    of_clients: Count,
     /// Topics whose message has changed since the disk was told, as far as clients published it before or after; absent without
     /// a disk.
     unsaved: Option<HashSet<Bytes>>,
+}
+
+/// How many messages, and how many bytes they have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 /// A subscriber's walk through the retained messages of its filter, in steps, so that neither the broker is held up nor
@@ -45,12 +52,12 @@ impl Walk {
 impl Retained {
     /// Retains a message instead of the one before on its topic. A message without a payload only removes that one.
     ///
-    /// Returns `false` when the message is a client's and would exceed `client_limit` bytes of all clients; the one
-    /// before stays then.
-    pub(crate) fn put(&mut self, message: &Arc<Published>, client_limit: usize, now: Instant) -> bool {
-        if !self.has_room(message, client_limit) {
+    /// Returns `false` when the message is a client's and all clients would have more than `most`; the one before stays
+    /// then.
+    pub(crate) fn put(&mut self, message: &Arc<Published>, most: Count, now: Instant) -> bool {
+        if !self.has_room(message, most) {
             self.remove_expired(now);
-            if !self.has_room(message, client_limit) {
+            if !self.has_room(message, most) {
                 return false;
             }
         }
@@ -65,21 +72,22 @@ impl Retained {
         }
         if !message.payload.is_empty() {
             self.bytes += message.cost();
-            self.client_bytes += client_cost(message);
+            self.of_clients = self.of_clients.with(cost(message));
             self.messages.insert(message.topic.clone(), Arc::clone(message));
         }
         true
     }
 
-    fn has_room(&self, message: &Published, client_limit: usize) -> bool {
-        let before = self.messages.get(&message.topic).map_or(0, |before| client_cost(before));
-        let others = self.client_bytes.saturating_sub(before);
-        message.payload.is_empty() || client_cost(message) <= client_limit.saturating_sub(others)
+    fn has_room(&self, message: &Published, most: Count) -> bool {
+        let before = self.messages.get(&message.topic).map_or(Count::default(), |before| cost(before));
+        let after = self.of_clients.without(before).with(cost(message));
+        let grows = cost(message).messages > 0;
+        message.payload.is_empty() || !grows || (after.messages <= most.messages && after.bytes <= most.bytes)
     }
 
     fn forget(&mut self, message: &Published) {
         self.bytes = self.bytes.saturating_sub(message.cost());
-        self.client_bytes = self.client_bytes.saturating_sub(client_cost(message));
+        self.of_clients = self.of_clients.without(cost(message));
     }
 
     /// Takes a walk further: looks at `most` messages at most, hands out those that its filter selects, and says
@@ -136,6 +144,14 @@ impl Retained {
         topics.into_iter().map(|topic| (topic.clone(), message(&topic))).collect()
     }
 
+    /// Everything has to be saved anew.
+    pub(crate) fn all_is_unsaved(&mut self) {
+        let of_clients = self.messages.iter().filter(|(_, message)| message.from != FROM_GATEWAY);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.extend(of_clients.map(|(topic, _)| topic.clone()));
+        }
+    }
+
     /// Takes topics back that could not be saved.
     pub(crate) fn still_unsaved(&mut self, topics: impl Iterator<Item = Bytes>) {
         if let Some(unsaved) = &mut self.unsaved {
@@ -149,20 +165,35 @@ impl Retained {
     }
 }
 
+impl Count {
+    fn with(self, more: Count) -> Count {
+        Count { messages: self.messages + more.messages, bytes: self.bytes + more.bytes }
+    }
+
+    fn without(self, less: Count) -> Count {
+        Count { messages: self.messages.saturating_sub(less.messages), bytes: self.bytes.saturating_sub(less.bytes) }
+    }
+}
+
 /// What a message counts for the limit of clients.
-fn client_cost(message: &Published) -> usize {
-    if message.from == FROM_GATEWAY { 0 } else { message.cost() }
+fn cost(message: &Published) -> Count {
+    if message.from == FROM_GATEWAY { Count::default() } else { Count { messages: 1, bytes: message.cost() } }
 }
 
 #[cfg(test)]
 mod tests {
-    use rumqttd::protocol::QoS;
-
     use super::*;
+    use crate::wire::Qos;
+
+    const NONE: Count = Count { messages: 0, bytes: 0 };
+
+    fn most(bytes: usize) -> Count {
+        Count { messages: 10, bytes }
+    }
 
     fn message(topic: &str, payload: &str, from: u64) -> Arc<Published> {
         let message = Published::by_gateway(topic.to_owned().into(), payload.to_owned().into(), true);
-        Arc::new(Published { from, qos: QoS::AtMostOnce, ..message })
+        Arc::new(Published { from, qos: Qos::AtMostOnce, ..message })
     }
 
     fn walk(retained: &Retained, filter: &str, step: usize) -> Vec<String> {
@@ -179,7 +210,7 @@ mod tests {
     fn a_walk_finds_what_the_filter_selects_in_any_number_of_steps() {
         let mut retained = Retained::default();
         for topic in ["a", "a/b", "a/b/c", "ab", "b/b", "é/x", "$SYS/x"] {
-            assert!(retained.put(&message(topic, "x", 0), 0, Instant::now()));
+            assert!(retained.put(&message(topic, "x", 0), NONE, Instant::now()));
         }
         for step in [1, 2, 3, 100] {
             assert_eq!(walk(&retained, "a/#", step), ["a", "a/b", "a/b/c"]);
@@ -194,10 +225,10 @@ mod tests {
     #[test]
     fn an_empty_payload_removes_the_message() {
         let mut retained = Retained::default();
-        retained.put(&message("a", "x", 0), 0, Instant::now());
-        retained.put(&message("a", "longer", 0), 0, Instant::now());
+        retained.put(&message("a", "x", 0), NONE, Instant::now());
+        retained.put(&message("a", "longer", 0), NONE, Instant::now());
         assert_eq!(retained.size(), (1, message("a", "longer", 0).cost()));
-        retained.put(&message("a", "", 0), 0, Instant::now());
+        retained.put(&message("a", "", 0), NONE, Instant::now());
         assert_eq!(retained.size(), (0, 0));
     }
 
@@ -206,16 +237,29 @@ mod tests {
         let mut retained = Retained::default();
         let limit = message("a", "x", 1).cost() * 2;
         assert!(
-            retained.put(&message("a", "x", 1), limit, Instant::now())
-                && retained.put(&message("b", "x", 2), limit, Instant::now())
+            retained.put(&message("a", "x", 1), most(limit), Instant::now())
+                && retained.put(&message("b", "x", 2), most(limit), Instant::now())
         );
-        assert!(!retained.put(&message("c", "x", 1), limit, Instant::now()));
-        assert!(retained.put(&message("b", "y", 1), limit, Instant::now()), "what replaces another needs no more room");
-        assert!(retained.put(&message("c", "x", 0), limit, Instant::now()));
+        assert!(!retained.put(&message("c", "x", 1), most(limit), Instant::now()));
         assert!(
-            retained.put(&message("a", "", 1), limit, Instant::now())
-                && retained.put(&message("d", "x", 1), limit, Instant::now())
+            retained.put(&message("b", "y", 1), most(limit), Instant::now()),
+            "what replaces another needs no more room"
         );
+        assert!(retained.put(&message("c", "x", 0), most(limit), Instant::now()));
+        assert!(
+            retained.put(&message("a", "", 1), most(limit), Instant::now())
+                && retained.put(&message("d", "x", 1), most(limit), Instant::now())
+        );
+        assert_eq!(retained.size().0, 3);
+    }
+
+    #[test]
+    fn clients_share_a_number_of_messages() {
+        let mut retained = Retained::default();
+        let two = Count { messages: 2, bytes: usize::MAX };
+        for (topic, from, room) in [("a", 1, true), ("b", 2, true), ("c", 1, false), ("a", 2, true), ("d", 0, true)] {
+            assert_eq!(retained.put(&message(topic, "x", from), two, Instant::now()), room, "{topic}");
+        }
         assert_eq!(retained.size().0, 3);
     }
 
@@ -225,9 +269,9 @@ mod tests {
         let now = Instant::now();
         let limit = message("a", "x", 1).cost();
         let old = Published { from: 1, expires: Some(now), ..Published::by_gateway("a".into(), "x".into(), true) };
-        retained.put(&Arc::new(old), limit, now);
+        retained.put(&Arc::new(old), most(limit), now);
         assert!(walk(&retained, "#", 10).is_empty());
-        assert!(retained.put(&message("b", "x", 1), limit, now), "the expired one makes room");
+        assert!(retained.put(&message("b", "x", 1), most(limit), now), "the expired one makes room");
         assert_eq!(retained.size(), (1, limit));
     }
 }

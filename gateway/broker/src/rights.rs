@@ -1,78 +1,114 @@
-//! Who may connect, and who may publish and subscribe to what.
+//! What a client may publish and subscribe to.
 
-use std::{hint::black_box, sync::Arc};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tidegate_config::{Broker, BrokerUser};
+use tidegate_config::TopicRights;
 
 use crate::topic;
 
-/// The users of a broker.
-#[derive(Debug)]
-pub(crate) struct Users {
-    users: Vec<Arc<BrokerUser>>,
-    topic_root: Arc<str>,
-}
-
-/// What a client may do.
+/// What a client may do. Clones are the same: a reload of the site changes all of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Rights {
-    /// Absent when the broker has no users: then everybody may do everything.
-    user: Option<Arc<BrokerUser>>,
+    holder: Arc<Holder>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    /// Absent for clients that did not say who they are.
+    user: Option<String>,
+    /// The client id.
+    client: String,
+    granted: RwLock<Arc<Granted>>,
     topic_root: Arc<str>,
 }
 
-impl Users {
-    pub(crate) fn new(options: &Broker) -> Users {
-        let users = options.users.iter().cloned().map(Arc::new).collect();
-        Users { users, topic_root: options.topic_root.as_str().into() }
-    }
+/// What has been granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Granted {
+    /// Everything.
+    Everything,
+    /// What these filters say; `%u` and `%c` are filled in.
+    Filters(TopicRights),
+}
 
-    /// The rights of a client, `None` when its login is wrong.
-    ///
-    /// All users are compared, each over the whole length of what the client sent, so that the time tells nothing about
-    /// names and passwords.
-    pub(crate) fn login(&self, login: Option<(&str, &str)>) -> Option<Rights> {
-        if self.users.is_empty() {
-            return Some(Rights { user: None, topic_root: Arc::clone(&self.topic_root) });
-        }
-        let (name, password) = login?;
-        let mut found = None;
-        for user in &self.users {
-            let right = same(name, &user.name) & same(password, user.password.reveal());
-            if black_box(right) {
-                found = Some(Arc::clone(user));
-            }
-        }
-        Some(Rights { user: Some(found?), topic_root: Arc::clone(&self.topic_root) })
+impl Granted {
+    /// What `rights` grant to a user with a client id.
+    pub(crate) fn to(rights: &TopicRights, user: Option<&str>, client: &str) -> Granted {
+        let fill = |patterns: &[String]| patterns.iter().filter_map(|it| fill(it, user, client)).collect();
+        Granted::Filters(TopicRights { publish: fill(&rights.publish), subscribe: fill(&rights.subscribe) })
     }
 }
 
-/// Whether two texts are the same, in a time that depends on the length of `given` alone.
-fn same(given: &str, secret: &str) -> bool {
-    let mut difference = u8::from(given.len() != secret.len());
-    let mut secret = secret.bytes();
-    for byte in given.bytes() {
-        difference = black_box(difference | (byte ^ secret.next().unwrap_or(!byte)));
+/// Fills in the names. A pattern grants nothing when a name is missing, or would be more than one plain level: a client
+/// chooses its id itself, and must not choose its rights with it.
+fn fill(pattern: &str, user: Option<&str>, client: &str) -> Option<String> {
+    let mut filled = pattern.to_owned();
+    for (mark, name) in [("%u", user), ("%c", Some(client))] {
+        if !pattern.contains(mark) {
+            continue;
+        }
+        let name = name.filter(|name| !name.is_empty() && !name.contains(['/', '+', '#', '\0', '%', '$']))?;
+        filled = filled.replace(mark, name);
     }
-    black_box(difference) == 0
+    Some(filled)
 }
 
 impl Rights {
-    /// The name of the user, if the broker has users.
+    pub(crate) fn new(user: Option<String>, client: &str, granted: Granted, topic_root: &Arc<str>) -> Rights {
+        let granted = RwLock::new(Arc::new(granted));
+        let holder = Holder { user, client: client.to_owned(), granted, topic_root: Arc::clone(topic_root) };
+        Rights { holder: Arc::new(holder) }
+    }
+
+    /// The name of the user, if the client said who it is.
     pub(crate) fn user(&self) -> Option<&str> {
-        self.user.as_deref().map(|user| user.name.as_str())
+        self.holder.user.as_deref()
     }
 
-    /// Whether the client may publish to `topic`.
+    /// The client id that the rights are for.
+    pub(crate) fn client(&self) -> &str {
+        &self.holder.client
+    }
+
+    /// Grants something else from now on; says whether it is something else.
+    pub(crate) fn grant(&self, granted: Granted) -> bool {
+        let mut held = self.holder.granted.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = **held != granted;
+        *held = Arc::new(granted);
+        changed
+    }
+
+    fn granted(&self) -> Arc<Granted> {
+        Arc::clone(&self.holder.granted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the client may publish to `topic`. What begins with `$` belongs to the broker.
     pub(crate) fn may_publish(&self, topic: &str) -> bool {
-        let Some(user) = &self.user else { return true };
-        user.publish.iter().any(|filter| topic::matches(filter.as_bytes(), topic.as_bytes()))
+        if topic.starts_with('$') {
+            return false;
+        }
+        match &*self.granted() {
+            Granted::Everything => true,
+            Granted::Filters(rights) => {
+                rights.publish.iter().any(|filter| topic::matches(filter.as_bytes(), topic.as_bytes()))
+            }
+        }
     }
 
-    /// Whether the client may subscribe to `filter`: one of the user's filters has to cover it completely.
+    /// Whether the client may subscribe to `filter`: one of the user's filters has to cover it completely. Of a shared
+    /// subscription the filter in it counts. What the broker tells about itself (`$SYS/…`) is for everybody who was let in.
     pub(crate) fn may_subscribe(&self, filter: &str) -> bool {
-        let Some(user) = &self.user else { return true };
-        user.subscribe.iter().any(|granted| topic::covers(granted, filter))
+        let filter = match filter.strip_prefix("$share/") {
+            Some(shared) => shared.split_once('/').map_or("", |(_, filter)| filter),
+            None => filter,
+        };
+        if filter.is_empty() || filter == "$SYS" || filter.starts_with("$SYS/") {
+            return !filter.is_empty();
+        }
+        match &*self.granted() {
+            Granted::Everything => true,
+            Granted::Filters(rights) => rights.subscribe.iter().any(|granted| topic::covers(granted, filter)),
+        }
     }
 
     /// Whether the gateway may answer a command of the client at `topic`.
@@ -83,67 +119,85 @@ impl Rights {
         if !topic::is_topic(topic) || topic.starts_with('$') {
             return false;
         }
-        let own = topic.strip_prefix(&*self.topic_root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let root = &*self.holder.topic_root;
+        let own = topic.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.may_publish(topic) || (self.may_subscribe(topic) && (!own || topic.ends_with("/set/reply")))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidegate_config::Secret;
-
     use super::*;
 
-    fn users(users: &[(&str, &str, &[&str], &[&str])]) -> Users {
+    fn rights(user: Option<&str>, client: &str, publish: &[&str], subscribe: &[&str]) -> Rights {
         let owned = |filters: &[&str]| filters.iter().map(|filter| (*filter).to_owned()).collect();
-        let users = users
-            .iter()
-            .map(|(name, password, publish, subscribe)| BrokerUser {
-                name: (*name).to_owned(),
-                password: Secret::literal(*password),
-                publish: owned(publish),
-                subscribe: owned(subscribe),
-            })
-            .collect();
-        let listen = ([127, 0, 0, 1], 0).into();
-        Users::new(&Broker { listen, topic_root: "plant/tidegate".to_owned(), tag_topics: false, users })
+        let rights = TopicRights { publish: owned(publish), subscribe: owned(subscribe) };
+        Rights::new(user.map(str::to_owned), client, Granted::to(&rights, user, client), &"plant/tidegate".into())
     }
 
     #[test]
-    fn without_users_everybody_may_do_everything() {
-        let rights = users(&[]).login(None).unwrap();
+    fn who_may_do_everything_may_not_write_what_is_the_brokers() {
+        let rights = Rights::new(None, "c", Granted::Everything, &"plant/tidegate".into());
         assert!(rights.may_publish("a") && rights.may_subscribe("#") && rights.user().is_none());
         assert!(rights.may_be_answered_at("plant/tidegate/line3/state"));
-    }
-
-    #[test]
-    fn a_login_needs_the_right_name_with_the_right_password() {
-        let users = users(&[("scada", "one", &[], &[]), ("viewer", "two", &[], &[])]);
-        assert_eq!(users.login(Some(("viewer", "two"))).unwrap().user(), Some("viewer"));
-        for (name, password) in [("scada", "two"), ("viewer", "tw"), ("viewer", "two "), ("", ""), ("Scada", "one")] {
-            assert!(users.login(Some((name, password))).is_none(), "{name} {password}");
-        }
-        assert!(users.login(None).is_none());
+        assert!(!rights.may_publish("$SYS/broker/uptime") && rights.may_subscribe("$SYS/#"));
     }
 
     #[test]
     fn rights_are_the_users_filters() {
-        let users = users(&[("scada", "x", &["plant/tidegate/line3/+/set"], &["plant/tidegate/#"])]);
-        let rights = users.login(Some(("scada", "x"))).unwrap();
+        let rights = rights(Some("scada"), "c", &["plant/tidegate/line3/+/set"], &["plant/tidegate/#"]);
         assert!(rights.may_publish("plant/tidegate/line3/press/set"));
         assert!(!rights.may_publish("plant/tidegate/line3/press/state"));
         assert!(rights.may_subscribe("plant/tidegate/+/state") && !rights.may_subscribe("#"));
     }
 
     #[test]
+    fn a_shared_subscription_needs_the_right_to_the_filter_in_it() {
+        let rights = rights(Some("scada"), "c", &[], &["a/#"]);
+        assert!(rights.may_subscribe("$share/group/a/b") && rights.may_subscribe("$share/a/a/#"));
+        for filter in ["$share/group/b", "$share/a/#", "$share/a", "$share/a/", "$share/group/+/b"] {
+            assert!(!rights.may_subscribe(filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn names_are_filled_in_and_never_widen_rights() {
+        let own = ["users/%u/#", "clients/%c/+", "%u-%c/x"];
+        let scada = rights(Some("scada"), "panel-1", &own, &own);
+        for topic in ["users/scada/a/b", "clients/panel-1/x", "scada-panel-1/x"] {
+            assert!(scada.may_publish(topic) && scada.may_subscribe(topic), "{topic}");
+        }
+        assert!(!scada.may_publish("users/other/a") && !scada.may_publish("clients/%c/x"));
+        for client in ["#", "+", "a/b", "", "+/+", "a+", "$SYS", "%u", "a\0"] {
+            let rights =
+                rights(Some("scada"), client, &["%c/#", "clients/%c/+", "clients/%c"], &["%c/#", "clients/%c/#"]);
+            for topic in ["a", "clients/a", "clients/a/b", "clients/+/b", "$SYS/x/set", "scada/a", "clients/#", client]
+            {
+                assert!(!rights.may_publish(topic), "{client:?} may not publish to {topic:?}");
+                assert!(topic.starts_with('$') || !rights.may_subscribe(topic), "{client:?} may not read {topic:?}");
+            }
+        }
+        assert!(!rights(None, "c", &["users/%u"], &[]).may_publish("users/"), "nobody has no topics of its own");
+    }
+
+    #[test]
     fn a_reply_goes_nowhere_that_the_client_could_not_write_or_read() {
-        let users = users(&[("scada", "x", &["plant/tidegate/+/+/set"], &["plant/tidegate/#", "answers/scada/#"])]);
-        let rights = users.login(Some(("scada", "x"))).unwrap();
+        let rights = rights(Some("scada"), "c", &["plant/tidegate/+/+/set"], &["plant/tidegate/#", "answers/scada/#"]);
         for topic in ["answers/scada/1", "plant/tidegate/line3/press/set/reply"] {
             assert!(rights.may_be_answered_at(topic), "{topic}");
         }
         for topic in ["plant/tidegate/line3/state", "elsewhere", "answers/+", "", "$SYS/x", "plant/tidegate"] {
             assert!(!rights.may_be_answered_at(topic), "{topic}");
         }
+    }
+
+    #[test]
+    fn what_is_granted_anew_counts_for_every_clone() {
+        let rights = rights(Some("scada"), "c", &["a"], &[]);
+        let clone = rights.clone();
+        assert!(clone.may_publish("a"));
+        assert!(rights.grant(Granted::to(&TopicRights::default(), Some("scada"), "c")));
+        assert!(!clone.may_publish("a"));
+        assert!(!rights.grant(Granted::to(&TopicRights::default(), Some("scada"), "c")), "the same as before");
     }
 }

@@ -1,14 +1,26 @@
 //! Which subscribers a topic has.
 
+mod tree;
+
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
-use rumqttd::protocol::QoS;
 
-use crate::{inbox::Letterbox, message::Published, session::Session, topic};
+use self::tree::{Group, Node, Subscription};
+use crate::{
+    inbox::Letterbox,
+    limits::Limits,
+    message::Published,
+    session::{Capacity, Session},
+    topic,
+    wire::Qos,
+};
 
 /// Topics whose subscribers are remembered. A plant has fewer; when there are more, all are looked up anew.
 const KNOWN_TOPICS: usize = 8_192;
@@ -16,62 +28,147 @@ const KNOWN_TOPICS: usize = 8_192;
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    filters: HashMap<String, Vec<Subscription>>,
-    /// The filters of each session.
+    tree: Node,
+    /// The filters of each session, shared ones with their `$share/<group>/`.
     by_session: HashMap<u64, HashSet<String>>,
     letterboxes: Vec<Arc<Letterbox>>,
     /// Found before; empty after every change.
     known: HashMap<Bytes, Arc<Route>>,
+    size: Size,
+}
+
+/// How many subscriptions there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) all: usize,
+    pub(crate) shared: usize,
 }
 
 /// How a client wants the messages of a filter (MQTT 5.0 §3.8.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wish {
-    pub(crate) qos: QoS,
+    pub(crate) qos: Qos,
     /// Not what it publishes itself.
     pub(crate) no_local: bool,
     /// With the retain flag that the publisher set.
     pub(crate) retain_as_published: bool,
-    pub(crate) identifier: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    session: Arc<Session>,
-    wish: Wish,
+    pub(crate) identifier: Option<u32>,
 }
 
 /// The subscribers of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     pub(crate) subscribers: Vec<Subscriber>,
+    pub(crate) teams: Vec<Team>,
     pub(crate) letterboxes: Vec<Arc<Letterbox>>,
+}
+
+impl Route {
+    /// Whether nobody wants the topic.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subscribers.is_empty() && self.teams.is_empty() && self.letterboxes.is_empty()
+    }
+}
+
+/// How a message is sent to a client.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Option<Arc<[u32]>>,
 }
 
 /// One client, whatever number of its subscriptions select the topic: it gets one copy, with the highest QoS of them.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) session: Arc<Session>,
-    qos: QoS,
+    qos: Qos,
     no_local: bool,
     retain_as_published: bool,
-    identifiers: Box<[usize]>,
+    identifiers: Option<Arc<[u32]>>,
 }
 
 impl Subscriber {
+    fn new(subscription: &Subscription) -> Subscriber {
+        let Subscription { session, wish } = subscription;
+        Subscriber {
+            session: Arc::clone(session),
+            qos: wish.qos,
+            no_local: wish.no_local,
+            retain_as_published: wish.retain_as_published,
+            identifiers: wish.identifier.map(|identifier| Arc::from([identifier])),
+        }
+    }
+
+    /// Adds another subscription of the same client.
+    fn merge(&mut self, wish: &Wish) {
+        self.qos = self.qos.max(wish.qos);
+        self.no_local &= wish.no_local;
+        self.retain_as_published |= wish.retain_as_published;
+        if wish.identifier.is_some() {
+            let before = self.identifiers.iter().flat_map(|identifiers| identifiers.iter().copied());
+            self.identifiers = Some(before.chain(wish.identifier).collect());
+        }
+    }
+
     /// How the client gets a message, `None` when it does not want it.
-    pub(crate) fn wants(&self, message: &Published) -> Option<(QoS, bool, Box<[usize]>)> {
+    pub(crate) fn wants(&self, message: &Published) -> Option<Sending> {
         if self.no_local && message.from == self.session.number {
             return None;
         }
-        let qos = crate::message::lower(self.qos, message.qos);
-        Some((qos, self.retain_as_published && message.retain, self.identifiers.clone()))
+        Some(Sending {
+            qos: self.qos.min(message.qos),
+            retain: self.retain_as_published && message.retain,
+            identifiers: self.identifiers.clone(),
+        })
+    }
+}
+
+/// The clients that share a filter: one of them gets a message.
+#[derive(Debug)]
+pub(crate) struct Team {
+    pub(crate) whole: Arc<str>,
+    members: Vec<Subscriber>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Team {
+    fn new(group: &Group) -> Team {
+        Team {
+            whole: Arc::clone(&group.whole),
+            members: group.members.iter().map(Subscriber::new).collect(),
+            turn: Arc::clone(&group.turn),
+        }
+    }
+
+    /// Who gets a message: in turn those that can send it on at once; when nobody can, who has room and is there; then who
+    /// is away and has its messages kept. `except` has just gone.
+    pub(crate) fn choose(&self, message: &Published, except: Option<u64>, limits: &Limits) -> Option<&Subscriber> {
+        let turn = self.turn.load(Relaxed);
+        let mut best: Option<(Capacity, usize, &Subscriber)> = None;
+        for step in 0..self.members.len() {
+            let place = turn.wrapping_add(step) % self.members.len();
+            let Some(member) = self.members.get(place) else { continue };
+            if except == Some(member.session.number) {
+                continue;
+            }
+            let capacity = member.session.capacity(member.qos.min(message.qos), message.cost(), limits);
+            if best.is_none_or(|(found, ..)| capacity > found) {
+                best = Some((capacity, place, member));
+            }
+            if capacity == Capacity::Ready {
+                break;
+            }
+        }
+        let (_, place, member) = best.filter(|(capacity, ..)| *capacity > Capacity::None)?;
+        self.turn.store(place + 1, Relaxed);
+        Some(member)
     }
 }
 
 impl Routes {
     /// Adds a subscription or changes the wish of one; says whether it is new, or `None` when the session has `most`
-    /// already.
+    /// already. The filter has to be well formed.
     pub(crate) fn subscribe(&mut self, session: &Arc<Session>, filter: &str, wish: Wish, most: usize) -> Option<bool> {
         let own = self.by_session.entry(session.number).or_default();
         let new = !own.contains(filter);
@@ -79,12 +176,20 @@ impl Routes {
             return None;
         }
         self.known.clear();
-        let subscriptions = self.filters.entry(filter.to_owned()).or_default();
+        let subscription = Subscription { session: Arc::clone(session), wish };
+        let subscriptions = match topic::shared(filter).flatten() {
+            None => &mut self.tree.place(filter).here,
+            Some((_, shared)) => members(self.tree.place(shared), filter),
+        };
         match subscriptions.iter_mut().find(|found| found.session.number == session.number) {
             Some(found) => found.wish = wish,
-            None => subscriptions.push(Subscription { session: Arc::clone(session), wish }),
+            None => subscriptions.push(subscription),
         }
-        own.insert(filter.to_owned());
+        if new {
+            own.insert(filter.to_owned());
+            self.size.all += 1;
+            self.size.shared += usize::from(topic::shared(filter).is_some());
+        }
         Some(new)
     }
 
@@ -105,8 +210,14 @@ impl Routes {
     pub(crate) fn subscriptions(&self, session: &Session) -> Vec<(String, Wish)> {
         let own = self.by_session.get(&session.number).into_iter().flatten();
         let wish = |filter: &String| {
-            let found = self.filters.get(filter)?.iter().find(|found| found.session.number == session.number)?;
-            Some((filter.clone(), found.wish))
+            let mut found = match topic::shared(filter).flatten() {
+                None => self.tree.find(filter)?.here.iter(),
+                Some((_, shared)) => {
+                    let groups = &self.tree.find(shared)?.groups;
+                    groups.iter().find(|group| *group.whole == **filter)?.members.iter()
+                }
+            };
+            Some((filter.clone(), found.find(|found| found.session.number == session.number)?.wish))
         };
         own.filter_map(wish).collect()
     }
@@ -120,10 +231,16 @@ impl Routes {
 
     fn drop_subscription(&mut self, number: u64, filter: &str) {
         self.known.clear();
-        if let Some(subscriptions) = self.filters.get_mut(filter) {
-            subscriptions.retain(|subscription| subscription.session.number != number);
-            if subscriptions.is_empty() {
-                self.filters.remove(filter);
+        self.size.all -= 1;
+        let others = |subscription: &Subscription| subscription.session.number != number;
+        match topic::shared(filter).flatten() {
+            None => self.tree.change(filter, |node| node.here.retain(others)),
+            Some((_, shared)) => {
+                self.size.shared -= 1;
+                self.tree.change(shared, |node| {
+                    members(node, filter).retain(others);
+                    node.groups.retain(|group| !group.members.is_empty());
+                });
             }
         }
     }
@@ -140,6 +257,17 @@ impl Routes {
         *self = Routes::default();
     }
 
+    /// How many subscriptions there are.
+    pub(crate) fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The clients that share a filter, if any are left.
+    pub(crate) fn team(&self, whole: &str) -> Option<Team> {
+        let (_, filter) = topic::shared(whole)??;
+        self.tree.find(filter)?.groups.iter().find(|group| *group.whole == *whole).map(Team::new)
+    }
+
     /// The subscribers of a topic.
     pub(crate) fn find(&mut self, topic: &Bytes) -> Arc<Route> {
         if let Some(route) = self.known.get(topic) {
@@ -149,36 +277,39 @@ impl Routes {
         if self.known.len() >= KNOWN_TOPICS {
             self.known.clear();
         }
-        self.known.insert(topic.clone(), Arc::clone(&route));
+        // A copy: the topic of a message is a part of the packet that it came in.
+        self.known.insert(Bytes::copy_from_slice(topic), Arc::clone(&route));
         route
     }
 
     fn look_up(&self, topic: &[u8]) -> Route {
-        let mut subscribers: Vec<Subscriber> = Vec::new();
+        let mut route = Route::default();
         let mut places: HashMap<u64, usize> = HashMap::new();
-        let selected = self.filters.iter().filter(|(filter, _)| topic::matches(filter.as_bytes(), topic));
-        for Subscription { session, wish } in selected.flat_map(|(_, subscriptions)| subscriptions) {
-            let place = *places.entry(session.number).or_insert(subscribers.len());
-            let Some(found) = subscribers.get_mut(place) else {
-                subscribers.push(Subscriber {
-                    session: Arc::clone(session),
-                    qos: wish.qos,
-                    no_local: wish.no_local,
-                    retain_as_published: wish.retain_as_published,
-                    identifiers: wish.identifier.into_iter().collect(),
-                });
-                continue;
-            };
-            if wish.qos > found.qos {
-                found.qos = wish.qos;
+        let text = std::str::from_utf8(topic).unwrap_or_default();
+        self.tree.select(text, &mut |node| {
+            for subscription in &node.here {
+                let place = *places.entry(subscription.session.number).or_insert(route.subscribers.len());
+                match route.subscribers.get_mut(place) {
+                    Some(found) => found.merge(&subscription.wish),
+                    None => route.subscribers.push(Subscriber::new(subscription)),
+                }
             }
-            found.no_local &= wish.no_local;
-            found.retain_as_published |= wish.retain_as_published;
-            if wish.identifier.is_some() {
-                found.identifiers = found.identifiers.iter().copied().chain(wish.identifier).collect();
-            }
-        }
+            route.teams.extend(node.groups.iter().map(Team::new));
+        });
         let letterboxes = self.letterboxes.iter().filter(|found| topic::matches(found.filter.as_bytes(), topic));
-        Route { subscribers, letterboxes: letterboxes.cloned().collect() }
+        route.letterboxes = letterboxes.cloned().collect();
+        route
+    }
+}
+
+/// The members of a group, which is made if there is none.
+fn members<'a>(node: &'a mut Node, whole: &str) -> &'a mut Vec<Subscription> {
+    if !node.groups.iter().any(|group| *group.whole == *whole) {
+        node.groups.push(Group { whole: whole.into(), members: Vec::new(), turn: Arc::default() });
+    }
+    match node.groups.iter_mut().find(|group| *group.whole == *whole) {
+        Some(group) => &mut group.members,
+        // Not reached: there is one now.
+        None => &mut node.here,
     }
 }

@@ -3,6 +3,7 @@
 //! A session is served by at most one connection. Everything a connection does names its number, so a connection that
 //! has been replaced by another of the same client finds itself [`Gone`] and cannot touch the session any more.
 
+mod in_flight;
 mod saved;
 
 use std::{
@@ -13,12 +14,17 @@ use std::{
     },
 };
 
-use rumqttd::protocol::QoS;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::in_flight::InFlight;
 pub(crate) use self::saved::{Restored, Saved};
-use crate::{limits::Limits, message::Published, rights::Rights, status::Counters};
+use crate::{limits::Limits, message::Published, rights::Rights, status::Counters, wire::Qos};
+
+/// Messages that are enough to be sent in one piece.
+pub(crate) const MANY: usize = 64;
+/// Bytes that may wait for a client that can still send a message on at once.
+const LITTLE: usize = 64 * 1024;
 
 /// A client's session.
 #[derive(Debug)]
@@ -43,10 +49,9 @@ struct State {
     resumed: CancellationToken,
     offline_since: Option<Instant>,
     queue: VecDeque<Queued>,
-    /// What the queue counts.
+    /// Bytes of what is in the queue.
     queued: usize,
-    in_flight: VecDeque<InFlight>,
-    last_id: u16,
+    in_flight: InFlight,
     /// Number of the last message that was queued.
     last_number: u64,
     /// Seconds the session outlives its connection.
@@ -60,7 +65,7 @@ struct State {
 pub(crate) struct Attached {
     /// Unique in the broker.
     pub(crate) connection: u64,
-    /// Told when there is something to send.
+    /// Told when there is something to send, and again when it is [`MANY`].
     pub(crate) wake: Arc<Notify>,
     /// Cancelled when the connection has to go.
     pub(crate) kick: CancellationToken,
@@ -68,8 +73,10 @@ pub(crate) struct Attached {
     pub(crate) expiry: u32,
     /// Messages with QoS 1 and 2 that the client takes at a time.
     pub(crate) window: usize,
-    /// Whether more waits than may wait.
-    pub(crate) overflow: bool,
+    /// Bytes of such messages; one may be larger.
+    pub(crate) window_bytes: usize,
+    /// Why the connection has to go, if it does.
+    pub(crate) leave: Option<Gone>,
 }
 
 /// A message that waits for a client.
@@ -77,29 +84,15 @@ pub(crate) struct Attached {
 pub(crate) struct Queued {
     pub(crate) message: Arc<Published>,
     /// The level for this client.
-    pub(crate) qos: QoS,
+    pub(crate) qos: Qos,
     /// The retain flag for this client.
     pub(crate) retain: bool,
     /// Its subscriptions that selected the message (MQTT 5).
-    pub(crate) identifiers: Box<[usize]>,
+    pub(crate) identifiers: Option<Arc<[u32]>>,
+    /// The shared subscription that it has the message from.
+    pub(crate) shared: Option<Arc<str>>,
     /// Its number in the session; later ones have higher numbers. 0 until it is queued.
     pub(crate) number: u64,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    id: u16,
-    stage: Stage,
-    /// Whether it was sent on this connection.
-    sent: bool,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// PUBLISH, waits for PUBACK or PUBREC.
-    Published(Queued),
-    /// PUBREL, waits for PUBCOMP.
-    Released,
 }
 
 /// What a connection has to send.
@@ -116,6 +109,20 @@ pub(crate) enum Gone {
     TakenOver,
     /// More waits for the client than may wait.
     TooSlow,
+    /// The client has to log in again.
+    Dismissed,
+}
+
+/// How well a session can take another message; later ones can take it better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Capacity {
+    None,
+    /// The client is away, and the message would wait for it.
+    Away,
+    /// The client is there, and the message would wait behind others.
+    Busy,
+    /// The message can go to the client at once.
+    Ready,
 }
 
 /// Whether something of a session has changed since the disk was told.
@@ -149,6 +156,24 @@ impl Unsaved {
     /// Whether the subscriptions have changed; from now on that is known.
     pub(crate) fn take_subscriptions(&self) -> bool {
         self.subscriptions.swap(false, Relaxed)
+    }
+}
+
+impl State {
+    /// Bytes that may wait for the client, for a message with this level; `None` when none may.
+    fn limit(&self, qos: Qos, limits: &Limits) -> Option<usize> {
+        match &self.attached {
+            _ if self.ended => None,
+            None if !qos.is_acknowledged() => None,
+            None => Some(limits.queue_bytes_offline),
+            Some(_) if !qos.is_acknowledged() => Some(limits.queue_bytes_qos0),
+            Some(_) => Some(limits.queue_bytes),
+        }
+    }
+
+    /// Whether there is room for another message. One always finds room, however large it is.
+    fn has_room(&self, cost: usize, limit: usize) -> bool {
+        self.queue.is_empty() || self.queued + self.in_flight.bytes() + cost <= limit
     }
 }
 
@@ -189,9 +214,7 @@ impl Session {
         }
         state.resumed.cancel();
         state.offline_since = None;
-        for entry in &mut state.in_flight {
-            entry.sent = false;
-        }
+        state.in_flight.send_again();
     }
 
     /// Takes the connection off the session; `None` when it did not serve it any more. The token is cancelled when the
@@ -214,8 +237,16 @@ impl Session {
             attached.kick.cancel();
         }
         state.queue = VecDeque::new();
-        state.in_flight = VecDeque::new();
+        state.in_flight = InFlight::default();
         state.queued = 0;
+    }
+
+    /// Tells the connection to go, so that the client logs in again; the session stays.
+    pub(crate) fn dismiss(&self) {
+        if let Some(attached) = &mut self.lock().attached {
+            attached.leave = Some(Gone::Dismissed);
+            attached.kick.cancel();
+        }
     }
 
     /// Whether the session has been given up.
@@ -231,9 +262,9 @@ impl Session {
     /// Drops what a client that is away is not owed: QoS 0, and what exceeds the limit, the latest first.
     pub(crate) fn trim_for_offline(&self, limits: &Limits, counters: &Counters) {
         let mut state = self.change();
-        state.queue.retain(|queued| queued.qos != QoS::AtMostOnce);
+        state.queue.retain(|queued| queued.qos.is_acknowledged());
         state.queued = state.queue.iter().map(|queued| queued.message.cost()).sum();
-        while state.queued > limits.queue_bytes_offline {
+        while state.queued + state.in_flight.bytes() > limits.queue_bytes_offline {
             let Some(queued) = state.queue.pop_back() else { break };
             state.queued = state.queued.saturating_sub(queued.message.cost());
             counters.dropped.increase();
@@ -241,33 +272,41 @@ impl Session {
         state.queue.shrink_to_fit();
     }
 
+    /// How well the client could take a message.
+    pub(crate) fn capacity(&self, qos: Qos, cost: usize, limits: &Limits) -> Capacity {
+        let state = self.lock();
+        let Some(limit) = state.limit(qos, limits).filter(|limit| state.has_room(cost, *limit)) else {
+            return Capacity::None;
+        };
+        match &state.attached {
+            None => Capacity::Away,
+            Some(attached) if attached.leave.is_some() => Capacity::None,
+            Some(attached) => {
+                let open = !qos.is_acknowledged() || state.in_flight.has_room(attached);
+                if open && state.queued < LITTLE.min(limit) { Capacity::Ready } else { Capacity::Busy }
+            }
+        }
+    }
+
     /// Puts a message into the queue, if there is room.
     pub(crate) fn offer(&self, mut queued: Queued, limits: &Limits, counters: &Counters) {
         let mut state = self.change();
-        let State { attached, queue, queued: waiting, ended, last_number, .. } = &mut *state;
-        let lossy = queued.qos == QoS::AtMostOnce;
-        let limit = match attached {
-            _ if *ended => return,
-            None if lossy => return,
-            None => limits.queue_bytes_offline,
-            Some(_) if lossy => limits.queue_bytes_qos0,
-            Some(_) => limits.queue_bytes,
-        };
+        let Some(limit) = state.limit(queued.qos, limits) else { return };
         let cost = queued.message.cost();
-        // One message always finds room, however large it is.
-        if !queue.is_empty() && *waiting + cost > limit {
+        if !state.has_room(cost, limit) {
             counters.dropped.increase();
-            if let Some(attached) = attached.as_mut().filter(|_| !lossy) {
-                attached.overflow = true;
+            if let Some(attached) = state.attached.as_mut().filter(|_| queued.qos.is_acknowledged()) {
+                attached.leave = Some(Gone::TooSlow);
                 attached.kick.cancel();
             }
             return;
         }
+        let State { attached, queue, queued: waiting, last_number, .. } = &mut *state;
         *waiting += cost;
         *last_number += 1;
         queued.number = *last_number;
         queue.push_back(queued);
-        if let Some(attached) = attached.as_ref().filter(|_| queue.len() == 1) {
+        if let Some(attached) = attached.as_ref().filter(|_| matches!(queue.len(), 1 | MANY)) {
             attached.wake.notify_one();
         }
     }
@@ -277,7 +316,8 @@ impl Session {
         self.lock().queue.len()
     }
 
-    /// Takes what can be sent now, until it has `budget` bytes.
+    /// Takes what can be sent now, until it has `budget` bytes. When fewer than `least` messages wait, none of them are
+    /// taken, and the answer says that some wait.
     ///
     /// # Errors
     ///
@@ -285,24 +325,27 @@ impl Session {
     pub(crate) fn take(
         &self,
         connection: u64,
-        budget: usize,
+        (budget, least): (usize, usize),
         now: Instant,
         out: &mut Vec<Outgoing>,
-    ) -> Result<(), Gone> {
+    ) -> Result<bool, Gone> {
         let mut state = self.serving(connection)?;
-        let State { attached: Some(attached), queue, queued: waiting, in_flight, last_id, .. } = &mut *state else {
+        let State { attached: Some(attached), queue, queued: waiting, in_flight, .. } = &mut *state else {
             return Err(Gone::TakenOver);
         };
-        if attached.overflow {
-            return Err(Gone::TooSlow);
+        if let Some(gone) = attached.leave {
+            return Err(gone);
         }
-        let mut taken = resend(in_flight, attached.window, budget, out);
+        let mut taken = in_flight.resend(attached, budget, out);
+        if (1..least).contains(&queue.len()) {
+            return Ok(true);
+        }
         while taken < budget {
             let Some(next) = queue.front() else { break };
             let cost = next.message.cost();
             let expired = next.message.is_expired(now);
-            let counted = next.qos != QoS::AtMostOnce;
-            if counted && !expired && in_flight.len() >= attached.window {
+            let counted = next.qos.is_acknowledged();
+            if counted && !expired && !in_flight.has_room(attached) {
                 break;
             }
             let Some(next) = queue.pop_front() else { break };
@@ -311,71 +354,57 @@ impl Session {
                 continue;
             }
             taken += cost;
-            let mut id = 0;
-            if counted {
-                id = free_id(in_flight, last_id);
-                in_flight.push_back(InFlight { id, stage: Stage::Published(next.clone()), sent: true });
-            }
+            let id = if counted { in_flight.add(next.clone()) } else { 0 };
             out.push(Outgoing::Publish { queued: next, id, duplicate: false });
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// A message is done with: the client has it (QoS 1), has refused it (QoS 2), or takes no packet of its size.
+    /// A message is done with: the client has it (QoS 1), has refused it, or takes no packet of its size.
     pub(crate) fn finished(&self, connection: u64, id: u16) -> Result<(), Gone> {
-        self.serving(connection)?.in_flight.retain(|entry| entry.id != id || matches!(entry.stage, Stage::Released));
+        self.serving(connection)?.in_flight.finish(id);
         Ok(())
     }
 
     /// The client has a message with QoS 2; says whether there was one under this id.
     pub(crate) fn stored(&self, connection: u64, id: u16) -> Result<bool, Gone> {
-        let mut state = self.serving(connection)?;
-        let found = state.in_flight.iter_mut().find(|entry| entry.id == id);
-        Ok(found.map(|entry| entry.stage = Stage::Released).is_some())
+        Ok(self.serving(connection)?.in_flight.release(id))
     }
 
     /// The client has forgotten the id of a message with QoS 2.
     pub(crate) fn completed(&self, connection: u64, id: u16) -> Result<(), Gone> {
-        self.serving(connection)?.in_flight.retain(|entry| entry.id != id || !matches!(entry.stage, Stage::Released));
+        self.serving(connection)?.in_flight.complete(id);
         Ok(())
     }
 
-    /// The client has published with QoS 2; `false` when it had done so before under this id.
-    pub(crate) fn receive(&self, connection: u64, id: u16) -> Result<bool, Gone> {
-        Ok(self.serving(connection)?.received.insert(id))
+    /// The client has published with QoS 2; `Some(false)` when it had done so before under this id, and `None` when it may
+    /// not have more than `most` under way.
+    pub(crate) fn receive(&self, connection: u64, id: u16, most: usize) -> Result<Option<bool>, Gone> {
+        let mut state = self.serving(connection)?;
+        if state.received.len() >= most && !state.received.contains(&id) {
+            return Ok(None);
+        }
+        Ok(Some(state.received.insert(id)))
     }
 
     /// The client will not publish the message under this id again; `false` when there was none.
     pub(crate) fn release(&self, connection: u64, id: u16) -> Result<bool, Gone> {
         Ok(self.serving(connection)?.received.remove(&id))
     }
-}
 
-/// Takes what was in flight on an earlier connection. Returns the bytes.
-fn resend(in_flight: &mut VecDeque<InFlight>, window: usize, budget: usize, out: &mut Vec<Outgoing>) -> usize {
-    let mut taken = 0;
-    for entry in in_flight.iter_mut().take(window).filter(|entry| !entry.sent) {
-        if taken >= budget {
-            break;
-        }
-        entry.sent = true;
-        match &entry.stage {
-            Stage::Published(queued) => {
-                taken += queued.message.cost();
-                out.push(Outgoing::Publish { queued: queued.clone(), id: entry.id, duplicate: true });
+    /// Takes off what the client of a shared subscription is not going to get, as far as `hand_over` finds others for it: what waits,
+    /// and what was sent with QoS 1 and not acknowledged. What was sent with QoS 2 belongs to this client for good (MQTT 5.0
+    /// §4.8.2).
+    pub(crate) fn hand_over(&self, mut hand_over: impl FnMut(&Queued) -> bool) {
+        let mut state = self.change();
+        let State { queue, queued: waiting, in_flight, .. } = &mut *state;
+        in_flight.hand_over(&mut hand_over);
+        queue.retain(|queued| {
+            let gone = queued.shared.is_some() && hand_over(queued);
+            if gone {
+                *waiting = waiting.saturating_sub(queued.message.cost());
             }
-            Stage::Released => out.push(Outgoing::Release(entry.id)),
-        }
-    }
-    taken
-}
-
-/// A packet id that is not in flight. There always is one: the window is much smaller than the number of ids.
-fn free_id(in_flight: &VecDeque<InFlight>, last: &mut u16) -> u16 {
-    loop {
-        *last = last.checked_add(1).unwrap_or(1);
-        if in_flight.iter().all(|entry| entry.id != *last) {
-            return *last;
-        }
+            !gone
+        });
     }
 }

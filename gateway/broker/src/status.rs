@@ -1,20 +1,33 @@
 //! What the broker counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// What a broker has done since it was started, and what it holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BrokerStatus {
     /// Clients connected now.
     pub clients: u64,
+    /// The most clients that were connected at a time.
+    pub clients_maximum: u64,
+    /// Connections that were accepted with a CONNACK.
+    pub connections: u64,
+    /// Connections that reached the broker, accepted or not.
+    pub sockets: u64,
     /// Sessions kept now for clients that are away.
     pub sessions_offline: u64,
+    /// Sessions whose clients did not come back in time.
+    pub expired: u64,
     /// Messages that the gateway published.
     pub published: u64,
     /// Payload bytes of these messages.
     pub bytes: u64,
     /// Messages that clients published.
     pub received: u64,
+    /// Payload bytes of these messages.
+    pub received_bytes: u64,
     /// Messages sent to clients, each copy counted.
     pub delivered: u64,
     /// Payload bytes of these copies.
@@ -35,10 +48,41 @@ pub struct BrokerStatus {
     pub refused_subscriptions: u64,
     /// Connections beyond the limit.
     pub refused_connections: u64,
+    /// MQTT packets of all kinds from clients.
+    pub packets_received: u64,
+    /// MQTT packets of all kinds to clients.
+    pub packets_sent: u64,
+    /// Bytes of MQTT from clients, without what TLS and WebSocket add.
+    pub bytes_received: u64,
+    /// Bytes of MQTT to clients.
+    pub bytes_sent: u64,
+    /// Times that a client was read more slowly because it exceeded its rate.
+    pub slowed: u64,
+    /// Subscriptions held now.
+    pub subscriptions: u64,
+    /// Those of them that are shared.
+    pub shared_subscriptions: u64,
     /// Retained messages held now.
     pub retained: u64,
     /// Bytes of topics and payloads of these.
     pub retained_bytes: u64,
+}
+
+/// What a listener has done since it was started, and what it serves now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerStatus {
+    /// Its section in the site: `broker`, `broker.tls` or `broker.websocket`.
+    pub section: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections now, also those that have not logged in yet.
+    pub connections: u64,
+    /// The most there have been at a time.
+    pub most_connections: u64,
+    /// Connections beyond a limit.
+    pub refused: u64,
+    /// Connections that got stuck or failed in TLS or WebSocket, before MQTT.
+    pub failed: u64,
 }
 
 /// A counter.
@@ -54,6 +98,11 @@ impl Counter {
         self.0.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Makes it at least that.
+    pub(crate) fn at_least(&self, number: usize) {
+        self.0.fetch_max(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(crate) fn decrease(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -67,6 +116,16 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) clients: Counter,
+    pub(crate) clients_maximum: Counter,
+    pub(crate) connections: Counter,
+    pub(crate) sockets: Counter,
+    pub(crate) expired: Counter,
+    pub(crate) packets_received: Counter,
+    pub(crate) packets_sent: Counter,
+    pub(crate) bytes_received: Counter,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) received_bytes: Counter,
+    pub(crate) slowed: Counter,
     pub(crate) published: Counter,
     pub(crate) bytes: Counter,
     pub(crate) received: Counter,
@@ -82,6 +141,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// One more client is connected.
+    pub(crate) fn connected(&self) {
+        self.connections.increase();
+        self.clients.increase();
+        self.clients_maximum.0.fetch_max(self.clients.get(), Ordering::Relaxed);
+    }
+
     /// The status as far as it is counted.
     pub(crate) fn status(&self) -> BrokerStatus {
         let refused = [
@@ -93,6 +159,16 @@ impl Counters {
         let [refused_logins, refused_publishes, refused_subscriptions, refused_connections] = refused;
         BrokerStatus {
             clients: self.clients.get(),
+            clients_maximum: self.clients_maximum.get(),
+            connections: self.connections.get(),
+            sockets: self.sockets.get(),
+            expired: self.expired.get(),
+            packets_received: self.packets_received.get(),
+            packets_sent: self.packets_sent.get(),
+            bytes_received: self.bytes_received.get(),
+            bytes_sent: self.bytes_sent.get(),
+            received_bytes: self.received_bytes.get(),
+            slowed: self.slowed.get(),
             published: self.published.get(),
             bytes: self.bytes.get(),
             received: self.received.get(),

@@ -6,12 +6,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use crate::websocket::WebSocket;
 
 /// A connection to a client.
 #[derive(Debug)]
@@ -24,6 +27,21 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 enum Way {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocket<TcpStream>>),
+    SecureWebSocket(Box<WebSocket<TlsStream<TcpStream>>>),
+}
+
+/// Does the same whatever the way is.
+macro_rules! by_any_way {
+    ($stream:expr, $way:ident => $done:expr) => {
+        match &mut $stream.way {
+            Way::Tcp($way) => $done,
+            Way::Tls($way) => $done,
+            Way::WebSocket($way) => $done,
+            Way::SecureWebSocket($way) => $done,
+        }
+    };
 }
 
 /// What has happened on a connection.
@@ -41,6 +59,24 @@ impl From<TcpStream> for Stream {
     }
 }
 
+impl From<TlsStream<TcpStream>> for Stream {
+    fn from(stream: TlsStream<TcpStream>) -> Stream {
+        Stream { way: Way::Tls(Box::new(stream)), unflushed: false }
+    }
+}
+
+impl From<WebSocket<TcpStream>> for Stream {
+    fn from(stream: WebSocket<TcpStream>) -> Stream {
+        Stream { way: Way::WebSocket(Box::new(stream)), unflushed: false }
+    }
+}
+
+impl From<WebSocket<TlsStream<TcpStream>>> for Stream {
+    fn from(stream: WebSocket<TlsStream<TcpStream>>) -> Stream {
+        Stream { way: Way::SecureWebSocket(Box::new(stream)), unflushed: false }
+    }
+}
+
 impl Stream {
     /// Waits until bytes of `sending` could be sent, or bytes have come into `input` if it is there, or both. Bytes that
     /// were taken are gone from `sending`. Nothing is lost when the future is dropped.
@@ -50,7 +86,7 @@ impl Stream {
     /// When the connection is broken.
     pub(crate) async fn exchange(
         &mut self,
-        sending: &mut BytesMut,
+        sending: &mut impl Buf,
         mut input: Option<&mut BytesMut>,
     ) -> io::Result<Moved> {
         std::future::poll_fn(|cx| {
@@ -69,8 +105,8 @@ impl Stream {
     }
 
     /// Sends what there is; without anything more, hands on what lies in buffers below. Ready when bytes were taken.
-    fn poll_send(&mut self, sending: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if sending.is_empty() {
+    fn poll_send(&mut self, sending: &mut impl Buf, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !sending.has_remaining() {
             if self.unflushed && Pin::new(&mut *self).poll_flush(cx)?.is_ready() {
                 self.unflushed = false;
             }
@@ -85,29 +121,38 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.way {
-            Way::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        by_any_way!(self, way => Pin::new(way).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.unflushed = !matches!(self.way, Way::Tcp(_));
-        match &mut self.way {
-            Way::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+        by_any_way!(self, way => Pin::new(way).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.unflushed = !matches!(self.way, Way::Tcp(_));
+        by_any_way!(self, way => Pin::new(way).poll_write_vectored(cx, pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.way {
+            Way::Tcp(way) => way.is_write_vectored(),
+            Way::Tls(way) => way.is_write_vectored(),
+            Way::WebSocket(_) | Way::SecureWebSocket(_) => true,
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.way {
-            Way::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        by_any_way!(self, way => Pin::new(way).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.way {
-            Way::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        by_any_way!(self, way => Pin::new(way).poll_shutdown(cx))
     }
 }

@@ -29,6 +29,25 @@ pub(crate) fn is_filter(filter: &str) -> bool {
     true
 }
 
+/// Whether a topic has no more levels and bytes than it may have.
+pub(crate) fn is_within(topic: &str, levels: usize, bytes: usize) -> bool {
+    topic.len() <= bytes && topic.bytes().filter(|byte| *byte == b'/').count() < levels
+}
+
+/// Whether a topic is the broker's own, where nobody may publish.
+pub(crate) fn is_brokers(topic: &str) -> bool {
+    matches!(topic.split('/').next(), Some("$SYS" | "$share"))
+}
+
+/// The group and the filter of a shared subscription, `$share/<group>/<filter>` (MQTT 5.0 §4.8.2). `Some(None)` is one
+/// that is not well formed.
+pub(crate) fn shared(filter: &str) -> Option<Option<(&str, &str)>> {
+    let rest = filter.strip_prefix("$share/")?;
+    let well_formed =
+        |(group, filter): &(&str, &str)| !group.is_empty() && !group.contains(['+', '#']) && is_filter(filter);
+    Some(rest.split_once('/').filter(well_formed))
+}
+
 /// Whether `filter` selects `topic`. A wildcard at the beginning does not select topics that begin with `$`.
 pub(crate) fn matches(filter: &[u8], topic: &[u8]) -> bool {
     if topic.first() == Some(&b'$') && matches!(filter.first(), Some(b'+' | b'#')) {
@@ -189,6 +208,23 @@ mod tests {
                 assert_eq!(covers(granted, wanted), contained, "{granted} {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn a_shared_subscription_has_a_group_and_a_filter() {
+        assert_eq!(shared("$share/g/a/#"), Some(Some(("g", "a/#"))));
+        assert_eq!(shared("$share/é//a"), Some(Some(("é", "/a"))));
+        for bad in ["$share/g", "$share/g/", "$share//a", "$share/g+/a", "$share/#/a", "$share/g/a#", "$share/"] {
+            assert_eq!(shared(bad), Some(None), "{bad}");
+        }
+        assert_eq!((shared("share/g/a"), shared("$share")), (None, None));
+    }
+
+    #[test]
+    fn a_topic_has_as_many_levels_as_there_are_parts() {
+        assert!(is_within("a/b", 2, 3) && !is_within("a/b", 1, 3) && !is_within("a/b", 2, 2) && is_within("a", 1, 1));
+        assert!(is_brokers("$SYS/broker") && is_brokers("$SYS") && is_brokers("$share/g/a"));
+        assert!(!is_brokers("$SYSTEM/x") && !is_brokers("a/$SYS"));
     }
 
     #[test]

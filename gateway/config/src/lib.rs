@@ -24,6 +24,8 @@
 //! **Invariant:** nothing in a file makes the loader panic, and every file, list and report has a limit.
 
 mod at;
+mod bridge;
+mod broker;
 mod environment;
 mod from_node;
 mod load;
@@ -37,12 +39,18 @@ mod report;
 mod secret;
 mod site;
 mod source;
+mod sparkplug;
 mod syntax;
 mod table;
 mod topics;
 mod words;
 
 pub use at::{At, Origin};
+pub use bridge::{Bridge, BridgeDirection, BridgeProtocol, BridgeRoute};
+pub use broker::{
+    Anonymous, Broker, BrokerIdentity, BrokerLimits, BrokerLogin, BrokerPersistence, BrokerTls, BrokerUser,
+    BrokerWebSocket, CertificateName, ClientCertificates, TopicRights,
+};
 pub use environment::process_environment;
 pub use from_node::FromNode;
 pub use load::{Profiles, load, load_profile, parse_profile};
@@ -57,9 +65,10 @@ pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{
-    Backfill, Broker, BrokerUser, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target,
-    TargetKind, Tls, Web, WhenFull,
+    Backfill, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target, TargetKind, Tls, Web,
+    WhenFull,
 };
+pub use sparkplug::{SparkplugIds, SparkplugTarget};
 pub use source::{Place, Source};
 pub use table::Table;
 pub use topics::{HomeAssistant, Location, PayloadForm, TopicTemplate, Topics};

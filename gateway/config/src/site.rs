@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use crate::{At, ByteRate, ByteSize, Location, OpcUaServer, Origin, Profile, Secret, Table, Topics};
+use crate::{At, Bridge, Broker, ByteRate, ByteSize, Location, OpcUaServer, Origin, Profile, Secret, SparkplugTarget, Table, Topics};
 
 /// A whole site.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Site {
     pub topics: Topics,
     /// `[[target]]`.
     pub targets: Vec<Target>,
+    /// `[[bridge]]`.
+    pub bridges: Vec<Bridge>,
     /// Every profile that was read: those that devices use, and with [`Profiles::All`](crate::Profiles::All) all others too.
     pub profiles: Vec<Arc<Profile>>,
     /// Every file that was read: the site file first, its includes, then the profiles.
@@ -40,32 +42,6 @@ pub struct Gateway {
     pub profiles: Vec<PathBuf>,
     /// `[gateway.location]`: where the machines stand that say nothing of their own.
     pub location: Location,
-}
-
-/// `[broker]`: the local MQTT broker.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Broker {
-    /// Plain MQTT.
-    pub listen: SocketAddr,
-    /// What all topics begin with: one or more levels, without wildcards, without a slash at either end.
-    pub topic_root: String,
-    /// Whether each tag has a retained topic of its own.
-    pub tag_topics: bool,
-    /// Who may connect. Without any, whoever reaches a loopback listener may do everything.
-    pub users: Vec<BrokerUser>,
-}
-
-/// `[[broker.user]]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BrokerUser {
-    /// The user name of the CONNECT packet.
-    pub name: String,
-    /// The password of the CONNECT packet.
-    pub password: Secret,
-    /// Topic filters that the user may publish to.
-    pub publish: Vec<String>,
-    /// Topic filters that the user may subscribe to (also with narrower filters).
-    pub subscribe: Vec<String>,
 }
 
 /// `[store]`.
@@ -177,6 +153,8 @@ pub enum StartAt {
 pub enum TargetKind {
     /// `kind = "mqtt"`.
     Mqtt(MqttTarget),
+    /// `kind = "mqtt"` with `format = "sparkplug_b"`.
+    Sparkplug(SparkplugTarget),
     /// `kind = "opcua-server"`.
     OpcUaServer(OpcUaServer),
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use tidegate_config::{
-    Access, ByteSize, Deadband, DeviceTimeUnit, Kind, Origin, Profiles, Range, Report, Scaling, Site, TagSource,
+    Access, BrokerLogin, ByteSize, Deadband, DeviceTimeUnit, Kind, Origin, Profiles, Range, Report, Scaling, Site, TagSource,
     Target, TargetKind, Threshold, load,
 };
 
@@ -29,8 +29,8 @@ fn a_right_site_gives_no_mistake() {
 fn sections_have_what_was_written() {
     let site = plant(&[]).0.unwrap();
     assert_eq!(site.broker.topic_root, "tidegate");
-    assert_eq!(site.broker.users[0].password.reveal(), "scada secret");
-    assert_eq!(site.broker.users[0].publish, ["tidegate/line3/+/set"]);
+    assert!(matches!(&site.broker.users[0].login, BrokerLogin::Password(secret) if secret.reveal() == "scada secret"));
+    assert_eq!(site.broker.users[0].rights.publish, ["tidegate/line3/+/set"]);
     assert_eq!(site.store.commit, Duration::from_millis(250));
     assert_eq!(site.store.max_size, ByteSize(4 << 30));
     let [Target { name, kind: TargetKind::Mqtt(mqtt), .. }] = &site.targets[..] else { panic!("one target") };

@@ -44,13 +44,7 @@ pub(crate) fn demo(dir: &Path) -> anyhow::Result<ExitCode> {
 
 /// A broker that is not the gateway's.
 async fn cloud() -> anyhow::Result<Broker> {
-    let options = config::Broker {
-        listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
-        topic_root: "tidegate".to_owned(),
-        tag_topics: false,
-        users: Vec::new(),
-    };
-    Ok(Broker::start(&options).await?)
+    Ok(Broker::start(&config::Broker::on_loopback()).await?)
 }
 
 /// What a person needs to look around.

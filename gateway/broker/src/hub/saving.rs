@@ -39,9 +39,13 @@ impl Hub {
         self.lock().retained.note_unsaved();
     }
 
-    /// What has changed since the last call. What is not saved then is given back with [`Hub::still_unsaved`].
-    pub(crate) fn changes(&self) -> Changes {
+    /// What has changed since the last call; `None` when the broker is closed and has nothing any more. What is not saved then is
+    /// given back with [`Hub::still_unsaved`].
+    pub(crate) fn changes(&self) -> Option<Changes> {
         let mut state = self.lock();
+        if state.closed {
+            return None;
+        }
         let State { routes, retained, sessions, .. } = &mut *state;
         let mut changes = Changes { retained: retained.take_unsaved(), ..Changes::default() };
         for session in sessions.values().filter(|session| session.is_persistent()) {
@@ -53,7 +57,16 @@ impl Hub {
             changes.sessions.push(Changed { session: Arc::clone(session), subscriptions });
         }
         changes.alive.sort_unstable();
-        changes
+        Some(changes)
+    }
+
+    /// The disk has nothing any more: everything comes with the next changes.
+    pub(crate) fn everything_is_unsaved(&self) {
+        let mut state = self.lock();
+        state.retained.all_is_unsaved();
+        for session in state.sessions.values() {
+            session.unsaved.note_subscriptions();
+        }
     }
 
     /// Takes back what could not be saved, so that it comes with the next changes.
@@ -67,7 +80,7 @@ impl Hub {
     /// Puts a message in that was retained before the restart.
     pub(crate) fn restore_retained(&self, message: Published) {
         let now = Instant::now();
-        self.lock().retained.put(&Arc::new(message), self.limits.retained_bytes, now);
+        self.lock().retained.put(&Arc::new(message), self.most_retained(), now);
     }
 
     /// Puts a session in that was there before the restart. The token is cancelled when the client is back or the session has been

@@ -1,10 +1,9 @@
 //! A session as the disk knows it: taken off one that lives, and made into one after a restart.
 
-use rumqttd::protocol::QoS;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{InFlight, Queued, Session, Stage, State, Unsaved};
+use super::{InFlight, Queued, Session, State, Unsaved};
 use crate::rights::Rights;
 
 /// What the disk is to know of a session beside its subscriptions.
@@ -54,19 +53,15 @@ impl Session {
                 new.push(queued.clone());
             }
         };
-        for entry in &state.in_flight {
-            match &entry.stage {
-                Stage::Published(queued) => keep(queued, entry.id),
-                Stage::Released => released.push(entry.id),
-            }
-        }
-        state.queue.iter().filter(|queued| queued.qos != QoS::AtMostOnce).for_each(|queued| keep(queued, 0));
+        state.in_flight.published().for_each(|(queued, id)| keep(queued, id));
+        released.extend(state.in_flight.released());
+        state.queue.iter().filter(|queued| queued.qos.is_acknowledged()).for_each(|queued| keep(queued, 0));
         let mut received: Vec<u16> = state.received.iter().copied().collect();
         received.sort_unstable();
         Some(Saved {
             expiry: state.expiry,
             offline_since: state.offline_since,
-            last_id: state.last_id,
+            last_id: state.in_flight.last_id(),
             received,
             released,
             messages,
@@ -86,21 +81,16 @@ impl Session {
         let Restored { number, client, expiry, last_id, received, released, messages } = restored;
         let mut state = State {
             expiry,
-            last_id,
             last_number: messages.iter().map(|(queued, _)| queued.number).max().unwrap_or(0),
             offline_since: Some(now),
             received: received.into_iter().collect(),
             ..State::default()
         };
-        state.in_flight.extend(released.into_iter().map(|id| InFlight { id, stage: Stage::Released, sent: false }));
-        for (queued, id) in messages {
-            if id == 0 {
-                state.queued += queued.message.cost();
-                state.queue.push_back(queued);
-            } else {
-                state.in_flight.push_back(InFlight { id, stage: Stage::Published(queued), sent: false });
-            }
-        }
+        let (waiting, sent) = messages.into_iter().partition(|(_, id)| *id == 0);
+        state.in_flight = InFlight::restore(last_id, released, sent);
+        let waiting: Vec<(Queued, u16)> = waiting;
+        state.queued = waiting.iter().map(|(queued, _)| queued.message.cost()).sum();
+        state.queue = waiting.into_iter().map(|(queued, _)| queued).collect();
         let resumed = state.resumed.clone();
         let session = Session { number, client, rights, unsaved: Unsaved::default(), state: state.into() };
         (session, resumed)

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidegate_broker::{Broker, Message};
 
 use crate::{
-    raw::{Options, Raw},
+    raw::{Options, Raw, acknowledgements},
     rig::{broker, options},
 };
 
@@ -53,8 +53,8 @@ async fn commands_that_find_no_room_are_dropped_counted_and_in_mqtt_5_refused() 
     for id in 1..=4 {
         five.publish(0b010, SET, id, &[], &[u8::try_from(id).unwrap()]).await;
     }
-    let answers: [&[u8]; 4] = [&[0x40, 2, 0, 1], &[0x40, 2, 0, 2], &[0x40, 3, 0, 3, 0x97], &[0x40, 3, 0, 4, 0x97]];
-    assert_eq!(five.ping().await, answers);
+    let answers = [(4, 1, 0), (4, 2, 0), (4, 3, 0x97), (4, 4, 0x97)];
+    assert_eq!(acknowledgements(&five.ping().await), answers);
     assert_eq!(broker.status().dropped, 2);
     assert_eq!(inbox.recv().await.unwrap().payload, &[1][..]);
     assert_eq!(inbox.recv().await.unwrap().payload, &[2][..]);

@@ -34,7 +34,7 @@ async fn a_stopped_broker_has_freed_its_port_and_told_its_clients() {
     let mut five = Raw::connect(broker.address(), Options::new(5, "five")).await;
     let mut inbox = broker.subscribe("#", 1);
     broker.stop().await;
-    assert_eq!(five.ended().await, Some(vec![0xE0, 1, 0x8B]));
+    assert_eq!(five.goodbye().await, Some(0x8B));
     assert_eq!(four.ended().await, None);
     assert_eq!(inbox.recv().await, None);
     let mut options = options(&[]);

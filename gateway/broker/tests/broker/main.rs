@@ -1,15 +1,23 @@
 //! The broker from outside, over its sockets.
 
 #[cfg(test)]
+mod aliases;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod delivery;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod flow;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod listeners;
 #[cfg(test)]
 mod raw;
 #[cfg(test)]
@@ -21,8 +29,16 @@ mod rights;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod slow;
 #[cfg(test)]
 mod standard;
+#[cfg(test)]
+mod sys;
+#[cfg(test)]
+mod users;
+#[cfg(test)]
+mod versions;
 #[cfg(test)]
 mod wills;

@@ -61,7 +61,7 @@ impl<'a> Options<'a> {
 
     pub(crate) fn packet(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        text(&mut body, b"MQTT");
+        text(&mut body, if self.version == 3 { b"MQIsdp" } else { b"MQTT" });
         body.put_u8(self.version);
         let mut flags = if self.clean { 2 } else { 0 };
         flags |= if self.will.is_some() { 4 } else { 0 };
@@ -93,6 +93,14 @@ fn properties(out: &mut Vec<u8>, version: u8, properties: &[u8]) {
         out.put_u8(u8::try_from(properties.len()).unwrap());
         out.put_slice(properties);
     }
+}
+
+/// Type, packet id and reason code of PUBACK, PUBREC, PUBREL and PUBCOMP.
+pub(crate) fn acknowledgements(packets: &[Vec<u8>]) -> Vec<(u8, u16, u8)> {
+    let read = |packet: &Vec<u8>| {
+        (packet[0] >> 4, u16::from_be_bytes([packet[2], packet[3]]), packet.get(4).copied().unwrap_or(0))
+    };
+    packets.iter().map(read).collect()
 }
 
 /// A packet of any length.
@@ -203,7 +211,8 @@ impl Raw {
         }
         self.send(&packet(0x82, &body)).await;
         let answer = self.packet().await.expect("a SUBACK");
-        let codes = if self.version == 5 { 5 } else { 4 };
+        // No answer of a test is longer than 127 bytes.
+        let codes = if self.version == 5 { 5 + usize::from(answer[4]) } else { 4 };
         assert_eq!((answer[0], &answer[2..4]), (0x90, &[0, 9][..]), "{answer:02x?}");
         answer[codes..].to_vec()
     }
@@ -256,6 +265,11 @@ impl Raw {
             }
             before.push(packet);
         }
+    }
+
+    /// Waits for the end and returns the reason code of the DISCONNECT before it, if there was one.
+    pub(crate) async fn goodbye(&mut self) -> Option<u8> {
+        self.ended().await.filter(|last| last[0] == 0xE0).map(|last| last.get(2).copied().unwrap_or(0))
     }
 
     /// Waits for the end and returns the last packet before it.

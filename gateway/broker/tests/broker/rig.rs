@@ -1,24 +1,15 @@
 //! Brokers for the tests, each on a port of its own.
 
 use tidegate_broker::{Broker, BrokerStatus, Limits};
-use tidegate_config::{self as config, BrokerUser, Secret};
+use tidegate_config::{self as config, BrokerUser};
 
 /// A name, a password, and the topic filters of publishing and subscribing.
 pub(crate) type User<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
 
 pub(crate) fn options(users: &[User<'_>]) -> config::Broker {
-    let owned = |filters: &[&str]| filters.iter().map(|filter| (*filter).to_owned()).collect();
-    let users = users
-        .iter()
-        .map(|(name, password, publish, subscribe)| BrokerUser {
-            name: (*name).to_owned(),
-            password: Secret::literal(*password),
-            publish: owned(publish),
-            subscribe: owned(subscribe),
-        })
-        .collect();
-    let listen = ([127, 0, 0, 1], 0).into();
-    config::Broker { listen, topic_root: "tidegate".to_owned(), tag_topics: false, users }
+    let user =
+        |(name, password, publish, subscribe): &User<'_>| BrokerUser::literal(name, password, publish, subscribe);
+    config::Broker::on_loopback().with_users(users.iter().map(user).collect())
 }
 
 /// A broker for everybody, on a port of its own.

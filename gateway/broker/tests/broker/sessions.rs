@@ -134,7 +134,7 @@ async fn a_goodbye_may_change_the_expiry_but_not_begin_one() {
     assert_eq!(broker.status().sessions_offline, 0);
     let mut client = Raw::connect(broker.address(), Options::new(5, "client")).await;
     client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9]).await;
-    assert_eq!(client.ended().await, Some(vec![0xE0, 1, 0x82]));
+    assert_eq!(client.goodbye().await, Some(0x82));
 }
 
 #[tokio::test]

@@ -62,6 +62,56 @@ async fn a_stuck_subscriber_with_qos_1_is_disconnected_and_told_why() {
 }
 
 #[tokio::test]
+async fn the_kept_session_of_a_client_that_was_too_slow_ends_so_that_the_client_knows() {
+    let broker = broker_with(limits()).await;
+    let kept = Options { clean: false, ..Options::new(4, "kept") };
+    let mut stuck = Raw::connect(broker.address(), kept).await;
+    stuck.subscribe(&[("a", 1)]).await;
+    while broker.status().too_slow == 0 {
+        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
+        tokio::task::yield_now().await;
+    }
+    until(&broker, |status| status.clients == 0).await;
+    assert_eq!((broker.status().sessions_offline, broker.status().subscriptions), (0, 0));
+    assert_eq!(Raw::try_connect(broker.address(), kept).await.1, [0x20, 2, 0, 0], "no session present");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_beside_ten_subscribers_that_stopped_reading() {
+    let broker = broker_with(limits()).await;
+    let mut stuck = Vec::new();
+    for n in 0..10_u8 {
+        let mut client = Raw::connect(broker.address(), Options::new(4, &format!("stuck {n}"))).await;
+        client.subscribe(&[("a/#", n % 3)]).await;
+        stuck.push(client);
+    }
+    let mut healthy = Raw::connect(broker.address(), Options::new(5, "healthy")).await;
+    healthy.subscribe(&[("a/#", 1)]).await;
+    let mut next = 0_u32;
+    for n in 0..40_000_u32 {
+        let mut payload = vec![0; 500];
+        payload[..4].copy_from_slice(&n.to_be_bytes());
+        broker.publisher().publish(format!("a/{}", n % 100), payload.into(), false);
+        // Half of what may wait for it.
+        while n - next > 2_000 {
+            let found = healthy.published().await;
+            assert_eq!(found.payload[..4], next.to_be_bytes());
+            healthy.acknowledge(4, found.id).await;
+            next += 1;
+        }
+    }
+    while next < 40_000 {
+        let found = healthy.published().await;
+        assert_eq!(found.payload[..4], next.to_be_bytes());
+        healthy.acknowledge(4, found.id).await;
+        next += 1;
+    }
+    until(&broker, |status| status.clients == 5).await;
+    let status = broker.status();
+    assert!(status.too_slow == 6 && status.dropped > 4 * 30_000, "{status:?}");
+}
+
+#[tokio::test]
 async fn a_burst_of_large_messages_reaches_a_subscriber_with_qos_1_whole() {
     let broker = broker().await;
     let mut client = Raw::connect(broker.address(), Options::new(4, "client")).await;

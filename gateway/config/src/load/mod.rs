@@ -1,7 +1,10 @@
 //! From the path of a site file to a checked site.
 
 mod alone;
+mod bridge;
 mod broker;
+mod broker_limits;
+mod broker_users;
 mod device;
 mod files;
 mod gateway;
@@ -16,6 +19,7 @@ mod merge;
 mod names;
 mod opcua;
 mod profile;
+mod sparkplug;
 mod stages;
 mod store;
 mod tag;
@@ -80,8 +84,10 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     let web = web::web(root, &broker, report);
     let mut links = link::links(root, &gateway, report);
     device::devices(root, &mut links, &mut library, files, report);
-    let listeners = vec![(broker.listen, "the broker".to_owned()), (web.listen, "the web interface".to_owned())];
+    let own = broker.listeners().map(|(address, _)| (address, "the broker".to_owned()));
+    let listeners = own.chain([(web.listen, "the web interface".to_owned())]).collect();
     let targets = target::targets(root, listeners, report);
+    let bridges = bridge::bridges(root, report);
     let links = links.into_links();
     let topics = topics::topics(root, &gateway, &broker, &links, report);
     if profiles == Profiles::All {
@@ -96,6 +102,7 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
         links,
         topics,
         targets,
+        bridges,
         profiles: library.into_profiles(),
         files: files.take_read(),
     }
@@ -104,33 +111,4 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
 /// A section of the site file (`[store]`); empty when it is missing, so that all its keys have their defaults.
 fn section(root: &Table, key: &'static str, report: &mut Report) -> Table {
     root.table(key, key, report).unwrap_or_else(|| Table::empty(key, Origin::Default)).named(key, key)
-}
-
-/// Reports a key that a later version has, so that nobody looks for a typing mistake.
-fn not_yet(table: &Table, key: &'static str, help: &str, report: &mut Report) {
-    if let Some(node) = table.node(key, report) {
-        let origin = node.origin.clone();
-        report.error(&origin, format!("`{key}` is not in this version of Tidegate"), Some(help.to_owned()));
-    }
-}
-
-/// Takes a key that has to be one of `choices`; a word of `later` is known, but this version cannot do it.
-fn choice_so_far<T: Clone>(
-    table: &Table,
-    key: &'static str,
-    choices: &[(&'static str, T)],
-    later: &[&str],
-    report: &mut Report,
-) -> Option<T> {
-    if let Some(word) = table.peek_text(key)
-        && later.contains(&word)
-    {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let origin = table.origin_of(key).clone();
-        let message = format!("`{key} = \"{word}\"` is not in this version of Tidegate");
-        table.node(key, report);
-        report.error(&origin, message, Some(format!("this version has {}", crate::words::list(&words, '"'))));
-        return None;
-    }
-    table.choice(key, choices, report).map(|found| found.value)
 }

@@ -11,14 +11,14 @@ use std::{
 use tidegate_model::Name;
 
 use super::{
-    choice_so_far,
     names::Names,
     opcua::{self, Listeners},
+    sparkplug,
     url::MqttUrl,
 };
 use crate::{
-    At, Backfill, ByteRate, Format, FromNode, MqttTarget, MqttVersion, Report, Secret, StartAt, Table, Target, TargetKind,
-    Tls,
+    At, Backfill, ByteRate, Format, FromNode, MqttTarget, MqttVersion, Report, Secret, SparkplugTarget, StartAt, Table,
+    Target, TargetKind, Tls,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,6 +39,13 @@ type Renamed = Vec<At<Name>>;
 enum Kind {
     Mqtt,
     OpcUaServer,
+}
+
+/// What the messages of a target are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Messages {
+    Rows(Format),
+    Sparkplug,
 }
 
 /// Reads every `[[target]]`. `listeners`: the addresses that others listen on.
@@ -91,7 +98,7 @@ fn target(
     renamed.extend(was.clone());
     // Which other keys there are depends on the kind.
     let kind = match kind? {
-        Kind::Mqtt => mqtt(&table, report).map(TargetKind::Mqtt),
+        Kind::Mqtt => mqtt(&table, report),
         Kind::OpcUaServer => opcua::server(&table, listeners, report).map(TargetKind::OpcUaServer),
     };
     table.finish(report);
@@ -116,7 +123,7 @@ fn no_place(table: &Table, report: &mut Report) -> Option<At<Name>> {
     None
 }
 
-fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
+fn mqtt(table: &Table, report: &mut Report) -> Option<TargetKind> {
     let url = table.require::<MqttUrl>("url", "\"mqtts://broker.example.com:8883\"", report);
     let login = login(table, report);
     let tls = tls(table, url.as_ref(), report);
@@ -129,8 +136,16 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     }
     let defaults = MqttTarget::new("", 0);
     let protocol = protocol(table, defaults.protocol, report);
-    let format = format(table, defaults.format, report);
-    let batch = batch(table, format, defaults.batch, report);
+    let messages = messages(table, defaults.format, report);
+    let batch = batch(table, messages, defaults.batch, report);
+    let ids = match messages {
+        Messages::Sparkplug => Some(sparkplug::ids(table, protocol, report)),
+        Messages::Rows(format) => {
+            sparkplug::no_ids(table, format.as_str(), report);
+            None
+        }
+    };
+    let format = if let Messages::Rows(format) = messages { format } else { defaults.format };
     let backfill = backfill(table, defaults.backfill, report);
     let waits = SECOND..=HOUR;
     let keep_alive = table.take_within("keep_alive", defaults.keep_alive, waits.clone(), report).value;
@@ -142,7 +157,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
     let client_id = client_id(table, report);
     let MqttUrl { host, port, tls: encrypted } = url?.value;
     let tls = encrypted.then_some(tls);
-    Some(MqttTarget {
+    let connection = MqttTarget {
         tls,
         protocol,
         client_id,
@@ -156,6 +171,10 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<MqttTarget> {
         in_flight,
         retry_longest,
         ..MqttTarget::new(host, port)
+    };
+    Some(match ids {
+        Some(ids) => TargetKind::Sparkplug(SparkplugTarget { connection, ids: ids? }),
+        None => TargetKind::Mqtt(connection),
     })
 }
 
@@ -165,19 +184,21 @@ fn protocol(table: &Table, default: MqttVersion, report: &mut Report) -> MqttVer
     table.choice("protocol", &versions, report).map_or(default, |at| at.value)
 }
 
-fn format(table: &Table, default: Format, report: &mut Report) -> Format {
+fn messages(table: &Table, default: Format, report: &mut Report) -> Messages {
     table.note_default("format", &default.as_str().to_owned().to_toml(), report);
-    let formats = [Format::Json, Format::Block].map(|format| (format.as_str(), format));
-    choice_so_far(table, "format", &formats, &["sparkplug_b"], report).unwrap_or(default)
+    let rows = [Format::Json, Format::Block].map(|format| (format.as_str(), Messages::Rows(format)));
+    let formats = [rows.as_slice(), &[(sparkplug::FORMAT, Messages::Sparkplug)]].concat();
+    table.choice("format", &formats, report).map_or(Messages::Rows(default), |at| at.value)
 }
 
-fn batch(table: &Table, format: Format, default: Duration, report: &mut Report) -> Duration {
-    if format == Format::Block {
+fn batch(table: &Table, messages: Messages, default: Duration, report: &mut Report) -> Duration {
+    if messages == Messages::Rows(Format::Block) {
         return table.take_within("batch", default, Duration::ZERO..=60 * SECOND, report).value;
     }
     if let Some(batch) = table.take::<Duration>("batch", report) {
         let help = "rows share a message with `format = \"block\"` alone; remove it".to_owned();
-        let message = format!("`batch` has no effect with `format = \"{}\"`", format.as_str());
+        let format = if let Messages::Rows(format) = messages { format.as_str() } else { sparkplug::FORMAT };
+        let message = format!("`batch` has no effect with `format = \"{format}\"`");
         report.error(&batch.origin, message, Some(help));
     }
     default
@@ -198,11 +219,11 @@ fn backfill(target: &Table, default: Backfill, report: &mut Report) -> Backfill 
     Backfill { share, max_rate, max_values }
 }
 
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn client_id(table: &Table, report: &mut Report) -> Option<String> {
+pub(super) fn client_id(table: &Table, report: &mut Report) -> Option<String> {
     let id = table.take::<String>("client_id", report)?;
     if id.is_empty() || id.len() > MAX_CLIENT_ID || id.chars().any(char::is_control) {
         let message = format!("`client_id` has to be 1 to {MAX_CLIENT_ID} printable characters");
@@ -212,7 +233,7 @@ fn client_id(table: &Table, report: &mut Report) -> Option<String> {
     Some(id.value)
 }
 
-fn login(table: &Table, report: &mut Report) -> Option<(String, Secret)> {
+pub(super) fn login(table: &Table, report: &mut Report) -> Option<(String, Secret)> {
     let username = table.take::<String>("username", report);
     let password = table.take::<Secret>("password", report);
     match (table.has("username"), table.has("password")) {
@@ -229,7 +250,7 @@ fn login(table: &Table, report: &mut Report) -> Option<(String, Secret)> {
     Some((username?.value, password?.value))
 }
 
-fn tls(table: &Table, url: Option<&At<MqttUrl>>, report: &mut Report) -> Tls {
+pub(super) fn tls(table: &Table, url: Option<&At<MqttUrl>>, report: &mut Report) -> Tls {
     let ca = file(table, "ca", report);
     let certificate = file(table, "client_certificate", report);
     let key = file(table, "client_key", report);
@@ -249,7 +270,7 @@ fn tls(table: &Table, url: Option<&At<MqttUrl>>, report: &mut Report) -> Tls {
 }
 
 /// A file that has to be there and readable.
-fn file(table: &Table, key: &'static str, report: &mut Report) -> Option<PathBuf> {
+pub(super) fn file(table: &Table, key: &'static str, report: &mut Report) -> Option<PathBuf> {
     let path = table.take::<PathBuf>(key, report)?;
     if let Err(why) = readable(&path) {
         let message = format!("the file {} cannot be read: {why}", path.display());

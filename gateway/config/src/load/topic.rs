@@ -49,3 +49,34 @@ pub(super) fn check_filter(filter: &At<String>, key: &str, report: &mut Report) 
     let help = "filters look like \"tidegate/line3/+/set\" or \"tidegate/#\"".to_owned();
     report.error(&filter.origin, format!("a filter of `{key}` {why}"), Some(help));
 }
+
+/// Whether a text can stand before topics; what is wrong with it goes into the report.
+pub(super) fn check_prefix(prefix: &At<String>, key: &str, report: &mut Report) {
+    let why = if prefix.contains(['+', '#', '\0']) {
+        "has a wildcard or a NUL character"
+    } else if prefix.starts_with('$') {
+        "begins with `$`, which belongs to brokers"
+    } else if !prefix.is_empty() && !prefix.ends_with('/') {
+        "does not end with `/`"
+    } else if prefix.len() > MAX_ROOT {
+        "is too long"
+    } else {
+        return;
+    };
+    let help = "write whole levels like \"plant/line3/\"".to_owned();
+    report.error(&prefix.origin, format!("`{key}` {why}"), Some(help));
+}
+
+/// Whether a text is the path of a URL, without a query.
+pub(super) fn is_path(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&b);
+    text.starts_with('/') && text.len() <= MAX_ROOT && text.bytes().all(fits)
+}
+
+/// Whether a text is the origin of a page (RFC 6454 §6.2), or `*`.
+pub(super) fn is_origin(text: &str) -> bool {
+    let host = |rest: &str| {
+        !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) && rest.bytes().all(|b| b.is_ascii_graphic())
+    };
+    text == "*" || ["https://", "http://"].into_iter().any(|scheme| text.strip_prefix(scheme).is_some_and(host))
+}

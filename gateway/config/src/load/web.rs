@@ -9,8 +9,8 @@ use crate::{Broker, Report, Table, Web};
 pub(super) fn web(root: &Table, broker: &Broker, report: &mut Report) -> Web {
     let table = section(root, "web", report);
     let listen = table.take_or("listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), report);
-    if collide(listen.value, broker.listen) {
-        let message = format!("the broker listens on {} already", broker.listen);
+    if let Some((taken, _)) = broker.listeners().find(|(taken, _)| collide(listen.value, *taken)) {
+        let message = format!("the broker listens on {taken} already");
         report.error(&listen.origin, message, Some("give one of the two another port".to_owned()));
     }
     table.finish(report);

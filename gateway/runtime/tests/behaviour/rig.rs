@@ -94,12 +94,7 @@ impl Rig {
 
     async fn run(site: &str, plant: Plant, tag_topics: bool, folder: TempDir) -> Rig {
         let driver: &'static dyn Driver = Box::leak(Box::new(PlantDriver(plant.clone())));
-        let options = config::Broker {
-            listen: ([127, 0, 0, 1], 0).into(),
-            topic_root: "tidegate".to_owned(),
-            tag_topics,
-            users: Vec::new(),
-        };
+        let options = config::Broker { tag_topics, ..config::Broker::on_loopback() };
         let broker = Broker::start(&options).await.unwrap();
         let seen = Observer::start(&broker, "tidegate/#").await;
         let (assembly, store) = load(&folder, driver, site);

@@ -1,0 +1,53 @@
+//! What a change of users means for those who are in.
+
+use std::sync::Arc;
+
+use tidegate_config as config;
+
+use super::Hub;
+use crate::{session::Session, users::Standing};
+
+impl Hub {
+    /// Goes over to other users.
+    pub(crate) fn replace_users(&self, options: &config::Broker) {
+        let log_in_again = self.users.replace(options);
+        let sessions: Vec<Arc<Session>> = self.lock().sessions.values().map(Arc::clone).collect();
+        let (mut changed, mut gone) = (0_u32, 0_u32);
+        for session in sessions {
+            match self.users.review(&session.rights) {
+                Standing::Same => {}
+                Standing::Changed => {
+                    changed += 1;
+                    self.take_back(&session);
+                }
+                Standing::Gone => {
+                    gone += 1;
+                    self.give_up(&mut self.lock(), &session);
+                    continue;
+                }
+            }
+            if session.rights.user().is_some_and(|user| log_in_again.iter().any(|name| name == user)) {
+                session.dismiss();
+            }
+        }
+        if changed + gone > 0 || !log_in_again.is_empty() {
+            tracing::info!(
+                changed,
+                gone,
+                log_in_again = log_in_again.len(),
+                "users of the MQTT broker have changed; rights of connected clients are those of now"
+            );
+        }
+    }
+
+    /// Takes the subscriptions back that the rights do not cover any more.
+    fn take_back(&self, session: &Arc<Session>) {
+        let mut state = self.lock();
+        for (filter, _) in state.routes.subscriptions(session) {
+            if !session.rights.may_subscribe(&filter) {
+                state.routes.unsubscribe(session, &filter);
+                session.unsaved.note_subscriptions();
+            }
+        }
+    }
+}

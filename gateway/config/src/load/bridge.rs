@@ -1,0 +1,122 @@
+//! `[[bridge]]`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    names::Names,
+    target::{client_id, is_this_machine, login, tls},
+    topic::{check_filter, check_prefix},
+    url::MqttUrl,
+};
+use crate::{At, Bridge, BridgeDirection, BridgeProtocol, BridgeRoute, ByteSize, Report, Table};
+
+use tidegate_model::Name;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Less would not hold the messages of a moment.
+const QUEUES: RangeInclusive<ByteSize> = ByteSize(64 << 10)..=ByteSize(64 << 30);
+const DEFAULT_QUEUE: ByteSize = ByteSize(64 << 20);
+
+/// Reads every `[[bridge]]`.
+pub(super) fn bridges(root: &Table, report: &mut Report) -> Vec<Bridge> {
+    let mut names = Names::new("bridge");
+    let tables = root.tables("bridge", "bridge", report);
+    tables.into_iter().filter_map(|table| bridge(table, &mut names, report)).collect()
+}
+
+fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge> {
+    let table = table.named("bridge", "");
+    let name = table.require::<Name>("name", "\"plant\"", report);
+    if let Some(name) = &name {
+        names.add(name, report);
+    }
+    let path = name.as_ref().map_or("", |name| name.value.as_str()).to_owned();
+    let table = table.named("bridge", format!("bridge.{path}"));
+    let url = table.require::<MqttUrl>("url", "\"mqtts://broker.example.com:8883\"", report);
+    let login = login(&table, report);
+    let tls = tls(&table, url.as_ref(), report);
+    if let (Some(url), true) = (&url, table.has("password"))
+        && !url.tls
+        && !is_this_machine(&url.host)
+    {
+        let help = "write \"mqtts://\" if the broker can do TLS".to_owned();
+        report.warning(&url.origin, "the password travels through the network in clear text", Some(help));
+    }
+    let protocols = [("5", BridgeProtocol::V5), ("3.1.1", BridgeProtocol::V4)];
+    table.note_default("protocol", "\"5\"", report);
+    let protocol = table.choice("protocol", &protocols, report).map_or(BridgeProtocol::V5, |found| found.value);
+    let client_id = client_id(&table, report);
+    let keep_alive = table.take_within("keep_alive", 30 * SECOND, SECOND..=HOUR, report).value;
+    let in_flight = table.take_within("in_flight", 100, 1..=10_000, report).value;
+    let retry_longest = table.take_within("retry_longest", 10 * SECOND, SECOND..=24 * HOUR, report).value;
+    let max_queue = table.take_within("max_queue", DEFAULT_QUEUE, QUEUES, report).value;
+    let routes: Vec<BridgeRoute> =
+        table.tables("route", "bridge.route", report).into_iter().filter_map(|it| route(&it, report)).collect();
+    if !table.has("route") {
+        let help = "add `[[bridge.route]]` with `direction` and `filter`".to_owned();
+        report.missing(table.origin(), "this bridge has no route, so nothing goes over it".to_owned(), Some(help));
+    }
+    table.finish(report);
+    let MqttUrl { host, port, tls: encrypted } = url?.value;
+    Some(Bridge {
+        name: name?.value,
+        host,
+        port,
+        tls: encrypted.then_some(tls),
+        protocol,
+        client_id,
+        login,
+        routes,
+        keep_alive,
+        in_flight,
+        retry_longest,
+        max_queue,
+    })
+}
+
+fn route(table: &Table, report: &mut Report) -> Option<BridgeRoute> {
+    let directions = [("in", BridgeDirection::In), ("out", BridgeDirection::Out), ("both", BridgeDirection::Both)];
+    let direction = match table.has("direction") {
+        true => table.choice("direction", &directions, report).map(|found| found.value),
+        false => table.require::<String>("direction", "\"out\"", report).map(|_| BridgeDirection::Out),
+    };
+    let filter = table.require::<String>("filter", "\"#\"", report);
+    if let Some(filter) = &filter {
+        check_filter(filter, "filter", report);
+        if filter.starts_with('$') {
+            let help = "write a filter that does not begin with `$`".to_owned();
+            report.error(&filter.origin, "topics with `$` belong to the broker they are on".to_owned(), Some(help));
+        }
+    }
+    let local_prefix = prefix(table, "local_prefix", report);
+    let remote_prefix = prefix(table, "remote_prefix", report);
+    let qos = table.take_within("qos", 1, 0..=1, report).value;
+    let retain = table.take_or("retain", false, report).value;
+    let durable = table.take_or("durable", false, report);
+    if durable.value && direction == Some(BridgeDirection::In) {
+        let help = "what comes in waits on the other broker, in the bridge's session there; remove it".to_owned();
+        report.error(&durable.origin, "`durable` has no effect with `direction = \"in\"`".to_owned(), Some(help));
+    }
+    if durable.value && qos == 0 {
+        let help = "write `qos = 1`".to_owned();
+        let message = "with `qos = 0` nobody says that a message has arrived, so it cannot be `durable`".to_owned();
+        report.error(&durable.origin, message, Some(help));
+    }
+    table.finish(report);
+    Some(BridgeRoute {
+        direction: direction?,
+        filter: filter?.value,
+        local_prefix,
+        remote_prefix,
+        qos,
+        retain,
+        durable: durable.value,
+    })
+}
+
+fn prefix(table: &Table, key: &'static str, report: &mut Report) -> String {
+    let prefix: At<String> = table.take_or(key, String::new(), report);
+    check_prefix(&prefix, key, report);
+    prefix.value
+}
