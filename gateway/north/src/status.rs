@@ -62,6 +62,8 @@ pub struct TargetSnapshot {
     pub in_flight_bytes: u64,
     /// Live rows that have been committed in this connection and are not acknowledged, as far as they have been read.
     pub live_rows: u64,
+    /// Rows of backlog that have been read and are not acknowledged.
+    pub backlog_read: u64,
     /// Bytes of live rows sent in the last second, topics and schemas included.
     pub live_rate: u64,
     /// Bytes of backlog sent in the last second, likewise.
@@ -86,6 +88,7 @@ struct Inner {
     in_flight: AtomicU64,
     in_flight_bytes: AtomicU64,
     live_rows: AtomicU64,
+    backlog_read: AtomicU64,
     live_rate: AtomicU64,
     backlog_rate: AtomicU64,
     watchdog_resets: AtomicU64,
@@ -115,6 +118,7 @@ impl TargetStatus {
             in_flight: AtomicU64::new(0),
             in_flight_bytes: AtomicU64::new(0),
             live_rows: AtomicU64::new(0),
+            backlog_read: AtomicU64::new(0),
             live_rate: AtomicU64::new(0),
             backlog_rate: AtomicU64::new(0),
             watchdog_resets: AtomicU64::new(0),
@@ -145,6 +149,7 @@ impl TargetStatus {
             in_flight: inner.in_flight.load(Relaxed),
             in_flight_bytes: inner.in_flight_bytes.load(Relaxed),
             live_rows: inner.live_rows.load(Relaxed),
+            backlog_read: inner.backlog_read.load(Relaxed),
             live_rate: inner.live_rate.load(Relaxed),
             backlog_rate: inner.backlog_rate.load(Relaxed),
             watchdog_resets: inner.watchdog_resets.load(Relaxed),
@@ -213,6 +218,11 @@ impl TargetStatus {
 
     pub(crate) fn refused(&self) {
         self.0.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Rows of backlog that are read and not acknowledged.
+    pub(crate) fn backlog_read(&self, rows: usize) {
+        self.0.backlog_read.store(number(rows), Relaxed);
     }
 
     /// What is on its way, and the live rows that are not acknowledged.

@@ -17,8 +17,10 @@ mod pace;
 mod queue;
 mod report;
 mod session;
-mod settling;
-mod share;
+pub(crate) mod settling;
+pub(crate) mod share;
+#[cfg(test)]
+mod simulated;
 mod suspicion;
 mod window;
 

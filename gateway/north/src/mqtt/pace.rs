@@ -3,12 +3,19 @@
 //! What has been handed to the network cannot be called back: on a link of 50 KB/s a live row behind 4 MiB of backlog is 80
 //! seconds late. So the backlog keeps the time that its messages wait on their way small. The least time that any
 //! message took is that of the link itself; what is above it was spent in line. Below the aim the room grows, above it shrinks
-//! (the idea is LEDBAT's, RFC 6817, with messages and acknowledgements in the place of segments).
+//! (the idea is LEDBAT's, RFC 6817, with messages and acknowledgements in the place of segments). A single late acknowledgement says
+//! little on a radio link: of the last few the earliest counts.
+//!
+//! A broker that acknowledges when its receiver has taken a message, or the receiver itself, is held at what it really takes by the same
+//! means. One that acknowledges at once and keeps what its subscribers have not read tells nothing: for that there is the limit on values
+//! (`share.rs`).
 
 use std::time::Duration;
 
 /// How long a message may wait in line, about.
-const AIM: Duration = Duration::from_millis(300);
+const AIM: Duration = Duration::from_millis(150);
+/// Acknowledgements of which the earliest counts.
+const LATEST: usize = 4;
 /// The least room; one message may always travel, whatever its size.
 const LEAST_BYTES: usize = 8 * 1024;
 /// Room at the start of the first connection.
@@ -22,6 +29,9 @@ pub(crate) struct Pace {
     bytes: usize,
     /// The least time that a message took on this connection.
     least: Option<Duration>,
+    /// The times of the latest messages.
+    latest: [Duration; LATEST],
+    next: usize,
     /// Bytes to be acknowledged before the room changes again: they were sent before it shrank.
     settle: usize,
     /// Whether this connection has not yet met its limit.
@@ -30,12 +40,16 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new() -> Pace {
-        Pace { bytes: FIRST_BYTES, least: None, settle: 0, probing: true }
+        Pace::with_room(FIRST_BYTES)
     }
 
     /// A new connection, perhaps over another link. What the last one has taught about a thin link still holds.
     pub(crate) fn begin(&mut self) {
-        *self = Pace { bytes: self.bytes.min(FIRST_BYTES), least: None, settle: 0, probing: true };
+        *self = Pace::with_room(self.bytes.min(FIRST_BYTES));
+    }
+
+    fn with_room(bytes: usize) -> Pace {
+        Pace { bytes, least: None, latest: [Duration::MAX; LATEST], next: 0, settle: 0, probing: true }
     }
 
     /// Whether one more message of backlog may be sent while so many bytes of it are on their way.
@@ -48,7 +62,11 @@ impl Pace {
         self.settle = self.settle.saturating_sub(bytes);
         let least = self.least.map_or(after, |least| least.min(after));
         self.least = Some(least);
-        let waited = after.saturating_sub(least);
+        if let Some(latest) = self.latest.get_mut(self.next) {
+            *latest = after;
+        }
+        self.next = (self.next + 1) % LATEST;
+        let waited = self.latest.iter().copied().fold(after, Duration::min).saturating_sub(least);
         if waited > AIM {
             if self.settle == 0 {
                 self.settle = self.bytes;

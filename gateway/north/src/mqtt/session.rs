@@ -69,6 +69,7 @@ pub(crate) async fn run(
     let mut session = Session::new(connection, cursor.acknowledger(), around);
     let result = session.serve(cursor.lanes(shape), cancel).await;
     session.around.status.in_flight(0, 0, 0);
+    session.around.status.backlog_read(0);
     session.around.status.rates(0, 0);
     let Session { connection, flight, refused, too_large, schema_refused, progress, .. } = session;
     let ended = Ended {

@@ -1,8 +1,9 @@
 //! Which lane sends next. Pure: the time is an argument.
 //!
 //! Live rows go first. While they and the backlog both have something to send, the backlog earns credit with each byte of
-//! live rows and spends it with its own, so that it gets its share of the bytes, no more and no less. While no live row
-//! waits it may send whatever it has. Two limits hold in both cases: one on its bytes, for a link that others use too, and one
+//! live rows and spends it with its own, so that it gets its share of the bytes, no more and no less. That holds also
+//! where the pace (`pace.rs`) would hold it back: live rows that wait for a link that they fill themselves do not wait for the backlog. While
+//! no live row waits it may send whatever the pace allows. Two limits hold in both cases: one on its bytes, for a link that others use too, and one
 //! on its values, for those who unpack and write them. A broker acknowledges what its subscribers have not read yet, so the gateway
 //! cannot see that they are behind, and what is behind them in the broker's line are the live rows.
 
@@ -58,11 +59,22 @@ impl Share {
 
     /// The lane whose next message is sent now; of each lane the size of its next message, if it has one.
     pub(crate) fn choose(&self, live: Option<usize>, backlog: Option<usize>, now: Instant) -> Option<LaneKind> {
+        self.choose_paced(live, backlog, false, now)
+    }
+
+    /// The same. `paced`: the pace has no room for the backlog, which then sends against live rows that wait, and not on its own.
+    pub(crate) fn choose_paced(
+        &self,
+        live: Option<usize>,
+        backlog: Option<usize>,
+        paced: bool,
+        now: Instant,
+    ) -> Option<LaneKind> {
         let backlog = backlog.filter(|_| self.buckets().all(|bucket| bucket.is_open(now)));
         match (live, backlog) {
             (None, None) => None,
             (Some(_), None) => Some(LaneKind::Live),
-            (None, Some(_)) => Some(LaneKind::Backlog),
+            (None, Some(_)) => Some(LaneKind::Backlog).filter(|_| !paced),
             (Some(_), Some(bytes)) if self.credit >= as_float(bytes).min(MOST_CREDIT) => Some(LaneKind::Backlog),
             (Some(_), Some(_)) => Some(LaneKind::Live),
         }

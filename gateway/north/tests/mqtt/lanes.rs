@@ -1,11 +1,11 @@
 //! Live rows and backlog share one connection.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Publish};
 use tidegate_config::{Backfill, ByteRate};
 
-use crate::scene::{Broker, Client, NOW, Plant, options, seq, start, start_as};
+use crate::scene::{Broker, Client, NOW, Plant, Running, options, seq, start, start_as};
 
 fn is_history(publish: &Publish) -> bool {
     publish.payload.windows(12).any(|bytes| bytes == br#""hist":true,"#)
@@ -16,7 +16,7 @@ fn size(publish: &Publish) -> usize {
 }
 
 /// Waits until the target has read so many live rows.
-async fn live_rows_given(target: &crate::scene::Running, rows: u64) {
+async fn live_rows_given(target: &Running, rows: u64) {
     target.until("live rows", |status| status.live_rows >= rows).await;
 }
 
@@ -81,11 +81,16 @@ async fn a_backlog_that_nobody_acknowledges_leaves_room_for_live_rows() {
     target.stopped().await;
 }
 
-/// Bytes of live rows and of backlog among the next messages, each acknowledged when the next has come.
-async fn bytes_of_both(client: &mut Client, messages: usize) -> (usize, usize) {
+/// Rows of a lane that are read and not acknowledged, so that the lane has something to send: more than can be on their way.
+const READ: u64 = 100 + 30;
+
+/// Bytes of live rows and of backlog among the next messages, each acknowledged when the next has come and both lanes have more to send:
+/// while the store is slow to give the rows of one, there is nothing to be shared.
+async fn bytes_of_both(target: &Running, client: &mut Client, messages: usize) -> (usize, usize) {
     let (mut live, mut backlog) = (0, 0);
     for _ in 0..messages {
         let publish = client.publish().await;
+        target.until("both lanes", |status| status.live_rows >= READ && status.backlog_read >= READ).await;
         client.acknowledge(publish.pkid).await;
         *(if is_history(&publish) { &mut backlog } else { &mut live }) += size(&publish);
     }
@@ -105,8 +110,8 @@ async fn while_both_lanes_have_rows_the_backlog_gets_its_share() {
         plant.live_rows(12_000);
         live_rows_given(&target, 256).await;
         // What was on its way before there were live rows does not count.
-        bytes_of_both(&mut client, 100).await;
-        let (live, backlog) = bytes_of_both(&mut client, 2_000).await;
+        bytes_of_both(&target, &mut client, 100).await;
+        let (live, backlog) = bytes_of_both(&target, &mut client, 2_000).await;
         let found = f64::from(u32::try_from(backlog).unwrap()) / f64::from(u32::try_from(live + backlog).unwrap());
         assert!((found - share).abs() < 0.05, "{found} instead of {share}: {live} live, {backlog} backlog");
         drop((client, broker));
@@ -125,20 +130,26 @@ async fn the_rate_of_the_backlog_is_limited_and_that_of_live_rows_is_not() {
     let mut client = broker.client().await;
     let begin = Instant::now();
     let (mut backlog, mut live) = (0, 0);
-    while begin.elapsed() < Duration::from_secs(2) {
+    // How long that takes is the machine's affair; that the rate is used is shown where the clock is played (`simulated.rs`).
+    while live < 5_000 * 60 || backlog < 200_000 {
         if live == 0 && backlog > 20_000 {
             plant.live_rows(5_000);
+            live = 1;
         }
         let publish = client.publish().await;
         client.acknowledge(publish.pkid).await;
-        *(if is_history(&publish) { &mut backlog } else { &mut live }) += size(&publish);
+        if is_history(&publish) {
+            backlog += size(&publish);
+            let most = (begin.elapsed().as_secs_f64() + 0.25) * f64::from(u32::try_from(rate).unwrap());
+            // A quarter of a second may come at once, and one message more.
+            let found = f64::from(u32::try_from(backlog).unwrap());
+            assert!(found < most * 1.05 + 2_000.0, "{found} bytes where there may be {most}");
+        } else {
+            live += size(&publish);
+        }
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    let found = f64::from(u32::try_from(backlog).unwrap()) / seconds;
-    let rate = f64::from(u32::try_from(rate).unwrap());
-    // A quarter of a second may come at once.
-    assert!(found < rate * 1.2 && found > rate * 0.7, "{found} bytes a second");
-    assert!(live > 5_000 * 60, "{live} bytes of live rows in the same time");
+    // Under the same limit they would have had to wait for twenty times as much backlog.
+    assert!(live > 5_000 * 60 && backlog < 1_000_000, "{live} bytes of live rows beside {backlog} of backlog");
     drop((client, broker));
     target.stopped().await;
 }

@@ -60,6 +60,7 @@ impl Session<'_> {
             self.publish(topic, payload, false, Freight::Deliveries { carried, lane, divisible, alone, left_out })?;
         }
         self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
+        self.around.status.backlog_read(self.backlog.given());
         Ok(())
     }
 
@@ -70,11 +71,11 @@ impl Session<'_> {
         if self.flight.has_lonely() || !room {
             return None;
         }
-        let room = self.around.window.has_room_for_backlog(self.flight.backlog_len())
-            && self.around.pace.has_room(self.flight.backlog_bytes());
+        let room = self.around.window.has_room_for_backlog(self.flight.backlog_len());
+        let paced = !self.around.pace.has_room(self.flight.backlog_bytes());
         let live = self.live.front().map(|message| message.load().bytes);
         let backlog = self.backlog.front().map(|message| message.load().bytes).filter(|_| room);
-        let lane = self.share.choose(live, backlog, now)?;
+        let lane = self.share.choose_paced(live, backlog, paced, now)?;
         Some((lane, live.is_some() && backlog.is_some()))
     }
 
