@@ -9,10 +9,11 @@ use crate::{
 };
 
 /// One step each; the version of a database (`PRAGMA user_version`) is the number of steps it has taken.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_blocks.sql"),
     include_str!("../migrations/0003_starts.sql"),
+    include_str!("../migrations/0004_parts.sql"),
 ];
 
 /// From this version on there are blocks.

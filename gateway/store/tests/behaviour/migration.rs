@@ -9,7 +9,11 @@ use tidegate_store::{Delivery, GapReason, Item};
 use crate::plant::*;
 
 /// One of each earlier format, as SQL.
-const FORMATS: [&str; 2] = [include_str!("../fixtures/format_1.sql"), include_str!("../fixtures/format_2.sql")];
+const FORMATS: [&str; 3] = [
+    include_str!("../fixtures/format_1.sql"),
+    include_str!("../fixtures/format_2.sql"),
+    include_str!("../fixtures/format_3.sql"),
+];
 
 async fn database(dir: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(dir.join("store.db")).create_if_missing(true).connect().await.unwrap()
@@ -56,7 +60,7 @@ async fn a_database_of_each_earlier_format_is_brought_to_the_newest_and_goes_on(
 
         let mut new = database(dir.path()).await;
         let version: i64 = new.fetch_one("PRAGMA user_version").await.unwrap().get(0);
-        assert_eq!(version, 3);
+        assert_eq!(version, 4);
         new.close().await.unwrap();
         assert_eq!(open(dir.path()).await.id(), id, "it has an identity from now on");
     }

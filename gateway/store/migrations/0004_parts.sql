@@ -1,0 +1,2 @@
+-- Long blocks of many columns are packed in parts from here on (codec 2 of tidegate-codec), and meta may have a place. No table is
+-- another one; the version keeps gateways away that would take such blocks for damaged.
