@@ -132,8 +132,15 @@ impl Point {
         };
         let parts = parts?;
         if !parts.is_empty() && matches!(role, Role::Value { write: true, .. }) {
-            let message = "a part of a structure or array cannot be written alone";
-            report.error(&tag.origin, message, Some("remove `access`, or write the whole value".to_owned()));
+            // OPC UA writes a structure as a whole: what another client has changed in it since it was read would be lost.
+            let (message, help) = match parts.iter().any(|part| matches!(part, Part::Field(_))) {
+                true => (
+                    "a field of a structure cannot be written alone",
+                    "remove `access`; a method of the server may set it",
+                ),
+                false => ("an item of an array cannot be written alone", "remove `access`, or write the whole array"),
+            };
+            report.error(&tag.origin, message, Some(help.to_owned()));
             return None;
         }
         Some(Point {
