@@ -31,7 +31,10 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("gateway/trust", &["gateway/model"]),
     ("gateway/sparkplug", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
-    ("gateway/north", &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/store"]),
+    (
+        "gateway/north",
+        &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/sparkplug", "gateway/store"],
+    ),
     ("drivers/api", &["gateway/config", "gateway/model"]),
     ("drivers/modbus", &["drivers/api"]),
     ("drivers/opcua", &["drivers/api", "gateway/trust"]),

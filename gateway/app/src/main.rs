@@ -9,6 +9,7 @@ mod demo;
 mod logging;
 mod running;
 mod site;
+mod sparkplug;
 mod target;
 
 use std::process::ExitCode;

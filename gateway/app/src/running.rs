@@ -6,9 +6,9 @@ use anyhow::Context;
 use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
-use tidegate_north::MqttTarget;
+use tidegate_north::{EdgeGateway, MqttTarget, SparkplugTarget};
 use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded};
-use tidegate_store::Store;
+use tidegate_store::{Cursor, Store};
 use tidegate_trust::Trust;
 use tidegate_web::{Access, Listener, Server};
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     certificates, console,
     site::{self, Loaded},
+    sparkplug::{self, GatewayPlant},
     target::{Files, RunningTarget, Work},
 };
 
@@ -171,6 +172,7 @@ impl Running {
         let files = Files::of(&target);
         let work = match &target.kind {
             TargetKind::Mqtt(options) => self.start_mqtt(&target, options).await?,
+            TargetKind::Sparkplug(options) => self.start_sparkplug(&target, options).await?,
             TargetKind::OpcUaServer(options) => self.start_opcua(&target, options).await?,
         };
         self.targets.push(RunningTarget { target, files, work });
@@ -184,19 +186,45 @@ impl Running {
         let root = &self.site.broker.topic_root;
         let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
             .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        let cursor = self.cursor(target).await?;
+        let (status, cancel) = (mqtt.status(), CancellationToken::new());
+        let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));
+        Ok(Work::Sender { status, cancel, task })
+    }
+
+    async fn start_sparkplug(
+        &self,
+        target: &config::Target,
+        options: &config::SparkplugTarget,
+    ) -> anyhow::Result<Work> {
+        let handle = self.gateway.handle();
+        let clock = handle.clock().clone();
+        let now = Arc::new(move || clock.timestamp(clock.now()));
+        let id = &self.site.gateway.id;
+        let node = SparkplugTarget::new(target.name.clone(), options, id, site::SOFTWARE, now)
+            .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        let cursor = self.cursor(target).await?;
+        let gateway = EdgeGateway {
+            plant: Arc::new(GatewayPlant::new(handle.clone())),
+            commands: sparkplug::commands(handle),
+            folder: self.site.gateway.data_dir.clone(),
+        };
+        let (status, cancel) = (node.status(), CancellationToken::new());
+        let task = tokio::spawn(node.run(gateway, self.store.clone(), cursor, cancel.clone()));
+        Ok(Work::Sender { status, cancel, task })
+    }
+
+    /// The place of a target in the store.
+    async fn cursor(&self, target: &config::Target) -> anyhow::Result<Cursor> {
         if let Some(was) = &target.was {
             self.store.move_cursor(was, &target.name).await.with_context(|| {
                 format!("failed to move what waits for target \"{was}\" to target \"{}\"", target.name)
             })?;
         }
-        let cursor = self
-            .store
+        self.store
             .cursor(&target.name, target.start)
             .await
-            .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))?;
-        let (status, cancel) = (mqtt.status(), CancellationToken::new());
-        let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));
-        Ok(Work::Sender { status, cancel, task })
+            .with_context(|| format!("failed to open the cursor of target \"{}\"", target.name))
     }
 
     async fn start_opcua(&self, target: &config::Target, options: &config::OpcUaServer) -> anyhow::Result<Work> {

@@ -8,10 +8,14 @@ use std::{
 use anyhow::bail;
 use tidegate_config::{self as config, Origin, Profiles, Report, Site, TargetKind};
 use tidegate_model::{Name, Timestamp};
-use tidegate_north::{MqttTarget, TargetError};
+use tidegate_mqtt::TlsError;
+use tidegate_north::{MqttTarget, SparkplugTarget, TargetError};
 use tidegate_runtime::{Assembly, assemble};
 
 use crate::console;
+
+/// What hosts are told that this is.
+pub(crate) const SOFTWARE: &str = concat!("Tidegate ", env!("CARGO_PKG_VERSION"));
 
 /// A site without mistakes, and its links ready to run.
 pub(crate) struct Loaded {
@@ -34,9 +38,18 @@ pub(crate) fn check(config: &Path, profiles: Profiles) -> (Option<Loaded>, Repor
 /// Builds every target once, to find out about certificates and keys that do not work.
 fn check_targets(site: &Site, report: &mut Report) {
     for target in &site.targets {
-        let TargetKind::Mqtt(options) = &target.kind else { continue };
         let clock = Arc::new(|| Timestamp::from_millis(0));
-        let built = MqttTarget::new(target.name.clone(), options, &site.gateway.id, &site.broker.topic_root, clock);
+        let (name, id) = (target.name.clone(), &site.gateway.id);
+        let (options, built) = match &target.kind {
+            TargetKind::Mqtt(options) => {
+                let built = MqttTarget::new(name, options, id, &site.broker.topic_root, clock);
+                (options, built.map(drop))
+            }
+            TargetKind::Sparkplug(options) => {
+                (&options.connection, SparkplugTarget::new(name, options, id, SOFTWARE, clock).map(drop))
+            }
+            TargetKind::OpcUaServer(_) => continue,
+        };
         let Err(error) = built else { continue };
         let path = format!("target.{}.{}", target.name, key(&error, options));
         let origin = report.effective().iter().find(|effective| effective.path == path);
@@ -47,9 +60,13 @@ fn check_targets(site: &Site, report: &mut Report) {
 
 /// The key of a target that an error is about.
 fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
+    let error = match error {
+        TargetError::Tls(error) => error,
+        TargetError::Id { key, .. } => return key,
+    };
     let Some(tls) = &options.tls else { return "url" };
     match error {
-        TargetError::Pem { path, .. } | TargetError::NoCertificate { path } => {
+        TlsError::Pem { path, .. } | TlsError::NoCertificate { path } => {
             let is_key = tls.client.as_ref().is_some_and(|(_, key)| key == path);
             let is_certificate = tls.client.as_ref().is_some_and(|(certificate, _)| certificate == path);
             match (is_certificate, is_key) {
@@ -58,8 +75,8 @@ fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
                 _ => "ca",
             }
         }
-        TargetError::ClientCertificate { .. } => "client_certificate",
-        TargetError::NoAuthorities { .. } | TargetError::Tls(_) => "url",
+        TlsError::ClientCertificate { .. } => "client_certificate",
+        TlsError::NoAuthorities { .. } | TlsError::Setup(_) => "url",
     }
 }
 

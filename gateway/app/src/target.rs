@@ -99,6 +99,7 @@ impl Files {
     pub(crate) fn of(target: &config::Target) -> Files {
         let tls = match &target.kind {
             TargetKind::Mqtt(options) => options.tls.iter(),
+            TargetKind::Sparkplug(options) => options.connection.tls.iter(),
             TargetKind::OpcUaServer(_) => None.iter(),
         };
         let paths = tls.flat_map(|tls| tls.ca.iter().chain(tls.client.iter().flat_map(|(one, other)| [one, other])));

@@ -7,8 +7,10 @@
 
 mod error;
 mod mqtt;
+mod sparkplug;
 mod status;
 
 pub use error::TargetError;
 pub use mqtt::MqttTarget;
+pub use sparkplug::{CommandPath, EdgeGateway, SparkplugTarget};
 pub use status::{Clock, TargetSnapshot, TargetState, TargetStatus};

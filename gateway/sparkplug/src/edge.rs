@@ -209,6 +209,11 @@ impl EdgeNode {
         self.phase != Phase::Offline && !self.gate.is_open()
     }
 
+    /// All births are to be made again: a message was left out, whose number hosts miss.
+    pub fn births_again(&mut self, now: Now) {
+        self.ask_for_births(now);
+    }
+
     /// The last message of a connection that is ended on purpose; a DISCONNECT follows at once.
     pub fn farewell(&mut self, now: Now) -> Option<Message> {
         let born = self.phase == Phase::Born;
