@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate_config::BrokerPersistence;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -87,7 +87,7 @@ impl Writer {
 
     /// Writes until `stop`, and then once more.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = interval(self.options.commit);
+        let mut ticks = interval_at(Instant::now() + self.options.commit, self.options.commit);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut pause, mut next_try) = (self.options.commit, Instant::now());
         loop {
