@@ -21,6 +21,8 @@ use tidegate_store::GapReason;
 
 use crate::console::complain;
 
+/// The reason of a gap in an export: it is not known any more.
+pub(crate) const DROPPED: u8 = 130;
 /// Longer files are no exports and no messages.
 const LONGEST: u64 = 4 << 30;
 
@@ -157,9 +159,10 @@ impl Decoding {
     fn gap(&self, gap: &GapRecord, out: &mut impl Write) -> anyhow::Result<()> {
         let table = &self.known(gap.schema)?.table;
         let reason = match gap.reason {
-            // What a target leaves out, of rows that are in the store.
+            // What a target leaves out, of rows that are in the store, and what an export has not found.
             128 => "too_large".to_owned(),
             129 => "refused".to_owned(),
+            DROPPED => "dropped".to_owned(),
             code => GapReason::from_code(code).map_or_else(|| format!("reason {code}"), |reason| reason.to_string()),
         };
         let mut line = format!("{{\"device\":\"{}\",\"group\":\"{}\",", table.device(), table.group()).into_bytes();

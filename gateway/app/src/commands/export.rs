@@ -112,6 +112,7 @@ async fn run(
                 damaged += u64::from(matches!(missing.why, Why::Damaged(_)));
                 bar.clear();
                 complain(told(&missing));
+                output.missing(missing)?;
             }
         }
         bar.show(scan.progress());

@@ -23,7 +23,7 @@ pub(crate) fn queue(config: &Path) -> anyhow::Result<ExitCode> {
     say(line(["target", "state", "cursor", "waiting", "about", "oldest", "gaps"].map(str::to_owned)));
     for target in targets {
         say(line(columns(target, now)));
-        say(format_args!("    {}", lanes(target)));
+        say(format_args!("    {}", lanes(target, now)));
         if let Some(error) = target.get("last_error").and_then(Json::as_str) {
             let when = target.get("last_error_at").and_then(Json::as_i64).map(|time| age(now.saturating_sub(time)));
             say(format_args!("    last error, {}: {error}", when.unwrap_or("before".to_owned())));
@@ -74,13 +74,19 @@ fn columns(target: &Json, now: i64) -> [String; 7] {
 }
 
 /// The two lanes of a target, and what went wrong with its messages.
-fn lanes(target: &Json) -> String {
+fn lanes(target: &Json, now: i64) -> String {
     let number = |key: &str| target.get(key).and_then(Json::as_u64).unwrap_or_default();
+    let oldest = |key: &str| {
+        let time = target.get(key).and_then(Json::as_i64);
+        time.map_or(String::new(), |time| format!(", the oldest {}", age(now.saturating_sub(time))))
+    };
     let mut text = format!(
-        "live {} rows, {}/s; backlog {} rows, {}/s; {} messages ({}) in flight",
+        "live {} rows{}, {}/s; backlog {} rows{}, {}/s; {} messages ({}) in flight",
         number("live_rows"),
+        oldest("oldest_live"),
         size(number("live_rate")),
         number("backlog_rows"),
+        oldest("oldest_backlog"),
         size(number("backlog_rate")),
         number("in_flight"),
         size(number("in_flight_bytes")),
@@ -139,11 +145,11 @@ mod tests {
     fn both_lanes_are_told_and_only_the_troubles_there_were() {
         let target = serde_json::json!({
             "live_rows": 3, "live_rate": 1_200, "backlog_rows": 40_000, "backlog_rate": 200_000, "in_flight": 7,
-            "in_flight_bytes": 64_000, "watchdog_resets": 1,
+            "in_flight_bytes": 64_000, "watchdog_resets": 1, "oldest_backlog": 5_000,
         });
-        let text = "live 3 rows, 1200 B/s; backlog 40000 rows, 200 kB/s; 7 messages (64 kB) in flight; \
+        let text = "live 3 rows, 1200 B/s; backlog 40000 rows, the oldest 10 min ago, 200 kB/s; 7 messages (64 kB) in flight; \
                     1 connections without acknowledgements";
-        assert_eq!(lanes(&target), text);
+        assert_eq!(lanes(&target, 605_000), text);
     }
 
     #[test]

@@ -14,8 +14,13 @@ use tempfile::NamedTempFile;
 use tidegate_codec::block::{Batch, StoreId};
 use tidegate_export::{BlockFile, ExportError, Fill, Filled, Finished, Format, Table, Writer, json_lines};
 use tidegate_model::Stream;
+use tidegate_store::{GapReason, Missing, Why};
 
 use super::{format::FileFormat, plan::Plan};
+use crate::commands::block::DROPPED;
+
+/// Gaps before the first rows of a group that are remembered.
+const WAITING: usize = 1_024;
 
 /// Where to write.
 #[derive(Debug, Clone)]
@@ -37,6 +42,10 @@ pub(super) struct Output {
     /// Whether lines are drawn, and the stream in which they are being drawn.
     fill: bool,
     drawing: Option<Drawing>,
+    /// The stream of the rows that came last, and the start in which they were numbered.
+    last: Option<(Arc<Stream>, u64)>,
+    /// Rows that are missing before the first rows of their group.
+    missing: Vec<Missing>,
     /// How many files there are of each name by now.
     names: BTreeMap<PathBuf, usize>,
     pub(super) done: Done,
@@ -162,6 +171,8 @@ impl Output {
             open: None,
             fill,
             drawing: None,
+            last: None,
+            missing: Vec::new(),
             names: BTreeMap::new(),
             done: Done::default(),
         })
@@ -174,6 +185,10 @@ impl Output {
 
     /// Appends rows of a stream that were numbered in that start of the gateway.
     pub(super) fn write(&mut self, stream: &Arc<Stream>, boot: u64, batch: &Batch) -> anyhow::Result<()> {
+        self.last = Some((Arc::clone(stream), boot));
+        for missing in std::mem::take(&mut self.missing) {
+            self.missing(missing)?;
+        }
         if !self.fill {
             return self.put(stream, boot, &Rows::Recorded(batch));
         }
@@ -193,6 +208,35 @@ impl Output {
             }
             None => self.put(stream, boot, &Rows::Recorded(batch)),
         }
+    }
+
+    /// Says in blocks that rows are missing. Other files show it by their numbers.
+    pub(super) fn missing(&mut self, missing: Missing) -> anyhow::Result<()> {
+        let (Some(first), Some(last), FileFormat::Block) = (missing.first, missing.last, self.format) else {
+            return Ok(());
+        };
+        let beside = self.last.clone().filter(|(stream, _)| {
+            (stream.device(), stream.group()) == (&missing.device, &missing.group) && first <= last
+        });
+        let Some((stream, boot)) = beside else {
+            // The next rows say whose they are.
+            if self.missing.len() < WAITING {
+                self.missing.push(missing);
+            }
+            return Ok(());
+        };
+        let reason = match missing.why {
+            Why::Damaged(_) => GapReason::Damaged.code(),
+            Why::Dropped => DROPPED,
+        };
+        let Some(table) = self.table_of.get(&stream.id()).copied() else { return Ok(()) };
+        self.open_for(table)?;
+        let (Some(open), Some(content)) = (&mut self.open, self.tables.get(table)) else { return Ok(()) };
+        if let To::Blocks(file) = &mut open.to {
+            let places = content.places(stream.columns());
+            file.write_gap((&stream, boot), (first, last), reason, &places).map_err(said)?;
+        }
+        Ok(())
     }
 
     /// Appends what still waits for the end of a line.
