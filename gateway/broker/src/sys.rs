@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{hub::Hub, message::Published, status::BrokerStatus};
@@ -11,31 +11,44 @@ use crate::{hub::Hub, message::Published, status::BrokerStatus};
 /// What load is averaged over, in minutes.
 const MINUTES: [u32; 3] = [1, 5, 15];
 
-/// Brings the topics up to date until stopped, those that have changed.
-pub(crate) async fn keep(hub: Arc<Hub>, stop: CancellationToken) {
-    if hub.limits.sys_interval.is_zero() {
-        return;
+/// Tells everything at once; the future then brings the topics up to date until stopped.
+pub(crate) fn keep(hub: Arc<Hub>, stop: CancellationToken) -> impl Future<Output = ()> {
+    let pause = hub.limits.sys_interval;
+    let mut told = Told { started: Instant::now(), loads: Loads::default(), topics: HashMap::new() };
+    if !pause.is_zero() {
+        told.update(&hub, told.started);
     }
-    let started = Instant::now();
-    let mut ticks = interval(hub.limits.sys_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut loads = Loads::default();
-    let mut before: HashMap<String, String> = HashMap::new();
-    loop {
-        let now = tokio::select! {
-            () = stop.cancelled() => return,
-            now = ticks.tick() => now,
-        };
+    async move {
+        while !pause.is_zero() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(pause) => told.update(&hub, Instant::now()),
+            }
+        }
+    }
+}
+
+/// What has been told.
+#[derive(Debug)]
+struct Told {
+    started: Instant,
+    loads: Loads,
+    topics: HashMap<String, String>,
+}
+
+impl Told {
+    /// Tells what has changed.
+    fn update(&mut self, hub: &Hub, now: Instant) {
         let status = hub.status();
-        let mut topics = counts(&status, now.saturating_duration_since(started));
-        topics.extend(loads.topics(&status, now));
+        let mut topics = counts(&status, now.saturating_duration_since(self.started));
+        topics.extend(self.loads.topics(&status, now));
         for (topic, value) in topics {
-            if before.get(&topic) == Some(&value) {
+            if self.topics.get(&topic) == Some(&value) {
                 continue;
             }
             let path = Bytes::from(format!("$SYS/broker/{topic}"));
             hub.publish_about_itself(Published::by_gateway(path, Bytes::from(value.clone()), true));
-            before.insert(topic, value);
+            self.topics.insert(topic, value);
         }
     }
 }

@@ -77,6 +77,8 @@ async fn a_subscription_is_granted_if_one_filter_of_the_user_covers_it() {
     assert_eq!(four.subscribe(&filters).await, [1, 0, 2, 0x80, 0x80, 0x80, 0]);
     let mut five = Raw::connect(broker.address(), scada(5)).await;
     assert_eq!(five.subscribe(&filters).await, [1, 0, 2, 0x87, 0x87, 0x87, 0]);
+    // What the broker tells about itself.
+    assert!(!five.ping().await.is_empty());
     broker.publisher().publish("elsewhere", Bytes::from_static(b"x"), false);
     broker.publisher().publish("tidegate/line3/state", Bytes::from_static(b"x"), false);
     assert_eq!(five.published().await.topic, "tidegate/line3/state");

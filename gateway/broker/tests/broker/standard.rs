@@ -215,7 +215,7 @@ async fn who_breaks_the_protocol_is_disconnected_with_the_reason() {
         (b"\x20\x03\0\0\0", 0x82),
         (b"\xB0\x04\0\x01\0\0", 0x82),
         (b"\xF0\x00", 0x82),
-        (b"\x82\x03\0\x01\0", 0x81),
+        (b"\x82\x03\0\x01\0", 0x82),
         (b"\x82\x07\0\x01\0\0\x01a\x03", 0x81),
         (b"\x38\x04\0\x01a\0", 0x81),
         (b"\x30\x05\0\x02a\0\0", 0x81),
