@@ -293,6 +293,35 @@ async fn what_a_swinging_door_left_out_is_drawn_on_wish_but_not_across_a_start()
 }
 
 #[tokio::test]
+async fn rows_that_are_missing_are_a_gap_record_between_the_blocks_of_a_file() -> anyhow::Result<()> {
+    let site = Site::new()?;
+    site.write("line3", "")?;
+    let (loaded, report) = tidegate_config::load(&site.file(), [], Profiles::Used);
+    let loaded = loaded.with_context(|| report.render())?;
+    let store = Store::open(&loaded.gateway.data_dir, &loaded.store).await?.store;
+    let (stream, _) = store.stream(&"meter".parse()?, &"fast".parse()?, vec![column("level", ValueKind::F64)]).await?;
+    for seq in (1..=5).chain(9..=12) {
+        let time = Timestamp::from_millis(now() - 60_000 + i64::try_from(seq)?);
+        let slots = [Slot::Good(Value::F64(1.5))].into();
+        let row = Row { stream: Arc::clone(&stream), seq, time, device_time: None, slots };
+        store.append(Arc::new(row), Bytes::from_static(b"{}"));
+    }
+    store.close().await;
+    let plant = Plant { site, rows: Vec::new() };
+    let file = plant.path("holes.tgb");
+    let (code, said) = plant.export(&format!("--format block -o {file}"))?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("rows 6 to 8 of meter fast are not in the store"), "{said}");
+    let (code, decoded) = tidegate(["block", "decode", &file], &[])?;
+    assert_eq!(code, Some(0), "{decoded}");
+    let lines: Vec<&str> = decoded.lines().collect();
+    assert_eq!(seqs(&decoded), (1..=5).chain(9..=12).collect::<Vec<_>>());
+    let gap = r#"{"device":"meter","group":"fast","gap":{"from":6,"to":8,"reason":"dropped"}}"#;
+    assert_eq!(lines[5], gap, "{decoded}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_range_and_tags_cut_out_a_part_and_each_group_has_a_file() -> anyhow::Result<()> {
     let plant = Plant::filled().await?;
     let (from, to) = (plant.rows[1000].time, plant.rows[1010].time);
@@ -457,8 +486,8 @@ fn blocks_are_printed_with_schemas_from_the_file_or_from_elsewhere() -> anyhow::
         stream: StreamId(3),
         schema: BlockSchema::id_of(&schema),
         boot: 1,
-        first_seq: 40,
-        last_seq: 49,
+        first_seq: 60,
+        last_seq: 69,
         reason: GapReason::TooOld.code(),
     };
     let mut message = blocks.concat();
@@ -476,8 +505,8 @@ fn blocks_are_printed_with_schemas_from_the_file_or_from_elsewhere() -> anyhow::
     let file = path("schemas/meter.json");
     let (code, first) = tidegate(["block", "decode", &whole], &[])?;
     assert_eq!(code, Some(0), "{first}");
-    assert_eq!(seqs(&first), (0..40).collect::<Vec<_>>());
-    let gap = r#"{"device":"meter","group":"fast","gap":{"from":40,"to":49,"reason":"too_old"}}"#;
+    assert_eq!(seqs(&first), (0..60).collect::<Vec<_>>());
+    let gap = r#"{"device":"meter","group":"fast","gap":{"from":60,"to":69,"reason":"too_old"}}"#;
     assert_eq!(first.lines().last(), Some(gap));
     for place in [&schemas, &file] {
         assert_eq!(tidegate(["block", "decode", &message, "--schema", place], &[])?, (Some(0), first.clone()));
@@ -485,7 +514,7 @@ fn blocks_are_printed_with_schemas_from_the_file_or_from_elsewhere() -> anyhow::
     let (code, text) = tidegate(["block", "decode", &message], &[])?;
     let id = BlockSchema::id_of(&schema);
     assert_eq!(code, Some(1), "{text}");
-    assert_eq!(text.matches(&format!("schema {id}, which is not known")).count(), 3, "{text}");
+    assert_eq!(text.matches(&format!("schema {id}, which is not known")).count(), 4, "{text}");
     Ok(())
 }
 
@@ -504,6 +533,6 @@ fn a_damaged_block_is_said_with_its_place_and_the_next_one_is_printed() -> anyho
     let (said, printed) = (String::from_utf8(output.stderr)?, String::from_utf8(output.stdout)?);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with(&format!("error: {path}, byte {offset}: the block is damaged")), "{said}");
-    assert_eq!(seqs(&printed), (20..40).collect::<Vec<_>>());
+    assert_eq!(seqs(&printed), (20..60).collect::<Vec<_>>());
     Ok(())
 }
