@@ -100,7 +100,7 @@ impl End {
             End::Silent => Some((0x8D, "the client sent nothing for one and a half times its keep alive")),
             End::Gone(Gone::TakenOver) => {
                 Some((0x8E, "another connection has the client id now, or the gateway has ended the session"))
-            },
+            }
             End::Gone(Gone::TooSlow) => {
                 Some((0x97, "the client took its messages too slowly; its session has ended and what waited is lost"))
             }
