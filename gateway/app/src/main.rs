@@ -1,5 +1,6 @@
 //! `tidegate`: reads the command line, builds, waits, stops. No logic lives here.
 
+mod announcements;
 mod certificates;
 mod cli;
 mod client;

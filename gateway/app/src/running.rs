@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    announcements::Announcements,
     certificates, console,
     site::{self, Loaded},
     sparkplug::{self, GatewayPlant},
@@ -186,6 +187,10 @@ impl Running {
         let root = &self.site.broker.topic_root;
         let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
             .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        let mqtt = match options.format {
+            config::Format::Json => mqtt.announcing(Box::new(Announcements(self.gateway.handle().board()))),
+            config::Format::Block => mqtt,
+        };
         let cursor = self.cursor(target).await?;
         let (status, cancel) = (mqtt.status(), CancellationToken::new());
         let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));

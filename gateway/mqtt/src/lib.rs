@@ -6,7 +6,7 @@
 //! call reads, writes and pings, and may be dropped at any time.
 //!
 //! The packets are read and written by the codecs of `rumqttc-next`; why its client is not used is told in
-//! `docs/decisions/0007-mqtt-client.md`.
+//! `docs/decisions/0008-mqtt-client.md`.
 //!
 //! **Invariant:** a message is reported as acknowledged when the broker has acknowledged its packet id on the connection that it was
 //! sent on, and never otherwise.

@@ -72,9 +72,9 @@ impl Alarms {
             is_of_interest,
         });
         let (stays, was_there) = self.keep(level, is_of_interest);
-        outputs.publisher.publish(topic.clone(), payload.to_string().into(), stays);
+        outputs.announce(topic.clone(), payload.to_string().into(), stays);
         if was_there && !stays {
-            outputs.publisher.publish(topic, bytes::Bytes::new(), true);
+            outputs.announce(topic, bytes::Bytes::new(), true);
         }
         if is_of_interest && !stays && !std::mem::replace(&mut self.full, true) {
             tracing::warn!(%device, most = MOST, "more alarms at the same time than can be kept; those beyond are published without being retained");
@@ -126,12 +126,15 @@ impl Retained {
 fn clear(device: &Name, levels: &[String], outputs: &Outputs) {
     for level in levels {
         outputs.alarms.send(|| AlarmNotice::over(device, level));
-        outputs.publisher.publish(outputs.topics.alarm(device, level), bytes::Bytes::new(), true);
+        outputs.announce(outputs.topics.alarm(device, level), bytes::Bytes::new(), true);
     }
 }
 
 /// A severity as OPC UA counts it.
-#[expect(clippy::as_conversions, reason = "there is no `From`; what is too large or small becomes the largest or smallest")]
+#[expect(
+    clippy::as_conversions,
+    reason = "there is no `From`; what is too large or small becomes the largest or smallest"
+)]
 fn whole(severity: f64) -> u16 {
     severity as u16
 }

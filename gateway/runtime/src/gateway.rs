@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     alarm_feed::AlarmSender,
+    board::Board,
     assembly::{AssembledLink, Assembly},
     catalog::Catalog,
     clock::Clock,
@@ -74,9 +75,10 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let clock = Clock::start();
         let topics = Topics::new(&options.topic_root, &options.id);
-        let alarms = AlarmSender::new();
+        let (alarms, board) = (AlarmSender::new(), Board::new());
         let outputs = Outputs {
             alarms: alarms.clone(),
+            board: board.clone(),
             publisher: options.broker.publisher(),
             store: options.store.clone(),
             topics: topics.clone(),
@@ -90,6 +92,7 @@ impl Gateway {
             version: options.version,
             clock: clock.clone(),
             alarms,
+            board,
             archive: Archive::new(&options.store),
             store: options.store,
             broker: options.broker,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     alarm_feed::{AlarmFeed, AlarmSender},
+    board::{Board, BoardFeed},
     browse::BrowseOrder,
     catalog::Catalog,
     clock::Clock,
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) archive: Archive,
     pub(crate) alarms: AlarmSender,
+    pub(crate) board: Board,
     pub(crate) broker: Broker,
     pub(crate) catalog: Catalog,
     pub(crate) directory: RwLock<Directory>,
@@ -95,6 +97,11 @@ impl Handle {
     /// The alarms of all devices, from now on.
     pub fn alarms(&self) -> AlarmFeed {
         self.inner.alarms.feed()
+    }
+
+    /// What is said beside rows on the local broker: states of devices, alarms, the gateway's own figures.
+    pub fn board(&self) -> BoardFeed {
+        self.inner.board.feed()
     }
 
     pub(crate) fn archive(&self) -> &Archive {

@@ -9,6 +9,7 @@
 
 mod alarm;
 mod alarm_feed;
+mod board;
 mod arrivals;
 mod assembly;
 mod backoff;
@@ -41,6 +42,7 @@ mod view;
 mod write;
 
 pub use alarm_feed::{AlarmFeed, AlarmNotice};
+pub use board::{Announcement, BoardFeed};
 pub use assembly::{Assembly, Forecast, assemble};
 pub use browse::{BrowseError, Browsed, Listed, OwnBrowse};
 pub use catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo, TagInfo};

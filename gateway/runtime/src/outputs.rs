@@ -9,7 +9,7 @@ use tidegate_model::{Name, Row, Slot, TagName, Timestamp};
 use tidegate_store::Store;
 use tidegate_topics::StreamTopics;
 
-use crate::{alarm_feed::AlarmSender, status::DeviceState};
+use crate::{alarm_feed::AlarmSender, board::Board, status::DeviceState};
 
 /// The ways out of a link task.
 #[derive(Clone)]
@@ -17,6 +17,7 @@ pub(crate) struct Outputs {
     pub(crate) publisher: Publisher,
     pub(crate) store: Store,
     pub(crate) alarms: AlarmSender,
+    pub(crate) board: Board,
     pub(crate) topics: Topics,
     /// Whether each tag has a retained topic of its own.
     pub(crate) tag_topics: bool,
@@ -144,15 +145,21 @@ impl Outputs {
         }
     }
 
+    /// Publishes what is to be said elsewhere too, by targets that say what the local broker does.
+    pub(crate) fn announce(&self, topic: String, payload: Bytes, retain: bool) {
+        self.board.tell(&topic, &payload, retain);
+        self.publisher.publish(topic, payload, retain);
+    }
+
     /// Publishes the state of a device.
     pub(crate) fn device_state(&self, device: &Name, state: DeviceState, reason: Option<&str>, since: Timestamp) {
         let payload = serde_json::json!({ "state": state, "reason": reason, "since": since.as_millis() });
-        self.publisher.publish(self.topics.device_state(device), payload.to_string().into(), true);
+        self.announce(self.topics.device_state(device), payload.to_string().into(), true);
     }
 
     /// Takes what is retained about the state of a device that is gone off the broker.
     pub(crate) fn forget_device(&self, device: &Name) {
-        self.publisher.publish(self.topics.device_state(device), Bytes::new(), true);
+        self.announce(self.topics.device_state(device), Bytes::new(), true);
     }
 
     /// Takes what is retained on a topic off the broker.

@@ -14,7 +14,7 @@ pub(crate) async fn run(handle: Handle, outputs: Outputs, cancel: CancellationTo
     loop {
         let status = handle.status();
         for (what, payload) in payloads(&status) {
-            outputs.publisher.publish(outputs.topics.sys(what), payload.to_string().into(), true);
+            outputs.announce(outputs.topics.sys(what), payload.to_string().into(), true);
         }
         tokio::select! {
             () = cancel.cancelled() => return,

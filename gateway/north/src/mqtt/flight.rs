@@ -28,6 +28,8 @@ pub(crate) struct Carried {
 pub(crate) enum Freight {
     /// The gateway's own state.
     State,
+    /// What is said beside rows.
+    Announcement,
     /// A schema, which the blocks behind it need.
     Schema,
     /// Something from the store.
@@ -168,9 +170,9 @@ impl Flight {
         oldest.freight.as_ref()?.subject(oldest.bytes)
     }
 
-    /// Whether the oldest message is a schema.
-    pub(crate) fn oldest_is_schema(&self) -> bool {
-        self.line.front().is_some_and(|oldest| oldest.freight == Some(Freight::Schema))
+    /// Whether the oldest message is this.
+    pub(crate) fn oldest_is(&self, freight: &Freight) -> bool {
+        self.line.front().is_some_and(|oldest| oldest.freight.as_ref() == Some(freight))
     }
 
     /// How long the oldest message has been the oldest.

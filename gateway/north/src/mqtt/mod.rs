@@ -8,6 +8,7 @@
 //! their place, and nowhere else (`Session::settle`).
 //! **Invariant:** there is no error after which a target stops trying.
 
+mod announcements;
 mod block;
 mod connection;
 mod flight;
@@ -33,7 +34,9 @@ use tidegate_store::{Cursor, Shape, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::announcements::{Announcement, AnnouncementFeed};
 use self::{
+    announcements::Announcements,
     connection::Connector,
     message::{Composer, Topics},
     pace::Pace,
@@ -59,6 +62,7 @@ pub struct MqttTarget {
     window: Window,
     pace: Pace,
     backoff: Backoff,
+    announcements: Announcements,
     /// How blocks are read from the store: row by row once one of them did not get through as it is.
     shape: Shape,
     /// Connections in a row that were closed with a schema first in line.
@@ -103,10 +107,18 @@ impl MqttTarget {
             suspicion: Suspicion::default(),
             pace: Pace::new(),
             backoff: Backoff::new(options.retry_longest),
+            announcements: Announcements::default(),
             shape,
             schema_refused: 0,
             said: true,
         })
+    }
+
+    /// Says what this feed gives too, beside rows. A broker that closes the connection over that twice gets no more of it.
+    #[must_use]
+    pub fn announcing(mut self, feed: Box<dyn AnnouncementFeed>) -> MqttTarget {
+        self.announcements = Announcements::of(feed);
+        self
     }
 
     /// A view of the target that lives on beside it.
@@ -164,6 +176,7 @@ impl MqttTarget {
             suspicion: &self.suspicion,
             window: &mut self.window,
             pace: &mut self.pace,
+            announcements: &mut self.announcements,
             status: &self.status,
         };
         let session = session::run(connection, (cursor, self.shape), around, cancel).await;
@@ -186,6 +199,13 @@ impl MqttTarget {
         let mut divide = false;
         match failure.kind {
             FailureKind::Closed | FailureKind::MessageRefused => {
+                if self.announcements.ended(session.announcement_first) {
+                    tracing::warn!(
+                        target_name = %self.status.name(), %failure,
+                        "the broker closes the connection over states, alarms or figures of the gateway; from now on it gets rows alone; \
+                         check the right to publish retained messages below the topic root"
+                    );
+                }
                 if first.is_some() {
                     self.status.refused();
                 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    announcements::Announcements,
     connection::Connector,
     flight::{Arrived, Carried, Flight, Freight},
     message::{Composer, LeftOut, Topics},
@@ -44,6 +45,8 @@ pub(crate) struct Ended {
     pub(crate) too_large: bool,
     /// Whether a schema was first in line.
     pub(crate) schema_first: bool,
+    /// Whether what is said beside rows was first in line.
+    pub(crate) announcement_first: bool,
     /// Whether any delivery was acknowledged.
     pub(crate) progress: bool,
 }
@@ -56,6 +59,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) suspicion: &'a Suspicion,
     pub(crate) window: &'a mut Window,
     pub(crate) pace: &'a mut Pace,
+    pub(crate) announcements: &'a mut Announcements,
     pub(crate) status: &'a TargetStatus,
 }
 
@@ -76,7 +80,8 @@ pub(crate) async fn run(
         failure: result.err(),
         first: refused.or_else(|| flight.oldest()),
         too_large,
-        schema_first: schema_refused || flight.oldest_is_schema(),
+        schema_first: schema_refused || flight.oldest_is(&Freight::Schema),
+        announcement_first: flight.oldest_is(&Freight::Announcement),
         progress,
     };
     if ended.failure.is_none() {
@@ -119,6 +124,7 @@ impl<'a> Session<'a> {
         around.composer.limit(connection.granted().largest_outgoing);
         around.window.begin(around.suspicion.one_at_a_time());
         around.pace.begin();
+        around.announcements.begin();
         let options = &around.connector.options;
         let share = Share::new(options.backfill, Instant::now());
         let reads = Reads::of(options.format);
@@ -172,6 +178,7 @@ impl<'a> Session<'a> {
                 Some(read) = backlog.next(), if self.backlog.wants_more() => {
                     if !self.take(LaneKind::Backlog, read) { break }
                 }
+                () = self.around.announcements.more() => {}
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
                 _ = watch.tick() => self.look_at_the_clock()?,
             }
@@ -218,6 +225,10 @@ impl<'a> Session<'a> {
             Event::Published(id, Outcome::Acknowledged { .. }) => self.acknowledged(id),
             Event::Published(id, Outcome::Refused(why)) => {
                 let refused = self.flight.acknowledged(id, Instant::now());
+                if refused.as_ref().is_some_and(|refused| refused.freight == Freight::Announcement) {
+                    tracing::debug!(target_name = %self.around.status.name(), %why, "an announcement was refused");
+                    return Ok(());
+                }
                 self.schema_refused = refused.as_ref().is_some_and(|refused| refused.freight == Freight::Schema);
                 self.refused = refused.and_then(|refused| refused.freight.subject(refused.bytes));
                 let text = format!("{} refused a message: {why}", self.around.connector.address());

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
+        announcements::{AT_ONCE, Announcement},
         flight::Freight,
         message::Message,
         share::{LaneKind, Load},
@@ -27,6 +28,7 @@ impl Session<'_> {
 
     /// Sends what is ready, as far as window, pace and share allow.
     pub(super) fn send_ready(&mut self) -> Result<(), Failure> {
+        self.announce()?;
         loop {
             let now = Instant::now();
             let Some((lane, contested)) = self.choose(now) else { break };
@@ -61,6 +63,20 @@ impl Session<'_> {
         }
         self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
         self.around.status.backlog_read(self.backlog.given());
+        Ok(())
+    }
+
+    /// Says what is to be said beside rows, a little at a time.
+    fn announce(&mut self) -> Result<(), Failure> {
+        for _ in 0..AT_ONCE {
+            let (messages, bytes) = (self.flight.len(), self.flight.bytes());
+            let room = self.around.window.has_room(messages, bytes) && self.connection.room() > 0;
+            if self.flight.has_lonely() || !room {
+                break;
+            }
+            let Some(Announcement { topic, payload, retain }) = self.around.announcements.pop() else { break };
+            self.publish(topic, payload, retain, Freight::Announcement)?;
+        }
         Ok(())
     }
 
@@ -110,6 +126,8 @@ impl Session<'_> {
             }
             // What is said at the end may find the broker's window full; then the broker says it in the gateway's stead.
             Err(Refused::NoRoom) if freight == Freight::State => Ok(()),
+            // Not worth the connection; the next one may be smaller.
+            Err(_) if freight == Freight::Announcement => Ok(()),
             Err(why) => {
                 self.refused = freight.subject(bytes);
                 self.schema_refused = freight == Freight::Schema;
