@@ -17,7 +17,7 @@ use tidegate_model::{Column, Reason, Row, Slot, Stream, StreamId, Timestamp, Val
 use tidegate_runtime::assemble;
 use tidegate_store::GapReason;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "docs/reference/site.md",
     "docs/reference/profile.md",
@@ -25,6 +25,7 @@ const PAGES: [&str; 8] = [
     "docs/reference/http.md",
     "docs/reference/command-line.md",
     "docs/reference/opcua.md",
+    "docs/reference/sparkplug.md",
     "docs/reference/export.md",
 ];
 
@@ -285,9 +286,10 @@ fn the_bytes_of_each_order_are_those_that_the_driver_reads() {
     }
 }
 
-/// The names in `gateway/web/src/metrics.rs`: each is the first of a row whose second is its help, or is called `name`.
+/// The names in `gateway/web/src/metrics`: each is the first of a row whose second is its help, or is called `name`.
 fn metrics() -> BTreeSet<String> {
-    let text = source(&root().join("gateway/web/src/metrics.rs"));
+    let files = ["metrics.rs", "metrics/broker.rs"].map(|name| source(&root().join("gateway/web/src").join(name)));
+    let text = files.concat();
     let rows =
         text.split('(').filter_map(|row| row.trim_start().strip_prefix('"')?.split_once("\", ")).filter(|(_, rest)| {
             let is_help = |help: &str| help.starts_with(char::is_uppercase) || help.starts_with("1 ");

@@ -98,6 +98,9 @@ enum Command {
         #[command(subcommand)]
         what: commands::block::What,
     },
+    /// Read a password from standard input and print its hash, for `password_hash` of the site.
+    #[command(after_help = "Examples:\n  tidegate password\n  tidegate password < secrets/scada")]
+    Password,
     /// Print what waits in the store for each target.
     Queue {
         #[command(flatten)]
@@ -153,6 +156,7 @@ impl Cli {
             Command::Write { site, device, values } => commands::values::write(&site.config, &device, &values),
             Command::Export { options } => commands::export::export(&options),
             Command::Block { what } => commands::block::block(&what),
+            Command::Password => commands::password::password(),
             Command::Queue { site } => commands::queue::queue(&site.config),
             Command::Trust { site, what } => commands::trust::trust(&site.config, &what),
             Command::Ingest { arguments } => commands::ingest::ingest(*arguments),

@@ -8,6 +8,7 @@ pub(crate) mod drivers;
 pub(crate) mod export;
 pub(crate) mod healthcheck;
 pub(crate) mod ingest;
+pub(crate) mod password;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod trust;

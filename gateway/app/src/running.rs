@@ -45,7 +45,7 @@ impl Running {
         // Before anything that leaves traces.
         let listener = Listener::bind(&site.web).await.map_err(failed_to)?;
         let store = open_store(&site).await?;
-        let broker = match Broker::start(&site.broker).await {
+        let broker = match Broker::start_in(&site.broker, &site.gateway.data_dir).await {
             Ok(broker) => broker,
             Err(error) => {
                 store.close().await;
@@ -119,6 +119,9 @@ impl Running {
             return;
         };
         self.warn_of_restarts(&site);
+        self.broker.reload(&site.broker);
+        self.site.broker.users = site.broker.users;
+        self.site.broker.anonymous = site.broker.anonymous;
         let links = self.gateway.reload(assembly).await;
         let targets = self.reload_targets(&site.targets).await;
         self.site.targets = site.targets;
@@ -133,7 +136,7 @@ impl Running {
         let old = &self.site;
         let same = [
             ("[gateway]", old.gateway.id == new.gateway.id && old.gateway.data_dir == new.gateway.data_dir),
-            ("[broker]", old.broker == new.broker),
+            ("[broker]", old.broker.is_but_for_users(&new.broker)),
             ("[store]", old.store == new.store),
             ("[web]", old.web == new.web),
         ];

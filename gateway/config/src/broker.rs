@@ -252,6 +252,12 @@ impl Broker {
         Broker { users, anonymous, ..self }
     }
 
+    /// Whether this is the same broker, whoever its users are.
+    pub fn is_but_for_users(&self, other: &Broker) -> bool {
+        let (users, anonymous) = (self.users.clone(), self.anonymous.clone());
+        *self == Broker { users, anonymous, ..other.clone() }
+    }
+
     /// Every address that it listens on, with its name in the file.
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, &'static str)> {
         let tls = self.tls.iter().map(|tls| (tls.listen, "broker.tls"));

@@ -10,8 +10,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     alarm_feed::AlarmSender,
-    board::Board,
     assembly::{AssembledLink, Assembly},
+    board::Board,
     catalog::Catalog,
     clock::Clock,
     command::{Directory, INBOX},
@@ -100,6 +100,7 @@ impl Gateway {
             directory: RwLock::new(Directory::default()),
             links: RwLock::new(Vec::new()),
             targets: RwLock::new(Vec::new()),
+            bridges: RwLock::new(Vec::new()),
             notices: RwLock::new(Vec::new()),
         });
         let mut gateway = Gateway { handle, outputs, links: Vec::new(), cancel, tasks };

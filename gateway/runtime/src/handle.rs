@@ -20,12 +20,15 @@ use crate::{
     counters::{DeviceCounters, LinkCounters},
     health::{DeviceHealth, LinkHealth, Shared},
     history::Archive,
-    status::{BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
+    status::{BridgeStatus, BrokerStatus, DeviceStatus, Dropped, LinkStatus, Lost, Status, StoreStatus, TargetStatus},
     view::Latest,
 };
 
 /// Tells the status of a target when asked.
 pub type TargetProbe = Box<dyn Fn() -> TargetStatus + Send + Sync>;
+
+/// Tells the status of a bridge when asked.
+pub type BridgeProbe = Box<dyn Fn() -> BridgeStatus + Send + Sync>;
 
 /// A read and command handle on a running gateway. Clones speak to the same gateway.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) directory: RwLock<Directory>,
     pub(crate) links: RwLock<Vec<LinkView>>,
     pub(crate) targets: RwLock<Vec<TargetProbe>>,
+    pub(crate) bridges: RwLock<Vec<BridgeProbe>>,
     pub(crate) notices: RwLock<Vec<String>>,
 }
 
@@ -113,6 +117,11 @@ impl Handle {
         *self.inner.targets.write().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
+    /// Says how the status of the bridges is found out, in place of what was said before.
+    pub fn set_bridges(&self, bridges: Vec<BridgeProbe>) {
+        *self.inner.bridges.write().unwrap_or_else(PoisonError::into_inner) = bridges;
+    }
+
     /// Says what will need a person soon, in place of what was said before.
     pub fn set_notices(&self, notices: Vec<String>) {
         *self.inner.notices.write().unwrap_or_else(PoisonError::into_inner) = notices;
@@ -166,17 +175,30 @@ impl Handle {
     pub fn status(&self) -> Status {
         let store = self.store_status();
         let problems: Vec<String> = store.failing.clone().into_iter().collect();
+        let broker = BrokerStatus::from(&self.inner.broker);
+        let mut notices = self.inner.notices.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(why) = broker.disk.as_ref().and_then(|disk| disk.failing.as_ref()) {
+            notices.push(format!("the MQTT broker cannot write its sessions and retained messages: {why}"));
+        }
         Status {
             id: self.inner.id.to_string(),
             version: self.inner.version,
             uptime_s: self.inner.clock.uptime().as_secs(),
             healthy: problems.is_empty(),
             problems,
-            notices: self.inner.notices.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            notices,
             clock_steps: self.inner.clock.steps(),
             links: self.links(),
             targets: self.targets(),
-            broker: self.broker_status(),
+            broker,
+            bridges: self
+                .inner
+                .bridges
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|probe| probe())
+                .collect(),
             store,
         }
     }
@@ -236,18 +258,6 @@ impl Handle {
             failing: status.failing,
             longest_commit_ms: status.commit_times.longest.as_secs_f64() * 1_000.0,
             commit_seconds: status.commit_times.sum.as_secs_f64(),
-        }
-    }
-
-    fn broker_status(&self) -> BrokerStatus {
-        let status = self.inner.broker.status();
-        BrokerStatus {
-            address: self.inner.broker.address().to_string(),
-            clients: status.clients,
-            published: status.published,
-            bytes: status.bytes,
-            dropped: status.dropped,
-            refused: status.refused,
         }
     }
 }

@@ -9,10 +9,10 @@
 
 mod alarm;
 mod alarm_feed;
-mod board;
 mod arrivals;
 mod assembly;
 mod backoff;
+mod board;
 mod breaker;
 mod browse;
 mod catalog;
@@ -42,19 +42,19 @@ mod view;
 mod write;
 
 pub use alarm_feed::{AlarmFeed, AlarmNotice};
-pub use board::{Announcement, BoardFeed};
 pub use assembly::{Assembly, Forecast, assemble};
+pub use board::{Announcement, BoardFeed};
 pub use browse::{BrowseError, Browsed, Listed, OwnBrowse};
 pub use catalog::{DeviceInfo, GroupHandle, GroupInfo, ProfileInfo, TagInfo};
 pub use clock::Clock;
 pub use command::{CommandError, DEFAULT_TTL, WriteError};
 pub use counters::{LATENCY_BOUNDS_MICROS, LatencySnapshot};
 pub use gateway::{Gateway, Options, Reloaded};
-pub use handle::{Handle, TargetProbe};
+pub use handle::{BridgeProbe, Handle, TargetProbe};
 pub use history::HistoryError;
 pub use status::{
-    BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, Lost, ServerStatus, Status, StoreStatus,
-    TargetStatus,
+    BridgeStatus, BrokerDisk, BrokerStatus, DeviceState, DeviceStatus, Dropped, LinkState, LinkStatus, ListenerStatus,
+    Lost, ServerStatus, Status, StoreStatus, TargetStatus,
 };
 
 pub use view::{Latest, TagSample};

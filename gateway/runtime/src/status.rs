@@ -1,6 +1,10 @@
 //! The state of the gateway at one moment, for the interface, the metrics and the sys topics.
 
+mod broker;
+
 use serde::Serialize;
+
+pub use self::broker::{BridgeStatus, BrokerDisk, BrokerStatus, ListenerStatus};
 
 use crate::counters::LatencySnapshot;
 
@@ -29,6 +33,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// The local broker.
     pub broker: BrokerStatus,
+    /// The bridges from it to others.
+    pub bridges: Vec<BridgeStatus>,
 }
 
 /// What a link is doing.
@@ -301,21 +307,4 @@ pub struct Dropped {
     pub thinned: u64,
     /// They could not be read back.
     pub damaged: u64,
-}
-
-/// The local broker.
-#[derive(Debug, Clone, Serialize, Default)]
-pub struct BrokerStatus {
-    /// Where it listens.
-    pub address: String,
-    /// Clients connected.
-    pub clients: u64,
-    /// Messages that the gateway published.
-    pub published: u64,
-    /// Bytes of these messages.
-    pub bytes: u64,
-    /// Messages that found no room.
-    pub dropped: u64,
-    /// Logins, publishes and subscriptions that were refused.
-    pub refused: u64,
 }

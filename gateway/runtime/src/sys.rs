@@ -44,7 +44,8 @@ fn payloads(status: &Status) -> [(&'static str, serde_json::Value); 3] {
             "metrics",
             json!({
                 "uptime_s": status.uptime_s, "rows": rows, "values": values, "missed_slots": missed,
-                "clock_steps": status.clock_steps, "broker": status.broker, "healthy": status.healthy,
+                "clock_steps": status.clock_steps, "broker": status.broker, "bridges": status.bridges,
+                "healthy": status.healthy,
             }),
         ),
     ]

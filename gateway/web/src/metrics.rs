@@ -1,7 +1,9 @@
 //! `GET /metrics`: the counters of the gateway in the text form of Prometheus and OpenMetrics.
 //!
-//! The labels are `link` and `target`, as many as the site has, and `cause` and `state` with a handful of values each.
+//! The labels are `link`, `target`, `listener` and `bridge`, as many as the site has, and `cause` and `state` with a handful of values each.
 //! Nothing is told by device, group or tag.
+
+mod broker;
 
 use std::{collections::HashSet, fmt};
 
@@ -152,7 +154,8 @@ impl Collector for Snapshot {
         self.links(&mut encoder)?;
         self.devices(&mut encoder)?;
         self.targets(&mut encoder)?;
-        self.store_and_broker(&mut encoder)
+        self.store(&mut encoder)?;
+        broker::encode(&self.status.broker, &self.status.bridges, &mut encoder)
     }
 }
 
@@ -231,17 +234,13 @@ impl Snapshot {
         Ok(())
     }
 
-    fn store_and_broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (store, broker) = (&self.status.store, &self.status.broker);
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let store = &self.status.store;
         let counters = [
             ("store_commits", "Transactions written", store.commits),
             ("store_fsyncs", "Times data was made durable", store.fsyncs),
             ("store_committed_rows", "Rows committed", store.rows_committed),
             ("store_committed_bytes", "Bytes of these rows, compressed", store.bytes_committed),
-            ("broker_published_messages", "Messages that the gateway published", broker.published),
-            ("broker_published_bytes", "Bytes of these messages", broker.bytes),
-            ("broker_dropped_messages", "Messages that found no room", broker.dropped),
-            ("broker_refused", "Logins, publishes and subscriptions refused", broker.refused),
             ("clock_steps", "Times the system clock was set", self.status.clock_steps),
             ("web_refused_logins", "Logins to the web interface refused", self.refused_logins),
         ];
@@ -277,7 +276,6 @@ impl Snapshot {
             ("store_pending_bytes", "Bytes of memory they take, about", store.pending_bytes),
             ("store_pending_bytes_high", "Most bytes they ever took", store.pending_bytes_high),
             ("store_writable", "1 while the store can write", u64::from(store.failing.is_none())),
-            ("broker_clients", "Clients connected", broker.clients),
             ("uptime_seconds", "Time since the start", self.status.uptime_s),
         ];
         for (name, help, value) in gauges {
@@ -344,6 +342,7 @@ mod tests {
             targets: vec![TargetStatus { name: "cloud".to_owned(), waiting_rows: 42, ..TargetStatus::default() }],
             store: StoreStatus::default(),
             broker: BrokerStatus::default(),
+            bridges: Vec::new(),
         }
     }
 
