@@ -9,6 +9,7 @@
 )]
 
 mod acknowledgements;
+mod announcements;
 mod blocks;
 mod certificates;
 mod lanes;

@@ -11,7 +11,7 @@ use std::{
 
 use tidegate_config::MqttTarget as Options;
 use tidegate_model::Timestamp;
-use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
+use tidegate_north::{AnnouncementFeed, MqttTarget, TargetSnapshot, TargetStatus};
 use tidegate_store::{Cursor, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,10 +48,22 @@ pub(crate) fn start(options: &Options, queue: (Store, Cursor)) -> Running {
 }
 
 /// A target of another name than usual.
-pub(crate) fn start_as(name: &str, options: &Options, (store, cursor): (Store, Cursor)) -> Running {
+pub(crate) fn start_as(name: &str, options: &Options, queue: (Store, Cursor)) -> Running {
+    run(target(name, options), queue)
+}
+
+/// A target that says what this feed gives too.
+pub(crate) fn start_announcing(options: &Options, queue: (Store, Cursor), feed: Box<dyn AnnouncementFeed>) -> Running {
+    run(target("cloud", options).announcing(feed), queue)
+}
+
+fn target(name: &str, options: &Options) -> MqttTarget {
     let clock = Arc::new(|| Timestamp::from_millis(NOW));
     let gateway = "line3".parse().unwrap();
-    let target = MqttTarget::new(name.parse().unwrap(), options, &gateway, "plant", clock).unwrap();
+    MqttTarget::new(name.parse().unwrap(), options, &gateway, "plant", clock).unwrap()
+}
+
+fn run(target: MqttTarget, (store, cursor): (Store, Cursor)) -> Running {
     let (status, cancel) = (target.status(), CancellationToken::new());
     let task = tokio::spawn(target.run(store, cursor, cancel.clone()));
     Running { status, cancel, task }
