@@ -116,7 +116,7 @@ async fn connection(
     let last_words = stranger.farewell(handle);
     if !last_words.is_empty() && relay.up.is_empty() {
         // It may have gone.
-        let _ = timeout(FAREWELL, relay.to_server.write_all(&last_words)).await;
+        let _ = timeout(FAREWELL, relay.last_words(&last_words)).await;
     }
     ended
 }
@@ -199,6 +199,14 @@ impl Relay {
         Relay { from_client, to_client, from_server, to_server, up: Lane::new(), down: Lane::new() }
     }
 
+    /// Says something to the library for a client that has gone, and hears the answers: the library stops where it cannot answer.
+    async fn last_words(&mut self, words: &[u8]) -> io::Result<()> {
+        self.to_server.write_all(words).await?;
+        self.to_server.shutdown().await?;
+        while self.from_server.read(&mut [0; 1024]).await? > 0 {}
+        Ok(())
+    }
+
     /// Passes on what comes until one end goes or the client is told to.
     async fn run(&mut self, pass: &Pass, stranger: &mut Stranger, manners: Manners) -> io::Result<()> {
         let Relay { from_client, to_client, from_server, to_server, up, down } = self;
@@ -251,5 +259,103 @@ impl Relay {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::task::JoinHandle;
+
+    const SOON: Duration = Duration::from_millis(200);
+    const NEVER: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_secs(20);
+    const QUICK: Manners = Manners { login: NEVER, stall: NEVER, silence: NEVER, look: Duration::from_millis(20) };
+
+    /// A client's end, the library's end, and the task between them.
+    async fn pair(manners: Manners) -> (TcpStream, TcpStream, JoinHandle<io::Result<()>>) {
+        let [front, back] = [(); 2].map(|()| TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)));
+        let (front, back) = (front.await.unwrap(), back.await.unwrap());
+        let client = TcpStream::connect(front.local_addr().unwrap()).await.unwrap();
+        let server = TcpStream::connect(back.local_addr().unwrap()).await.unwrap();
+        let (outside, inside) = (front.accept().await.unwrap().0, back.accept().await.unwrap().0);
+        settle(&outside).unwrap();
+        let task = tokio::spawn(async move {
+            let pass = Guests::new(1, Arc::default()).enter().unwrap();
+            Relay::new(outside, server).run(&pass, &mut Stranger::default(), manners).await
+        });
+        (client, inside, task)
+    }
+
+    fn part(body: &[u8]) -> Vec<u8> {
+        [&b"MSGF"[..], &u32::try_from(body.len() + 8).unwrap().to_le_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_and_only_whole_parts_go_in() {
+        let (mut client, mut library, task) = pair(QUICK).await;
+        let bytes = [part(b"one"), part(&[7; 40_000])].concat();
+        client.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
+        let mut got = vec![0; 11];
+        library.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, bytes[..11]);
+        assert!(timeout(SOON, library.read(&mut got)).await.is_err(), "half a part waits");
+        client.write_all(&bytes[bytes.len() - 1..]).await.unwrap();
+        let mut rest = vec![0; bytes.len() - 11];
+        library.read_exact(&mut rest).await.unwrap();
+        assert_eq!(rest, bytes[11..]);
+        library.write_all(b"answer").await.unwrap();
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        drop(client);
+        timeout(LONG, task).await.unwrap().unwrap().unwrap();
+        assert_eq!(library.read(&mut answer).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_take_answers_is_cut_and_heard_no_further() {
+        let (mut client, mut library, task) = pair(Manners { stall: SOON, ..QUICK }).await;
+        let answers = tokio::spawn(async move {
+            let answer = vec![0; 64 * 1024];
+            let mut written = 0_usize;
+            while library.write_all(&answer).await.is_ok() {
+                written += answer.len();
+            }
+            written
+        });
+        // Requests without end; of them no more gets in than was there before the answers piled up.
+        let request = part(&[1; 1000]);
+        while client.write_all(&request).await.is_ok() {
+            if task.is_finished() {
+                break;
+            }
+        }
+        let ended = timeout(LONG, task).await.unwrap().unwrap();
+        assert!(ended.is_err());
+        drop(client);
+        timeout(LONG, answers).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_or_does_not_log_in_is_cut() {
+        for manners in [Manners { silence: SOON, ..QUICK }, Manners { login: SOON, ..QUICK }] {
+            let (mut client, _library, task) = pair(manners).await;
+            assert_eq!(timeout(LONG, task).await.unwrap().unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_asks_whether_the_other_end_lives() {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        settle(&accepted).unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE.0);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
     }
 }

@@ -10,12 +10,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod archive;
 mod browsing;
 mod changes;
 mod client;
 mod doors;
+mod events;
+mod fetching;
 mod plant;
 mod reading;
 mod rig;
+mod strangers;
 mod times;
 mod writing;
