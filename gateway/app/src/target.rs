@@ -81,10 +81,17 @@ fn of_server(name: &str, address: &str, since: i64, now: tidegate_opcua::ServerS
         last_error: now.last_error,
         server: Some(ServerStatus {
             address: address.to_owned(),
+            connections: now.connections,
+            connections_high: now.connections_high,
             sessions: now.sessions,
+            sessions_high: now.sessions_high,
             subscriptions: now.subscriptions,
+            subscriptions_high: now.subscriptions_high,
             monitored_items: now.monitored_items,
+            monitored_items_high: now.monitored_items_high,
+            refused: now.refused,
             values_sent: now.values,
+            overflows: now.overflows,
         }),
         ..TargetStatus::default()
     }

@@ -233,14 +233,28 @@ pub struct TargetStatus {
 pub struct ServerStatus {
     /// Where it listens.
     pub address: String,
-    /// Clients that are connected.
+    /// Open connections, also those over which nobody has logged in.
+    pub connections: u32,
+    /// Most connections at the same time, since the start.
+    pub connections_high: u32,
+    /// Clients that are connected and logged in.
     pub sessions: u32,
+    /// Most of them at the same time.
+    pub sessions_high: u32,
     /// Subscriptions that have items.
     pub subscriptions: u32,
+    /// Most of them at the same time.
+    pub subscriptions_high: u32,
     /// Items that clients monitor.
     pub monitored_items: u32,
+    /// Most of them at the same time.
+    pub monitored_items_high: u32,
+    /// Connections and logins turned away because there were too many.
+    pub refused: u64,
     /// Values sent because they changed.
     pub values_sent: u64,
+    /// Values that took the place of one that was not fetched, in queues of more than one.
+    pub overflows: u64,
 }
 
 /// The store.

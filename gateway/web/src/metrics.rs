@@ -4,6 +4,7 @@
 //! Nothing is told by device, group or tag.
 
 mod broker;
+mod server;
 
 use std::{collections::HashSet, fmt};
 
@@ -154,6 +155,7 @@ impl Collector for Snapshot {
         self.links(&mut encoder)?;
         self.devices(&mut encoder)?;
         self.targets(&mut encoder)?;
+        server::encode(&self.status.targets, &mut encoder)?;
         self.store(&mut encoder)?;
         broker::encode(&self.status.broker, &self.status.bridges, &mut encoder)
     }
