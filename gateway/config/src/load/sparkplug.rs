@@ -29,12 +29,10 @@ pub(super) fn ids(table: &Table, protocol: MqttVersion, report: &mut Report) -> 
     }
     let group = table.require::<String>("group_id", "\"plant1\"", report);
     let group = group.and_then(|group| id("group_id", group, report));
-    // Asked for in any case, so that all mistakes come out.
-    let mut optional = |key: &'static str| match table.take::<String>(key, report) {
-        Some(text) => id(key, text, report).map(Some),
-        None => (!table.has(key)).then_some(None),
-    };
-    let (edge_node, primary_host) = (optional("edge_node_id"), optional("primary_host"));
+    let edge_node = table.take::<String>("edge_node_id", report);
+    let edge_node = optional("edge_node_id", edge_node, table, report);
+    let primary_host = table.take::<String>("primary_host", report);
+    let primary_host = optional("primary_host", primary_host, table, report);
     Some(SparkplugIds { group: group?, edge_node: edge_node?, primary_host: primary_host? })
 }
 
@@ -51,12 +49,22 @@ pub(super) fn no_ids(table: &Table, format: &str, report: &mut Report) {
     }
 }
 
+/// An id that need not be there; `None` when it is there and wrong.
+fn optional(key: &'static str, text: Option<At<String>>, table: &Table, report: &mut Report) -> Option<Option<String>> {
+    match text {
+        Some(text) => id(key, text, report).map(Some),
+        None => (!table.has(key)).then_some(None),
+    }
+}
+
 /// A text that is one level of a topic.
 fn id(key: &str, text: At<String>, report: &mut Report) -> Option<String> {
     let wrong = text.value.chars().find(|character| matches!(character, '+' | '/' | '#') || character.is_control());
     let message = match wrong {
         Some(character) => format!("{character:?} may not stand in `{key}`, which is one level of a topic"),
-        None if text.value.is_empty() || text.value.len() > LONGEST => format!("`{key}` has to be 1 to {LONGEST} bytes"),
+        None if text.value.is_empty() || text.value.len() > LONGEST => {
+            format!("`{key}` has to be 1 to {LONGEST} bytes")
+        }
         None => return Some(text.value),
     };
     report.error(&text.origin, message, None);

@@ -54,8 +54,9 @@ impl EdgeNode {
         let Some(entry) = self.entries.get_mut(device) else { return };
         let columns = entry.columns(&row.stream, &mut self.aliases);
         let there = entry.is_there() == Some(true);
-        // Its death has said that, and for all of its metrics.
-        if !past && !there && entry.life() == Life::Dead && row.slots.iter().all(|slot| slot.value().is_none()) {
+        // Its death has said that for all of its metrics; or nobody has heard of it yet.
+        let is_silent = matches!(entry.life(), Life::Dead | Life::Unborn);
+        if !past && !there && is_silent && row.slots.iter().all(|slot| slot.value().is_none()) {
             return;
         }
         if !entry.takes_rows() {

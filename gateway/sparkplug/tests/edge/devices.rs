@@ -88,3 +88,17 @@ fn a_reload_without_a_change_brings_nothing() {
     let slots = vec![Slot::Good(Value::F64(2.0)), Slot::Unchanged];
     assert_eq!(topics(&scene.rows(&[row(&meter_1(), START + 1, slots)], false)), ["DDATA/meter-1"]);
 }
+
+#[test]
+fn a_device_that_is_off_from_the_start_is_not_told_of() {
+    let mut scene = Scene::new(None);
+    let state = scene.plant.put("meter-3", vec![metric("a", DataType::Int64)], vec![crate::plant::nothing()]);
+    state.lock().unwrap().there = Some(false);
+    scene.connect(0);
+    assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+    let stream = crate::plant::stream(3, "meter-3", &[("a", tidegate_model::ValueKind::Int)]);
+    let bad = vec![Slot::Bad(Reason::Disconnected)];
+    assert!(scene.rows(&[row(&stream, START + 100, bad)], false).is_empty());
+    scene.pass(LONG);
+    assert!(scene.run().is_empty());
+}
