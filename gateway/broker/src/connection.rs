@@ -20,7 +20,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -252,7 +252,14 @@ impl Connection {
             }
             wire::disconnect(self.out.small(), self.reply, code, text);
             stream.write_all_buf(&mut self.out).await?;
-            stream.shutdown().await
+            stream.shutdown().await?;
+            // The reason is lost when the socket is closed while bytes of the client are still unread, as those of a packet
+            // that is too large.
+            if matches!(end, End::Fault(_)) {
+                let mut rest = [0; 4 * 1024];
+                while stream.read(&mut rest).await? > 0 {}
+            }
+            io::Result::Ok(())
         };
         let _ = timeout(FLUSH, last).await;
     }

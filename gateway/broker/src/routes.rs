@@ -22,8 +22,9 @@ use crate::{
     wire::Qos,
 };
 
-/// Topics whose subscribers are remembered. A plant has fewer; when there are more, all are looked up anew.
-const KNOWN_TOPICS: usize = 8_192;
+/// Subscribers of topics that are remembered, and each topic counts as one; when there are more, all are looked up anew. They
+/// take about 4 MiB.
+const KNOWN: usize = 65_536;
 
 /// All subscriptions.
 #[derive(Debug, Default)]
@@ -32,9 +33,34 @@ pub(crate) struct Routes {
     /// The filters of each session, shared ones with their `$share/<group>/`.
     by_session: HashMap<u64, HashSet<String>>,
     letterboxes: Vec<Arc<Letterbox>>,
-    /// Found before; empty after every change.
-    known: HashMap<Bytes, Arc<Route>>,
+    known: Known,
     size: Size,
+}
+
+/// What has been found before; empty after every change.
+#[derive(Debug, Default)]
+struct Known {
+    routes: HashMap<Bytes, Arc<Route>>,
+    /// Subscribers in them, and one for each.
+    size: usize,
+}
+
+impl Known {
+    fn forget(&mut self) {
+        self.routes.clear();
+        self.size = 0;
+    }
+
+    fn add(&mut self, topic: &[u8], route: &Arc<Route>) {
+        let members: usize = route.teams.iter().map(|team| team.members.len()).sum();
+        let size = 1 + route.subscribers.len() + members;
+        if self.size + size > KNOWN {
+            self.forget();
+        }
+        self.size += size;
+        // A copy: the topic of a message is a part of the packet that it came in.
+        self.routes.insert(Bytes::copy_from_slice(topic), Arc::clone(route));
+    }
 }
 
 /// How many subscriptions there are.
@@ -175,7 +201,7 @@ impl Routes {
         if new && own.len() >= most {
             return None;
         }
-        self.known.clear();
+        self.known.forget();
         let subscription = Subscription { session: Arc::clone(session), wish };
         let subscriptions = match topic::shared(filter).flatten() {
             None => &mut self.tree.place(filter).here,
@@ -230,7 +256,7 @@ impl Routes {
     }
 
     fn drop_subscription(&mut self, number: u64, filter: &str) {
-        self.known.clear();
+        self.known.forget();
         self.size.all -= 1;
         let others = |subscription: &Subscription| subscription.session.number != number;
         match topic::shared(filter).flatten() {
@@ -247,7 +273,7 @@ impl Routes {
 
     /// Adds an inbox; those that nobody reads any more go.
     pub(crate) fn add_letterbox(&mut self, letterbox: Letterbox) {
-        self.known.clear();
+        self.known.forget();
         self.letterboxes.retain(|letterbox| !letterbox.is_abandoned());
         self.letterboxes.push(Arc::new(letterbox));
     }
@@ -270,15 +296,11 @@ impl Routes {
 
     /// The subscribers of a topic.
     pub(crate) fn find(&mut self, topic: &Bytes) -> Arc<Route> {
-        if let Some(route) = self.known.get(topic) {
+        if let Some(route) = self.known.routes.get(topic) {
             return Arc::clone(route);
         }
         let route = Arc::new(self.look_up(topic));
-        if self.known.len() >= KNOWN_TOPICS {
-            self.known.clear();
-        }
-        // A copy: the topic of a message is a part of the packet that it came in.
-        self.known.insert(Bytes::copy_from_slice(topic), Arc::clone(&route));
+        self.known.add(topic, &route);
         route
     }
 

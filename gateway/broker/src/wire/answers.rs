@@ -89,7 +89,7 @@ pub(crate) fn refuse(out: &mut Vec<u8>, version: Version, refusal: Refusal) {
         Version::V5 => {
             let reason = refusal.text();
             out.put_u8(0x20);
-            number(out, 2 + 1 + 3 + reason.len());
+            number(out, 2 + reason_length(reason));
             out.put_slice(&[0, code]);
             reason_string(out, reason);
         }
@@ -117,7 +117,7 @@ pub(crate) fn acknowledge(
         return out.put_u16(id);
     }
     let text = reply.reason(text, 5);
-    number(out, if text.is_empty() { 3 } else { 3 + 1 + 3 + text.len() });
+    number(out, 3 + if text.is_empty() { 0 } else { reason_length(text) });
     out.put_u16(id);
     out.put_u8(reason);
     if !text.is_empty() {
@@ -130,8 +130,7 @@ pub(crate) fn suback(out: &mut Vec<u8>, reply: Reply, id: u16, codes: &[u8], tex
     out.put_u8(0x90);
     if reply.version == Version::V5 {
         let text = reply.reason(text, 5 + codes.len());
-        let properties = if text.is_empty() { 1 } else { 1 + 3 + text.len() };
-        number(out, 2 + properties + codes.len());
+        number(out, 2 + reason_length(text) + codes.len());
         out.put_u16(id);
         reason_string(out, text);
         out.put_slice(codes);
@@ -171,12 +170,21 @@ pub(crate) fn disconnect(out: &mut Vec<u8>, reply: Reply, code: u8, text: &str) 
         return out.put_slice(&[0xE0, 1, code]);
     }
     out.put_u8(0xE0);
-    number(out, 1 + 1 + 3 + text.len());
+    number(out, 1 + reason_length(text));
     out.put_u8(code);
     reason_string(out, text);
 }
 
-/// Properties with a reason alone, or with none. No reason has more than 120 bytes.
+/// Bytes of properties with a reason alone, or with none.
+fn reason_length(reason: &str) -> usize {
+    if reason.is_empty() {
+        return 1;
+    }
+    let property = 3 + reason.len();
+    digits(property) + property
+}
+
+/// Properties with a reason alone, or with none.
 fn reason_string(out: &mut Vec<u8>, reason: &str) {
     if reason.is_empty() {
         return out.put_u8(0);
@@ -232,6 +240,14 @@ mod tests {
         assert_eq!(written(|out| refuse(out, Version::V4, Refusal::ProtocolVersion)), [0x20, 2, 0, 1]);
         let refused = written(|out| refuse(out, Version::V5, Refusal::Login));
         assert_eq!((refused[0], usize::from(refused[1]), refused[3]), (0x20, refused.len() - 2, 0x86));
+    }
+
+    #[test]
+    fn a_long_reason_has_its_length_in_more_bytes() {
+        let text = "x".repeat(200);
+        let packet = written(|out| disconnect(out, FIVE, 0x81, &text));
+        assert_eq!(packet[..9], [0xE0, 0xCE, 0x01, 0x81, 0xCB, 0x01, 0x1F, 0, 200]);
+        assert_eq!(packet.len(), 3 + 0xCE);
     }
 
     #[test]

@@ -153,6 +153,14 @@ async fn a_packet_that_arrives_in_small_pieces_and_a_large_one_are_read_whole() 
 }
 
 #[tokio::test]
+async fn who_sends_a_packet_that_is_too_large_can_send_it_whole_and_is_told() {
+    let broker = broker_with(Limits { packet_bytes: 10_000, ..Limits::default() }).await;
+    let mut client = Raw::connect(broker.address(), Options::new(5, "client")).await;
+    client.publish(0, "a", 0, &[], &vec![0; 3_000_000]).await;
+    assert_eq!(client.goodbye().await, Some(0x95));
+}
+
+#[tokio::test]
 async fn reasons_are_told_to_who_wants_them() {
     let broker = broker().await;
     let silent = Options { properties: &[0x17, 0], ..Options::new(5, "silent") };

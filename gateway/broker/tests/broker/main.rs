@@ -9,6 +9,8 @@ mod delivery;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
 mod flow;
 #[cfg(test)]
 mod hostile;
