@@ -94,12 +94,17 @@ fn rows_come_in_every_form_at_once_and_go_with_the_template() -> anyhow::Result<
     let namespace = Subscriber::start(&peers, site.broker_address(), "umh/#")?;
     let first = namespace.wait_for(PATIENCE, "the retained value", |messages| retained(messages, uns))?;
     assert_eq!(first.json()?["value"], 21.5);
-    assert!(namespace.messages().iter().all(|message| !message.topic.ends_with("missing") || message.payload.is_empty()));
+    assert!(
+        namespace.messages().iter().all(|message| !message.topic.ends_with("missing") || message.payload.is_empty())
+    );
 
     let config = "homeassistant/number/line3-oven-1/zone__setpoint/config";
     let home = Subscriber::start(&peers, site.broker_address(), "homeassistant/#")?;
     let told = home.wait_for(PATIENCE, "the setpoint", |messages| retained(messages, config))?.json()?;
-    assert_eq!((&told["min"], &told["max"], &told["device_class"]), (&json!(0.0), &json!(300.0), &json!("temperature")));
+    assert_eq!(
+        (&told["min"], &told["max"], &told["device_class"]),
+        (&json!(0.0), &json!(300.0), &json!("temperature"))
+    );
     let command = told["command_template"].as_str().unwrap().replace("{{ value }}", "42.5");
     publish(&peers, site.broker_address(), told["command_topic"].as_str().unwrap(), &command)?;
     wait_until(PATIENCE, "the command in the device", || {
@@ -112,7 +117,12 @@ fn rows_come_in_every_form_at_once_and_go_with_the_template() -> anyhow::Result<
     gateway.reload()?;
     wait_until(PATIENCE, "what was retained to be gone", || {
         let gone = |subscriber: &Subscriber, topic: &str| {
-            subscriber.messages().iter().rev().find(|message| message.topic == topic).is_some_and(|m| m.payload.is_empty())
+            subscriber
+                .messages()
+                .iter()
+                .rev()
+                .find(|message| message.topic == topic)
+                .is_some_and(|m| m.payload.is_empty())
         };
         (gone(&namespace, uns) && gone(&home, config)).then_some(())
     })?;
