@@ -6,7 +6,10 @@ const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const {
   AttributeIds, ClientMonitoredItemGroup, DataType, OPCUAClient, TimestampsToReturn, UserTokenType,
 } = require("node-opcua-client");
+const { AggregateFunction } = require("node-opcua-constants");
 const { NodeClass } = require("node-opcua-data-model");
+const { constructEventFilter } = require("node-opcua-service-filter");
+const { DataChangeFilter, DataChangeTrigger, DeadbandType } = require("node-opcua-types");
 const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
 
 function given() {
@@ -39,6 +42,7 @@ class Station {
     this.seen = {};
     this.total = 0;
     this.ages = [];
+    this.alarms = [];
   }
 
   async session() {
@@ -151,6 +155,53 @@ class Station {
     return result.historyData.dataValues.map(plain);
   }
 
+  async subscription() {
+    return this.main.createSubscription2({
+      requestedPublishingInterval: 100, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 20,
+      maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1,
+    });
+  }
+
+  async deadband(name, number) {
+    const nodeId = await this.find(name);
+    const filter = new DataChangeFilter({
+      trigger: DataChangeTrigger.StatusValue, deadbandType: DeadbandType.Absolute, deadbandValue: number,
+    });
+    const item = await (await this.subscription()).monitor(
+      { nodeId, attributeId: AttributeIds.Value }, { samplingInterval: 0, discardOldest: true, queueSize: 10, filter },
+      TimestampsToReturn.Both,
+    );
+    item.on("changed", (value) => {
+      const [count] = this.seen[`${name}#deadband`] ?? [0];
+      this.seen[`${name}#deadband`] = [count + 1, plain(value), nameOf(value.statusCode)];
+    });
+    return 1;
+  }
+
+  async processed(name, aggregates) {
+    const nodeId = await this.find(name);
+    const now = Date.now();
+    const results = await this.main.readAggregateValue(
+      aggregates.map(() => ({ nodeId })), new Date(now - 3_600_000), new Date(now + 5_000),
+      aggregates.map((aggregate) => AggregateFunction[aggregate]), 0,
+    );
+    return results.map((result) => plain(result.historyData.dataValues[0]));
+  }
+
+  async listen() {
+    const fields = ["ConditionName", "ActiveState.Id", "Severity", "Message", "SourceName"];
+    const item = await (await this.subscription()).monitor(
+      { nodeId: "i=2253", attributeId: AttributeIds.EventNotifier },
+      { samplingInterval: 0, discardOldest: true, queueSize: 100, filter: constructEventFilter(fields) },
+      TimestampsToReturn.Both,
+    );
+    item.on("changed", (values) => {
+      const [name, active, severity, message, source] = values.map((value) => value.value);
+      this.alarms.push({ name, active, severity, message: message?.text ?? null, source });
+    });
+    return 1;
+  }
+
   async many(count, sessions, uri) {
     let made = 0;
     for (let number = 0; number < sessions; number++) {
@@ -196,6 +247,14 @@ class Station {
         return this.seen;
       case "history":
         return this.history(words[0]);
+      case "deadband":
+        return this.deadband(words[0], Number(words[1]));
+      case "processed":
+        return this.processed(words[0], words.slice(1));
+      case "listen":
+        return this.listen();
+      case "alarms":
+        return this.alarms;
       case "many":
         return this.many(Number(words[0]), Number(words[1]), words[2]);
       case "total":

@@ -11,7 +11,11 @@ answered with one line, `ok JSON` or `error WHY`; a PATH is `device/tag`, browse
     write PATH JSON           the status code
     subscribe PATH...         from then on notifications are counted (without PATH: every variable)
     count                     by path: how many notifications, the last value and its status
+    deadband PATH NUMBER      from then on changes by more than that are counted, as PATH#deadband
     history PATH              the values of the last hour
+    processed PATH NAME...    what these aggregates (Minimum, Average, ...) make of the last hour
+    listen                    from then on the alarms of the server are kept
+    alarms                    those so far: name, whether active, severity, message, source
     many COUNT SESSIONS URI   the items `nsu=URI;s=t0000` and so on in each of so many sessions, for benches
     total                     notifications since the last time this was asked, and how old p50 and p99 were in milliseconds
 
@@ -43,6 +47,18 @@ class Counter:
         self.seen = {}
         self.total = 0
         self.ages = []
+        self.alarms = []
+
+    def event_notification(self, event):
+        self.alarms.append(
+            {
+                "name": event.ConditionName,
+                "active": getattr(event, "ActiveState/Id"),
+                "severity": event.Severity,
+                "message": event.Message.Text,
+                "source": event.SourceName,
+            }
+        )
 
     def datachange_notification(self, node, _value, data):
         self.total += 1
@@ -148,6 +164,37 @@ class Station:
         handles = await subscription.subscribe_data_change(nodes)
         return sum(isinstance(handle, int) for handle in handles)
 
+    async def deadband(self, path, number):
+        node = await self.find(path)
+        counter = Counter()
+        counter.paths[node.nodeid] = f"{path}#deadband"
+        counter.seen = self.counter.seen
+        subscription = await self.client.create_subscription(100, counter)
+        self.subscriptions.append(subscription)
+        await subscription.deadband_monitor(node, number)
+        return 1
+
+    async def processed(self, path, names):
+        node = await self.find(path)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        details = ua.ReadProcessedDetails()
+        details.StartTime, details.EndTime = now - datetime.timedelta(hours=1), now + datetime.timedelta(seconds=5)
+        details.ProcessingInterval = 0
+        details.AggregateType = [ua.NodeId(getattr(ua.ObjectIds, f"AggregateFunction_{name}")) for name in names]
+        wanted = ua.HistoryReadValueId(NodeId=node.nodeid)
+        question = ua.HistoryReadParameters(
+            HistoryReadDetails=details, TimestampsToReturn=ua.TimestampsToReturn.Both, NodesToRead=[wanted] * len(names)
+        )
+        results = await self.client.uaclient.history_read(question)
+        return [plain(result.HistoryData.DataValues[0]) for result in results]
+
+    async def listen(self):
+        subscription = await self.client.create_subscription(100, self.counter)
+        self.subscriptions.append(subscription)
+        kind = ua.NodeId(ua.ObjectIds.AlarmConditionType)
+        await subscription.subscribe_events(self.client.nodes.server, kind)
+        return 1
+
     async def find_all(self):
         if not self.nodes:
             await self.walk(self.client.nodes.objects, "")
@@ -198,6 +245,14 @@ class Station:
             return self.counter.seen
         if verb == "history":
             return await self.history(rest)
+        if verb == "deadband":
+            return await self.deadband(words[0], float(words[1]))
+        if verb == "processed":
+            return await self.processed(words[0], words[1:])
+        if verb == "listen":
+            return await self.listen()
+        if verb == "alarms":
+            return self.counter.alarms
         if verb == "many":
             return await self.many(int(words[0]), int(words[1]), words[2])
         if verb == "total":

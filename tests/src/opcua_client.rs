@@ -137,6 +137,45 @@ impl OpcuaClient {
         Ok(serde_json::from_value(self.ask(&format!("history {path}"))?)?)
     }
 
+    /// Counts changes by more than a number, as `<path>#deadband`.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpcuaClient::read`].
+    pub fn deadband(&mut self, path: &str, number: f64) -> anyhow::Result<()> {
+        self.ask(&format!("deadband {path} {number}")).map(drop)
+    }
+
+    /// What aggregates make of the values of the last hour, one value each.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpcuaClient::read`].
+    pub fn processed(&mut self, path: &str, aggregates: &[&str]) -> anyhow::Result<Vec<Value>> {
+        Ok(serde_json::from_value(self.ask(&format!("processed {path} {}", aggregates.join(" ")))?)?)
+    }
+
+    /// Keeps alarms from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not take it.
+    pub fn listen(&mut self) -> anyhow::Result<()> {
+        self.ask("listen").map(drop)
+    }
+
+    /// Waits for an alarm among those so far: `name`, `active`, `severity`, `message`, `source`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none within that time.
+    pub fn wait_for_alarm(&mut self, within: Duration, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        wait_until(within, "an alarm", || match self.ask("alarms") {
+            Ok(alarms) => alarms.as_array()?.iter().find(|alarm| wanted(alarm)).cloned().map(Ok),
+            Err(error) => Some(Err(error)),
+        })?
+    }
+
     fn ask(&mut self, command: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&ask(&mut self.child, command)?)?)
     }

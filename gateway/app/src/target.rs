@@ -104,6 +104,10 @@ pub(crate) struct Files(Vec<Option<Vec<u8>>>);
 impl Files {
     /// Reads them; one that cannot be read is like an empty place.
     pub(crate) fn of(target: &config::Target) -> Files {
+        if let TargetKind::OpcUaServer(options) = &target.kind {
+            let certificates = options.users.iter().filter_map(|user| user.certificate.as_ref());
+            return Files(certificates.map(|path| fs::read(path).ok()).collect());
+        }
         let tls = match &target.kind {
             TargetKind::Mqtt(options) => options.tls.iter(),
             TargetKind::Sparkplug(options) => options.connection.tls.iter(),

@@ -1,6 +1,9 @@
 //! What a site says about the gateway as an OPC UA server.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use crate::{ByteSize, Secret};
 
@@ -34,8 +37,10 @@ pub struct OpcUaServer {
 pub struct OpcUaUser {
     /// The user name.
     pub name: String,
-    /// The password.
-    pub password: Secret,
+    /// The password; a user without one has a certificate.
+    pub password: Option<Secret>,
+    /// The file of the certificate by which the user may log in, PEM or DER.
+    pub certificate: Option<PathBuf>,
     /// What the user may do.
     pub role: OpcUaRole,
 }

@@ -2,24 +2,26 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use opcua::{
-    crypto::SecurityPolicy,
+    crypto::{SecurityPolicy, Thumbprint, X509},
     nodes::AccessLevel,
     server::{
         ServerEndpoint, ServerUserToken,
         authenticator::{AuthManager, CoreServerPermissions, DefaultAuthenticator, Password, UserToken},
     },
-    types::{Error, MessageSecurityMode, NodeId, StatusCode, UAString, UserTokenPolicy, UserTokenType},
+    types::{DateTime, Error, MessageSecurityMode, NodeId, StatusCode, UAString, UserTokenPolicy, UserTokenType},
 };
 use tidegate_config::{OpcUaRole, OpcUaServer, OpcUaUser};
-use tracing::warn;
+use tidegate_trust::Certificate;
+use tracing::{error, warn};
 
-use crate::guests::Guests;
+use crate::{guests::Guests, values};
 
 /// How long whoever gave a wrong password waits for the answer.
 const WRONG_PASSWORD: Duration = Duration::from_secs(1);
@@ -28,6 +30,8 @@ const WRONG_PASSWORD: Duration = Duration::from_secs(1);
 pub(crate) struct Users {
     target: String,
     users: HashMap<String, OpcUaUser>,
+    /// By the thumbprint of the certificate.
+    certificates: HashMap<String, (Certificate, UserToken)>,
     anonymous: bool,
     roles: Roles,
     guests: Arc<Guests>,
@@ -55,6 +59,7 @@ impl Users {
         Users {
             target: target.to_owned(),
             users: options.users.iter().map(|user| (user.name.clone(), user.clone())).collect(),
+            certificates: options.users.iter().filter_map(|user| certificate(target, user)).collect(),
             anonymous: options.anonymous,
             roles: Roles::new(&options.users),
             guests,
@@ -78,9 +83,34 @@ fn token(user: &OpcUaUser) -> String {
 
 /// The users as the library's configuration wants them. It does not look at these passwords: `Users` does.
 pub(crate) fn tokens(users: &[OpcUaUser]) -> BTreeMap<String, ServerUserToken> {
-    let entry =
-        |user: &OpcUaUser| (token(user), ServerUserToken::user_pass(user.name.as_str(), user.password.reveal()));
-    users.iter().map(entry).collect()
+    let by_password = users.iter().filter_map(|user| {
+        let password = user.password.as_ref()?.reveal();
+        Some((token(user), ServerUserToken::user_pass(user.name.as_str(), password)))
+    });
+    let by_certificate = users.iter().filter_map(|user| {
+        let file = user.certificate.as_ref()?;
+        Some((format!("certificate:{}", user.name), ServerUserToken::x509(user.name.as_str(), file)))
+    });
+    by_password.chain(by_certificate).collect()
+}
+
+/// The certificate of a user, by its thumbprint. A file that is none keeps that user out, and nobody else.
+fn certificate(target: &str, user: &OpcUaUser) -> Option<(String, (Certificate, UserToken))> {
+    let path = user.certificate.as_ref()?;
+    let read = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
+        let library = if bytes.starts_with(b"-----BEGIN") { X509::from_pem(&bytes) } else { X509::from_der(&bytes) };
+        let library = library.map_err(|error| error.to_string())?;
+        let der = library.to_der().map_err(|error| error.to_string())?;
+        let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
+        Ok((library.thumbprint().as_hex_string(), (certificate, UserToken(token(user)))))
+    });
+    read.map_err(|error| {
+        error!(
+            target_name = target, user = user.name, path = %path.display(), error,
+            "the certificate of an OPC UA user cannot be read; the user cannot log in with it; put the right file there and reload"
+        );
+    })
+    .ok()
 }
 
 /// Compares in a time that does not tell where the texts differ.
@@ -104,12 +134,32 @@ impl AuthManager for Users {
         username: &str,
         password: &Password,
     ) -> Result<UserToken, Error> {
-        if let Some(user) = self.users.get(username).filter(|user| same(user.password.reveal(), password.get())) {
+        let is_right =
+            |user: &&OpcUaUser| user.password.as_ref().is_some_and(|known| same(known.reveal(), password.get()));
+        if let Some(user) = self.users.get(username).filter(is_right) {
             return self.welcome(UserToken(token(user)));
         }
         warn!(target_name = %self.target, user = username.escape_debug().to_string(), "OPC UA login with a wrong name or password");
         tokio::time::sleep(WRONG_PASSWORD).await;
         Err(Error::new(StatusCode::BadUserAccessDenied, "wrong user name or password"))
+    }
+
+    /// The library has made sure that the client has the key of the certificate.
+    async fn authenticate_x509_identity_token(
+        &self,
+        _endpoint: &ServerEndpoint,
+        thumbprint: &Thumbprint,
+    ) -> Result<UserToken, Error> {
+        let found = self.certificates.get(&thumbprint.as_hex_string());
+        let now = values::timestamp(&DateTime::now());
+        let why = match found.zip(now).map(|((certificate, token), now)| (certificate.check(now, None, None), token)) {
+            Some((Ok(()), token)) => return self.welcome(token.clone()),
+            Some((Err(unfit), token)) => format!("{}: {unfit}", token.0),
+            None => "no user has this certificate".to_owned(),
+        };
+        warn!(target_name = %self.target, why, thumbprint = thumbprint.as_hex_string(), "OPC UA login with a certificate refused");
+        tokio::time::sleep(WRONG_PASSWORD).await;
+        Err(Error::new(StatusCode::BadIdentityTokenRejected, "this certificate lets nobody in"))
     }
 
     fn effective_user_access_level(&self, token: &UserToken, level: AccessLevel, _node: &NodeId) -> AccessLevel {
@@ -118,6 +168,14 @@ impl AuthManager for Users {
 
     fn user_token_policies(&self, endpoint: &ServerEndpoint) -> Vec<UserTokenPolicy> {
         let mut policies = self.words.user_token_policies(endpoint);
+        // The library names a policy that nobody should use any more.
+        let strong = match endpoint.security_policy() {
+            SecurityPolicy::None => SecurityPolicy::Basic256Sha256,
+            own => own,
+        };
+        for policy in policies.iter_mut().filter(|policy| policy.token_type == UserTokenType::Certificate) {
+            policy.security_policy_uri = UAString::from(strong.to_uri());
+        }
         if endpoint.message_security_mode() == MessageSecurityMode::None {
             // Without a word on it a client would send the password as it is.
             for policy in policies.iter_mut().filter(|policy| policy.token_type == UserTokenType::UserName) {

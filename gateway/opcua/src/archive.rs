@@ -53,13 +53,15 @@ impl<'a> Archive<'a> {
     pub(crate) async fn raw(&mut self, details: &ReadRawModifiedDetails, nodes: &mut [&mut HistoryNode]) {
         let clock = self.handle.clock();
         let now = clock.timestamp(clock.now());
-        let count = nodes.len();
+        let (count, whole) = (nodes.len(), self.bytes);
         for (at, node) in nodes.iter_mut().enumerate() {
             let rest = point::<Rest>(node).unwrap_or_else(|| Rest::new(details, now));
             let share = self.bytes / count.saturating_sub(at).max(1);
             let page = async { rest?.read(self.handle, &self.tag(node)?, self.times, share).await };
             let page: Result<history::Page, StatusCode> = page.await;
             match page {
+                // It had all of the answer: a value that does not fit now never will.
+                Ok(page) if page.is_stuck() && share == whole => node.set_status(StatusCode::BadEncodingLimitsExceeded),
                 Ok(page) => {
                     self.took(&page.values);
                     node.set_status(page.status());

@@ -16,7 +16,7 @@ use tokio::{
     },
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
@@ -61,7 +61,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long the end of a connection may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Takes connections for as long as it is polled; those that are open end when it is dropped.
+/// Takes connections until the library is told to stop, and ends when it has closed those that are open; all end when this is dropped.
 pub(crate) async fn keep(
     listener: TcpListener,
     inner: SocketAddr,
@@ -70,11 +70,15 @@ pub(crate) async fn keep(
     manners: Manners,
 ) {
     let tasks = TaskTracker::new();
-    let all = handle.token().child_token();
+    let all = CancellationToken::new();
     let _over = all.clone().drop_guard();
     let mut failing = false;
     loop {
-        let client = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = handle.token().cancelled() => break,
+        };
+        let client = match accepted {
             Ok((client, _)) => client,
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -95,6 +99,8 @@ pub(crate) async fn keep(
             }
         });
     }
+    tasks.close();
+    tasks.wait().await;
 }
 
 async fn connection(

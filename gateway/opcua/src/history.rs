@@ -30,11 +30,18 @@ pub(crate) struct Rest {
 pub(crate) struct Page {
     pub(crate) values: Vec<DataValue>,
     pub(crate) rest: Option<Rest>,
+    /// Whether there were more values than fitted.
+    cut: bool,
     /// Whether rows of this time cannot be read any more.
     pub(crate) lost: bool,
 }
 
 impl Page {
+    /// Whether there are values of which not even the first fitted.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.values.is_empty() && self.cut
+    }
+
     /// What the answer is worth (OPC UA Part 11 §6.8): lost rows are never left out without a word.
     pub(crate) fn status(&self) -> StatusCode {
         match (self.lost, self.values.is_empty()) {
@@ -98,7 +105,7 @@ impl Rest {
         }
         let Some(last) = kept.last().map(|sample| sample.time.as_millis()) else {
             let rest = if cut { Some(before) } else { (!whole).then_some(self) };
-            return Ok(Page { values, rest, lost });
+            return Ok(Page { values, rest, cut, lost });
         };
         if cut {
             match self.backward {
@@ -108,7 +115,7 @@ impl Rest {
         }
         self.wanted = self.wanted.map(|wanted| wanted.saturating_sub(kept.len()));
         let over = (whole && !cut) || self.wanted == Some(0);
-        Ok(Page { values, rest: (!over).then_some(self), lost })
+        Ok(Page { values, rest: (!over).then_some(self), cut, lost })
     }
 
     /// All samples between two times, part by part, from the oldest on.

@@ -248,13 +248,18 @@ impl Shared {
             self.running.store(true, Relaxed);
             door::keep(listener, behind, guests, handle.clone(), Manners::USUAL).await;
         };
+        tokio::pin!(open);
+        let mut shut = false;
         let result = tokio::select! {
             ended = &mut running => Err(match ended {
                 Ok(Ok(())) => "it ended by itself".to_owned(),
                 Ok(Err(error)) => error,
                 Err(error) => error.to_string(),
             }),
-            () = open => Ok(()),
+            () = &mut open => {
+                shut = true;
+                Ok(())
+            }
             () = self.rounds(&handle, &manager) => Ok(()),
             () = self.collect() => Ok(()),
             () = self.cancel.cancelled() => Ok(()),
@@ -262,7 +267,14 @@ impl Shared {
         self.running.store(false, Relaxed);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         cancel.cancel();
-        if result.is_ok() && timeout(FAREWELL, &mut running).await.is_err() {
+        // The door stays open for what the library tells its clients.
+        let farewell = async {
+            let _ = (&mut running).await;
+            if !shut {
+                open.await;
+            }
+        };
+        if result.is_ok() && timeout(FAREWELL, farewell).await.is_err() {
             running.abort();
         }
         result

@@ -104,3 +104,31 @@ impl Opcua {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_option_and_every_fault() {
+        let page = include_str!("../../../docs/reference/simulator.md");
+        let command = Opcua::augment_args(clap::Command::new("opcua"));
+        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(page.contains(&format!("`--{option}")), "--{option} is not on the page");
+        }
+        for line in HELP.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' ')) {
+            let word = line.split([' ', '\n']).next().unwrap();
+            assert!(word == "tidegate-sim" || page.contains(&format!("| `{word}` |")), "{word} is not on the page");
+        }
+    }
+
+    #[test]
+    fn the_script_on_the_page_is_the_fault_on_the_page() {
+        let page = include_str!("../../../docs/reference/simulator.md");
+        let script = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script).unwrap();
+        let words = page.split("--fault '").last().and_then(|rest| rest.split('\'').next()).unwrap();
+        assert_eq!(parse_script(file.path()).unwrap(), [parse_fault(words).unwrap()]);
+    }
+}

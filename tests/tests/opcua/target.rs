@@ -1,11 +1,14 @@
 //! The gateway as a server, for foreign clients.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidegate_tests::{
-    Gateway, ModbusServer, OpcuaClient, OpcuaLogin, PATIENCE, Peers, Port, Site, Stack, Table, wait_until,
+    Gateway, ModbusServer, OpcuaClient, OpcuaLogin, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Port, Site,
+    Stack, Table, wait_until,
 };
 
-use crate::line::secret;
+use crate::line::{link, secret, values_profile};
 
 const PROFILE: &str = r#"
 [profile]
@@ -81,9 +84,18 @@ fn served(stack: Stack) -> anyhow::Result<()> {
     assert_eq!(read["range"][1].as_f64(), Some(120.0), "{read}");
 
     assert_eq!(client.subscribe(&[&temperature, &setpoint])?, 2);
+    client.deadband(&temperature, 5.0)?;
+    let coarse = format!("{temperature}#deadband");
+    let mut told = |value: f64, path: &str| {
+        client.wait_for_notified(PATIENCE, "a value", |seen| (seen[path][1].as_f64()? == value).then(|| seen.clone()))
+    };
+    told(21.5, &coarse)?;
+    oven.set(1, Table::Holding, 0, &[217])?;
+    told(21.7, &temperature)?;
     oven.set(1, Table::Holding, 0, &[300])?;
-    client
-        .wait_for_notified(PATIENCE, "a new value", |seen| (seen[&temperature][1].as_f64()? == 30.0).then_some(()))?;
+    let seen = told(30.0, &coarse)?;
+    assert_eq!(seen[&coarse][0], json!(2), "a change by 0.2 is within the deadband: {seen}");
+    told(30.0, &temperature)?;
     assert_eq!(client.write(&setpoint, "42.5")?, "Good");
     assert_eq!(oven.get(1, Table::Holding, 100, 1)?, [425]);
     assert_ne!(client.write(&setpoint, "100.5")?, "Good", "above the maximum of the profile");
@@ -95,6 +107,12 @@ fn served(stack: Stack) -> anyhow::Result<()> {
         (held.contains(&21.5) && held.contains(&30.0)).then_some(held)
     })?;
     assert!(held.len() > 1);
+    let made = client.processed(&temperature, &["Minimum", "Maximum", "Average", "Count", "Start", "End"])?;
+    let made: Vec<f64> = made.iter().filter_map(serde_json::Value::as_f64).collect();
+    assert!(
+        matches!(made[..], [21.5, 30.0, average, count, 21.5, 30.0] if average > 21.5 && average < 30.0 && count > 1.0),
+        "{made:?}"
+    );
 
     oven.silent(1, true)?;
     client.wait_for_notified(PATIENCE, "the silence of the device", |seen| {
@@ -138,4 +156,38 @@ fn asyncua_browses_reads_writes_and_asks_for_history() -> anyhow::Result<()> {
 #[test]
 fn node_opcua_browses_reads_writes_and_asks_for_history() -> anyhow::Result<()> {
     served(Stack::NodeOpcua)
+}
+
+/// A device that is an OPC UA server of one stack, and a client of the other one on the gateway's own server.
+fn alarms(device: Stack, stack: Stack) -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let mut plant = OpcuaServer::start(&peers, device, &OpcuaServerOptions::default())?;
+    let (site, port) = (Site::new()?, Port::reserve()?);
+    site.write_file("profiles/acme/plant.toml", &values_profile())?;
+    let target = format!("[[target]]\nname = \"scada\"\nkind = \"opcua-server\"\nlisten = \"{}\"\n", port.address());
+    site.write("line3", &(link("plant", &plant.url(), "security = \"none\"") + &target))?;
+    let _gateway = Gateway::start(&site)?;
+    let url = format!("opc.tcp://{}/", port.address());
+    let mut client = OpcuaClient::connected(&peers, stack, &url, &OpcuaLogin::default())?;
+    client.listen()?;
+    // Nothing says when the plant has taken the gateway's subscription to events: it is asked again until the alarm comes.
+    let raised = wait_until(PATIENCE, "the alarm", || {
+        plant.ask("alarm on 700 level too high").ok()?;
+        client.wait_for_alarm(Duration::from_millis(500), |alarm| alarm["active"] == json!(true)).ok()
+    })?;
+    assert_eq!((&raised["severity"], &raised["message"]), (&json!(700), &json!("level too high")), "{raised}");
+    assert_eq!(raised["name"], json!("Level"), "{raised}");
+    plant.ask("alarm off 700 level fine")?;
+    client.wait_for_alarm(PATIENCE, |alarm| alarm["active"] == json!(false))?;
+    Ok(())
+}
+
+#[test]
+fn asyncua_hears_the_alarms_of_a_device() -> anyhow::Result<()> {
+    alarms(Stack::NodeOpcua, Stack::Asyncua)
+}
+
+#[test]
+fn node_opcua_hears_the_alarms_of_a_device() -> anyhow::Result<()> {
+    alarms(Stack::Asyncua, Stack::NodeOpcua)
 }

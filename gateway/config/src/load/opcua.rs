@@ -116,7 +116,12 @@ fn user(table: Table, target: &Table, names: &mut Names, report: &mut Report) ->
         }
         names.add(name, report);
     }
-    let password = table.require::<Secret>("password", "\"env:SCADA_PASSWORD\"", report);
+    let by_certificate = table.has("certificate");
+    let certificate = super::target::file(&table, "certificate", report);
+    let password = match by_certificate && !table.has("password") {
+        true => None,
+        false => table.require::<Secret>("password", "\"env:SCADA_PASSWORD\"", report),
+    };
     if let Some(password) = password.as_ref().filter(|password| password.reveal().is_empty()) {
         report.error(&password.origin, "`password` is empty", None);
     }
@@ -126,5 +131,9 @@ fn user(table: Table, target: &Table, names: &mut Names, report: &mut Report) ->
         false => table.require::<String>("role", "\"viewer\"", report).map(|_| OpcUaRole::Viewer),
     };
     table.finish(report);
-    Some(OpcUaUser { name: name?.value, password: password?.value, role: role? })
+    if password.is_none() && !by_certificate {
+        return None;
+    }
+    let password = password.map(|password| password.value);
+    Some(OpcUaUser { name: name?.value, password, certificate, role: role? })
 }

@@ -98,3 +98,46 @@ async fn a_port_in_use_is_told_and_a_stopped_server_frees_its_own() {
     let again = Server::start("second", &taken, rig.trust.clone(), rig.gateway.handle()).await.unwrap();
     again.stop().await;
 }
+
+/// A certificate of a person with its key, in files.
+fn person(folder: &std::path::Path, name: &str, until: i32) -> (std::path::PathBuf, std::path::PathBuf) {
+    let key = opcua::crypto::PrivateKey::new(2048).unwrap().to_der().unwrap();
+    let pair = rcgen::KeyPair::try_from(key.as_bytes()).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let (file, key) = (folder.join(format!("{name}.der")), folder.join(format!("{name}.pem")));
+    std::fs::write(&file, params.self_signed(&pair).unwrap().der()).unwrap();
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    (file, key)
+}
+
+#[tokio::test]
+async fn a_user_may_log_in_with_a_certificate_while_it_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let [hand, late, nobody] =
+        [("hand", 2100), ("late", 2021), ("nobody", 2100)].map(|(name, until)| person(folder.path(), name, until));
+    let user = |name: &str, file: &std::path::Path| tidegate_config::OpcUaUser {
+        name: name.to_owned(),
+        password: None,
+        certificate: Some(file.to_owned()),
+        role: tidegate_config::OpcUaRole::Operator,
+    };
+    let users = vec![user("hand", &hand.0), user("late", &late.0)];
+    let options = OpcUaServer { users, anonymous: false, ..OpcUaServer::on_loopback(0) };
+    let rig = Rig::start_with(&presses(&["press"]), options).await;
+    let mut client = plain_client(&rig.folder.path().join("client"));
+    let token =
+        |(file, key): &(std::path::PathBuf, std::path::PathBuf)| IdentityToken::new_x509_path(file, key).unwrap();
+    let connected = connect(&mut client, &rig, SecurityPolicy::None, token(&hand)).await.unwrap();
+    assert_eq!(connected.write("press.setpoint", 12.5).await, StatusCode::Good);
+    for refused in [&late, &nobody] {
+        let refused = connect(&mut client, &rig, SecurityPolicy::None, token(refused)).await.err();
+        assert_eq!(refused, Some(StatusCode::BadIdentityTokenRejected));
+    }
+    assert!(
+        connect(&mut client, &rig, SecurityPolicy::None, eye()).await.is_err(),
+        "without a password there is no login by one"
+    );
+}

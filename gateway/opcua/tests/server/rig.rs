@@ -77,8 +77,12 @@ pub(crate) struct Rig {
 
 /// A viewer and an operator.
 pub(crate) fn users() -> Vec<OpcUaUser> {
-    let user =
-        |name: &str, role| OpcUaUser { name: name.to_owned(), password: Secret::literal(format!("{name} word")), role };
+    let user = |name: &str, role| OpcUaUser {
+        name: name.to_owned(),
+        password: Some(Secret::literal(format!("{name} word"))),
+        certificate: None,
+        role,
+    };
     vec![user("eye", OpcUaRole::Viewer), user("hand", OpcUaRole::Operator)]
 }
 

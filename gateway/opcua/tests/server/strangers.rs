@@ -217,3 +217,15 @@ async fn the_endpoint_is_the_door_and_not_what_is_behind_it() {
     let port = format!(":{}/", rig.server.address().port());
     assert!(offered.iter().all(|endpoint| endpoint.endpoint_url.as_ref().ends_with(&port)), "{offered:?}");
 }
+
+#[tokio::test]
+async fn whoever_is_connected_is_told_when_the_server_stops() {
+    let rig = Rig::start().await;
+    let mut stranger = Stranger::come(rig.server.address()).await.unwrap();
+    rig.server.stop().await;
+    let last = stranger.receive().await.expect("a last word");
+    assert_eq!(&last[..4], b"ERRF");
+    let status = u32::from_le_bytes(last[8..12].try_into().unwrap());
+    assert_eq!(status, opcua::types::StatusCode::BadServerHalted.bits());
+    assert!(stranger.is_cut().await);
+}
