@@ -29,6 +29,7 @@ mod peers;
 mod port;
 mod postgres;
 mod site;
+mod sparkplug_host;
 mod subscriber;
 mod wait;
 
@@ -45,5 +46,6 @@ pub use peers::Peers;
 pub use port::Port;
 pub use postgres::Postgres;
 pub use site::Site;
+pub use sparkplug_host::SparkplugHost;
 pub use subscriber::{Message, Subscriber, SubscriberOptions};
 pub use wait::{PATIENCE, wait_until};

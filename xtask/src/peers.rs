@@ -68,14 +68,17 @@ pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
 /// Makes the virtual environment with exactly the packages of the requirements file, unless it is there already.
 fn python(workspace: &Workspace) -> anyhow::Result<()> {
     let requirements = workspace.root.join("tests/peers/requirements.txt");
-    let wanted =
-        fs::read_to_string(&requirements).with_context(|| format!("failed to read {}", requirements.display()))?;
+    let alone = workspace.root.join("tests/peers/requirements-alone.txt");
+    let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()));
+    let wanted = read(&requirements)? + &read(&alone)?;
     let venv = workspace.peers().join("venv");
     let stamp = venv.join("requirements.txt");
     let python = venv.join("bin/python");
     // The stamp is written last: a virtual environment that was interrupted half-way has none. One whose Python has
     // gone (an upgrade of the system) does not start any more.
-    let works = || shell::output(&mut shell::command(&python, ["-c", "import pymodbus, asyncua, paho.mqtt"])).is_ok();
+    let works = || {
+        shell::output(&mut shell::command(&python, ["-c", "import pymodbus, asyncua, paho.mqtt, pysparkplug"])).is_ok()
+    };
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && works() {
         print_packages(&wanted);
         return Ok(());
@@ -84,9 +87,9 @@ fn python(workspace: &Workspace) -> anyhow::Result<()> {
         fs::remove_dir_all(&venv).with_context(|| format!("failed to remove {}", venv.display()))?;
     }
     make_venv(&venv)?;
-    let file = requirements.to_string_lossy();
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"];
-    shell::must(shell::command(&python, pip).arg(file.as_ref()))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"];
+    shell::must(shell::command(&python, pip).arg("--requirement").arg(&requirements))?;
+    shell::must(shell::command(&python, pip).arg("--no-deps").arg("--requirement").arg(&alone))?;
     fs::write(&stamp, &wanted).with_context(|| format!("failed to write {}", stamp.display()))?;
     print_packages(&wanted);
     Ok(())

@@ -1,5 +1,14 @@
 //! `CONFORMANCE.md` names no test that does not exist, and no id twice.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

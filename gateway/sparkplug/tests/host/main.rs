@@ -1,5 +1,14 @@
 //! The host application: what it makes of what edge nodes publish.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
 mod listening;
 mod orders;
 mod scene;
