@@ -18,8 +18,6 @@ mod reader;
 pub(crate) use answers::{Accepted, Reply, accept, acknowledge, disconnect, ping_response, refuse, suback, unsuback};
 pub(crate) use batch::Batch;
 pub(crate) use connect::{Connect, Refusal, Will, connect};
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use frame::Frame;
 pub(crate) use frame::{announced, frame};
 pub(crate) use packet::{Acknowledgement, Filter, Packet, Publication, RetainHandling, as_text, packet};
 pub(crate) use passed::Passed;

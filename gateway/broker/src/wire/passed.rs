@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::{
     Fault,
-    properties::{Property, Value, id, next},
+    properties::{Property, Value, id, next, read_all},
     reader::Reader,
 };
 use crate::topic;
@@ -25,14 +25,7 @@ impl Passed {
 
     /// Properties that were [`Passed::bytes`] once; `None` when they cannot have been.
     pub(crate) fn read(bytes: Bytes) -> Option<Passed> {
-        let mut reader = Reader::new(&bytes);
-        while !reader.is_at_end() {
-            let property = next(&mut reader).ok()?;
-            if !is_passed(property.id) {
-                return None;
-            }
-            check(&property).ok()?;
-        }
+        read_all(Reader::new(&bytes), &PASSED, |property| check(&property)).ok()?;
         Some(Passed(bytes))
     }
 
@@ -95,11 +88,11 @@ impl Collected {
     }
 }
 
+/// Beside user properties.
+const PASSED: [u8; 4] = [id::PAYLOAD_FORMAT, id::CONTENT_TYPE, id::RESPONSE_TOPIC, id::CORRELATION_DATA];
+
 fn is_passed(found: u8) -> bool {
-    matches!(
-        found,
-        id::PAYLOAD_FORMAT | id::CONTENT_TYPE | id::RESPONSE_TOPIC | id::CORRELATION_DATA | id::USER_PROPERTY
-    )
+    found == id::USER_PROPERTY || PASSED.contains(&found)
 }
 
 /// Checks what is more than a type.
@@ -131,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_cannot_have_been_passed_on_is_not_read() {
-        for bad in [&b"\x02\0\0\0\x01"[..], b"\x08\0\x01#", b"\x01\x02", b"\x03\0\x05a", b"\x7F"] {
+        for bad in [&b"\x02\0\0\0\x01"[..], b"\x08\0\x01#", b"\x01\x02", b"\x03\0\x05a", b"\x7F", b"\x01\x01\x01\x00"] {
             assert_eq!(Passed::read(Bytes::copy_from_slice(bad)), None, "{bad:02x?}");
         }
     }

@@ -65,15 +65,23 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads the properties of a packet, with their length before them. Those not in `allowed` are malformed, and each but
+/// Reads the properties of a packet, with their length before them. Those not in `allowed` do not belong to it, and each but
 /// the user property may come once.
 pub(crate) fn read<'a>(
     reader: &mut Reader<'a>,
     allowed: &[u8],
-    mut each: impl FnMut(Property<'a>) -> Result<(), Fault>,
+    each: impl FnMut(Property<'a>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let length = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
-    let mut reader = Reader::new(reader.take(length)?);
+    read_all(Reader::new(reader.take(length)?), allowed, each)
+}
+
+/// The same for properties without their length.
+pub(crate) fn read_all<'a>(
+    mut reader: Reader<'a>,
+    allowed: &[u8],
+    mut each: impl FnMut(Property<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let mut seen = 0_u64;
     while !reader.is_at_end() {
         let property = next(&mut reader)?;
