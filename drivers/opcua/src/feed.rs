@@ -25,11 +25,12 @@ use crate::{
     channel::Channel,
     config::Mode,
     fault::Fault,
-    history::Hole,
+    history::{self, Hole},
     node::Address,
     plan::{Place, Slot},
     resolve::Server,
     rows::{Items, Rows},
+    security,
     subscription::{MOST_ITEMS, State, Subscription},
 };
 
@@ -74,6 +75,9 @@ pub(crate) struct Feed {
     /// The server's sign of life that is waited for.
     sign: Option<BoxFuture<'static, Result<(), Fault>>>,
     heard: Instant,
+    /// What time it is at the server, or later, as OPC UA counts it.
+    server_time: i64,
+    begun: Instant,
     /// Until when what comes was waited for, at most.
     listened: Instant,
     parked: Parked,
@@ -160,6 +164,8 @@ impl Feed {
             acknowledgements: Vec::new(),
             sign: None,
             heard: now,
+            server_time: 0,
+            begun: now,
             listened: now,
             parked: parked.unwrap_or_else(|| Parked::new(longest)),
             settling: Vec::new(),
@@ -275,6 +281,7 @@ impl Feed {
                 self.publishes.push(Box::pin(async move { channel.publish(acknowledged, PUBLISH).await }));
             }
         }
+        self.server_time = self.time_there(now);
         while self.job.is_none() {
             let Some(job) = self.next_job() else { break };
             self.doing = Some(job.clone());
@@ -321,6 +328,13 @@ impl Feed {
         if !numbers.is_empty() {
             self.jobs.push_back(Job::Retry(numbers));
         }
+    }
+
+    /// What time it is at the server: as it said when it was asked, which was after the connection was begun.
+    fn time_there(&self, now: Instant) -> i64 {
+        let said = self.server.now.unwrap_or_else(|| history::date_time(security::now()).ticks());
+        let since = now.saturating_duration_since(self.begun);
+        said.saturating_add(i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX))
     }
 
     /// What is to be done next. The past waits for the present: what the subscriptions still have to say of it need not be asked for.

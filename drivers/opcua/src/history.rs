@@ -43,7 +43,8 @@ impl Asked {
 #[derive(Debug, Clone)]
 pub(crate) struct Hole {
     items: Vec<Asked>,
-    to: i64,
+    /// Decided when it is first asked for.
+    to: Option<i64>,
     silences: u8,
 }
 
@@ -61,10 +62,16 @@ pub(crate) struct Piece {
 }
 
 impl Hole {
-    /// The hole of these items, up to `to`. Items that have been known for alike times are asked for together.
-    pub(crate) fn new(mut items: Vec<Asked>, to: i64) -> Hole {
+    /// The hole of these items. Those that have been known for alike times are asked for together.
+    pub(crate) fn new(mut items: Vec<Asked>) -> Hole {
         items.sort_by_key(|item| item.after);
-        Hole { items, to, silences: 0 }
+        Hole { items, to: None, silences: 0 }
+    }
+
+    /// It ends now, unless it has an end: what is newer comes by itself.
+    pub(crate) fn ends(mut self, now: i64) -> Hole {
+        self.to.get_or_insert(now);
+        self
     }
 
     /// The question for the first of the items that the server has, at most so many; `None` when it has none of them now.
@@ -83,7 +90,7 @@ impl Hole {
         let details = ReadRawModifiedDetails {
             is_read_modified: false,
             start_time: DateTime::from(asked.iter().map(|item| item.after).min()?),
-            end_time: DateTime::from(self.to),
+            end_time: DateTime::from(self.to?),
             num_values_per_node: AT_ONCE,
             return_bounds: false,
         };
@@ -199,7 +206,7 @@ mod tests {
 
     #[test]
     fn items_without_a_place_are_neither_asked_for_twice_nor_forgotten() {
-        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect(), BEGIN + 100);
+        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect()).ends(BEGIN + 100);
         let some = places(&[false, true, false, true]);
         let question = hole.question(&some, 10).unwrap();
         assert_eq!(question.numbers, [1, 3]);
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_hole_goes_on_over_another_session_from_where_it_was() {
-        let hole = Hole::new(vec![Asked::new(0, BEGIN)], BEGIN + 100);
+        let hole = Hole::new(vec![Asked::new(0, BEGIN)]).ends(BEGIN + 100);
         let (_, rest) = hole.take(Piece { answers: vec![(0, answer(&[BEGIN + 7], b"more"))] });
         let rest = rest.unwrap().over_another_session();
         let question = rest.question(&places(&[true]), 10).unwrap();

@@ -10,14 +10,13 @@ use crate::{
     config::LinkKeys,
     fault::{Fault, hopeless},
     feed::{Feed, FeedPlan, Job, Kept, Left},
-    history::{self, Hole},
+    history::Hole,
     node::Address,
     open::{Held, Opened, Opening},
     plan::{Place, Slot},
     point::Part,
     resolve::Server,
     rows::Items,
-    security,
     session::ServerSession,
     told::Told,
     types::{self, Types},
@@ -162,11 +161,10 @@ impl ServerLink {
         let mut feed = Feed::new(plan, cx.now());
         feed.park_unfound(&places, cx.now());
         feed.take_up(std::mem::take(&mut self.memory.left));
-        // What happened while nobody listened, until now by the server's clock.
-        let until = server.now.unwrap_or_else(|| history::date_time(security::now()).ticks());
-        let missing = self.memory.told.hole(until);
+        // What happened while nobody listened.
+        let missing = self.memory.told.hole();
         if !missing.is_empty() {
-            feed.later(Job::Past(Hole::new(missing, until)));
+            feed.later(Job::Past(Hole::new(missing)));
         }
         Ok(ServerSession::new(self, channel, server, held, places, feed))
     }

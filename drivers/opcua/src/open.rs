@@ -93,6 +93,7 @@ impl Opening<'_> {
         let mut chosen = security::choose(self.keys, offered)?;
         // Servers name themselves as their own network does; the way that we know works from here.
         chosen.endpoint_url = server.as_str().into();
+        chosen.server_certificate = security::leaf(&chosen.server_certificate);
         Ok(chosen)
     }
 
@@ -164,10 +165,11 @@ impl Opening<'_> {
             return Err(Fault::refused(answer.response_header.service_result));
         }
         if let Some(own) = &own {
-            if answer.server_certificate != description.server_certificate {
+            let shown = security::leaf(&answer.server_certificate);
+            if shown != description.server_certificate {
                 return Err(Fault::Malformed("another certificate than that of the endpoint".to_owned()));
             }
-            let server = X509::from_byte_string(&answer.server_certificate).map_err(|error| Fault::of(&error))?;
+            let server = X509::from_byte_string(&shown).map_err(|error| Fault::of(&error))?;
             verify_signature_data(&answer.server_signature, policy, &server, own, nonce.as_ref())
                 .map_err(|_| Fault::Malformed("the server cannot prove that its certificate is its own".to_owned()))?;
         }

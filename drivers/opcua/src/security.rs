@@ -2,7 +2,7 @@
 
 use opcua::{
     crypto::SecurityPolicy,
-    types::{DateTime, EndpointDescription, MessageSecurityMode},
+    types::{ByteString, DateTime, EndpointDescription, MessageSecurityMode},
 };
 use tidegate_driver_api::{Cause, ConnectFault, model::Timestamp};
 use tidegate_trust::{Certificate, EXPIRY_WARNING_DAYS, TrustError, Verdict};
@@ -112,10 +112,50 @@ pub(crate) fn judge(
     Ok(())
 }
 
+/// The server's own certificate, without those of its issuers, which it may show behind it (Part 6 §6.2.6). What is no certificate
+/// stays as it is.
+pub(crate) fn leaf(shown: &ByteString) -> ByteString {
+    let bytes = shown.as_ref();
+    // A sequence: its tag, the length in one byte or in so many more as that says, and what is in it.
+    let length = match bytes {
+        [0x30, short @ 0..0x80, ..] => Some(2 + usize::from(*short)),
+        [0x30, 0x81, length, ..] => Some(3 + usize::from(*length)),
+        [0x30, 0x82, high, low, ..] => Some(4 + usize::from(u16::from_be_bytes([*high, *low]))),
+        _ => None,
+    };
+    length.and_then(|length| bytes.get(..length)).map_or_else(|| shown.clone(), ByteString::from)
+}
+
 fn warn_of_end(link: &str, whose: &str, certificate: &Certificate, now: Timestamp) {
     let days = certificate.days_left(now);
     if (0..EXPIRY_WARNING_DAYS).contains(&days) {
         let end = certificate.not_after().rfc3339();
         tracing::warn!(link, days, %end, "the certificate {whose} ends soon; connections fail then");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_chain_of_certificates_the_first_is_the_servers_own() {
+        let sequence = |content: usize| -> Vec<u8> {
+            let head = match content {
+                0..0x80 => vec![0x30, u8::try_from(content).unwrap()],
+                0x80..0x100 => vec![0x30, 0x81, u8::try_from(content).unwrap()],
+                _ => [&[0x30, 0x82][..], &u16::try_from(content).unwrap().to_be_bytes()].concat(),
+            };
+            [head, vec![7; content]].concat()
+        };
+        for content in [5, 0x90, 1000] {
+            let own = sequence(content);
+            let chain = [own.clone(), sequence(700)].concat();
+            assert_eq!(leaf(&ByteString::from(&chain)), ByteString::from(&own));
+            assert_eq!(leaf(&ByteString::from(&own)), ByteString::from(&own));
+        }
+        for odd in [&b""[..], b"0", b"\x30\x82\x7f\xff\0", b"PEM"] {
+            assert_eq!(leaf(&ByteString::from(odd)).as_ref(), odd);
+        }
     }
 }

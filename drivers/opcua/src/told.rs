@@ -19,8 +19,6 @@ pub(crate) struct Told {
     newest: Vec<Option<i64>>,
     /// The newest time of the server that is known.
     heard: Option<i64>,
-    /// Until when the server's history has been asked for.
-    covered: Option<i64>,
     /// What was told with its own time while a hole was filled; `None` while there is none.
     exact: Option<HashSet<(u32, i64)>>,
     /// The values of the row that is being made.
@@ -60,18 +58,14 @@ impl Told {
         convert::ticks(value).is_some_and(|ticks| exact.contains(&(number, ticks)))
     }
 
-    /// What the server's history has to be asked for when it is `now` there: each item with the time behind which it begins. None
-    /// are left out but those of which nothing is known. From now on what is told is remembered.
-    pub(crate) fn hole(&mut self, now: i64) -> Vec<Asked> {
+    /// What the server's history has to be asked for: each item with the time behind which it begins. None are left out but those of
+    /// which nothing is known. From now on what is told is remembered.
+    pub(crate) fn hole(&mut self) -> Vec<Asked> {
         let margin = i64::try_from(MARGIN.as_nanos() / 100).unwrap_or(i64::MAX);
-        let since = self.heard.map(|heard| heard.saturating_sub(margin)).max(self.covered);
-        let asked = |(number, newest): (usize, &Option<i64>)| {
-            let after = (*newest)?.max(since.unwrap_or(i64::MIN));
-            (after < now).then(|| Asked::new(number, after))
-        };
+        let since = self.heard.map_or(i64::MIN, |heard| heard.saturating_sub(margin));
+        let asked = |(number, newest): (usize, &Option<i64>)| Some(Asked::new(number, (*newest)?.max(since)));
         let asked: Vec<Asked> = self.newest.iter().enumerate().filter_map(asked).collect();
         if !asked.is_empty() {
-            self.covered = Some(now);
             self.exact.get_or_insert_default();
         }
         asked
@@ -106,20 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_begins_behind_what_was_told_of_each_item_and_ends_where_the_next_one_begins() {
+    fn a_hole_begins_behind_what_was_told_last_of_each_item() {
         let ticks = |seconds| convert::ticks(&value(seconds)).unwrap();
         let mut told = Told::of(3);
         tell(&mut told, &[(0, 100), (1, 99)], false);
         tell(&mut told, &[(0, 101)], false);
-        let hole = told.hole(ticks(200));
+        tell(&mut told, &[(0, 105)], true);
+        let hole = told.hole();
         assert_eq!(hole, [Asked::new(0, ticks(101)), Asked::new(1, ticks(99))], "of the third nothing is known");
-        tell(&mut told, &[(0, 150)], false);
-        let hole = told.hole(ticks(300));
-        assert_eq!(
-            hole,
-            [Asked::new(0, ticks(200)), Asked::new(1, ticks(200))],
-            "the first hole is still being filled"
-        );
     }
 
     #[test]
@@ -128,18 +116,18 @@ mod tests {
         let mut told = Told::of(2);
         tell(&mut told, &[(0, 1)], false);
         tell(&mut told, &[(1, 1000)], false);
-        assert_eq!(told.hole(ticks(2000))[0], Asked::new(0, ticks(990)));
+        assert_eq!(told.hole()[0], Asked::new(0, ticks(990)));
     }
 
     #[test]
     fn a_value_that_was_told_with_its_own_time_is_known() {
         let mut told = Told::of(2);
         tell(&mut told, &[(0, 1), (1, 1)], false);
-        told.hole(convert::ticks(&value(60)).unwrap());
+        told.hole();
         tell(&mut told, &[(0, 30), (1, 40)], false);
         assert!(told.has(1, &value(40)) && !told.has(0, &value(30)), "the row has the time of the newest");
         told.is_whole();
         assert!(!told.has(1, &value(40)));
-        assert_eq!(Told::default().hole(i64::MAX), [], "without `backfill` nothing is remembered");
+        assert_eq!(Told::default().hole(), [], "without `backfill` nothing is remembered");
     }
 }

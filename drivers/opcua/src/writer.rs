@@ -236,6 +236,10 @@ impl ServerSession<'_> {
             if let Some(scalar) = scalar(&data_type) {
                 return Ok(Some(scalar));
             }
+            // Above it is only what stands for every type.
+            if data_type == DataTypeId::Structure {
+                return Ok(None);
+            }
             match self.above(cx, &data_type, ReferenceTypeId::HasSubtype).await? {
                 Some(above) => data_type = above,
                 None => return Ok(None),

@@ -229,14 +229,15 @@ impl Feed {
                 let _ = channel.delete_subscription(id, timeout).await;
                 Ok(Outcome::Done)
             }),
-            Job::Past(hole) => match hole.question(places, self.server.limits.history.get()) {
-                Some(question) => work(job, async move { question.ask(&channel, timeout).await.map(Outcome::Past) }),
-                None => {
+            Job::Past(hole) => {
+                let hole = hole.ends(self.server_time);
+                let Some(question) = hole.question(places, self.server.limits.history.get()) else {
                     // Its items are parked; the hole is filled when they are back.
                     self.unplaced.push(hole);
-                    None
-                }
-            },
+                    return None;
+                };
+                work(Job::Past(hole), async move { question.ask(&channel, timeout).await.map(Outcome::Past) })
+            }
         }
     }
 
