@@ -18,7 +18,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
@@ -38,8 +38,9 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("drivers/api", &["gateway/config", "gateway/model"]),
     ("drivers/modbus", &["drivers/api"]),
     ("drivers/opcua", &["drivers/api", "gateway/trust"]),
+    ("drivers/sparkplug", &["drivers/api", "gateway/mqtt", "gateway/sparkplug"]),
     ("drivers/template", &["drivers/api"]),
-    ("drivers/all", &["drivers/api", "drivers/modbus", "drivers/opcua", "drivers/template"]),
+    ("drivers/all", &["drivers/api", "drivers/modbus", "drivers/opcua", "drivers/sparkplug", "drivers/template"]),
     (
         "gateway/runtime",
         &[

@@ -8,11 +8,16 @@ static MODBUS_TCP: tidegate_driver_modbus::ModbusTcp = tidegate_driver_modbus::M
 #[cfg(feature = "opcua")]
 static OPCUA: tidegate_driver_opcua::OpcUa = tidegate_driver_opcua::OpcUa::new();
 
+#[cfg(feature = "sparkplug")]
+static SPARKPLUG: tidegate_driver_sparkplug::Sparkplug = tidegate_driver_sparkplug::Sparkplug;
+
 static ALL: &[&dyn Driver] = &[
     #[cfg(feature = "modbus")]
     &MODBUS_TCP,
     #[cfg(feature = "opcua")]
     &OPCUA,
+    #[cfg(feature = "sparkplug")]
+    &SPARKPLUG,
 ];
 
 /// Every driver that is built in, in the order they are listed to a person.

@@ -1,0 +1,183 @@
+//! What a node has said, as rows of groups.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tidegate_driver_api::{
+    Poll, Readings,
+    model::{Reading, Reason, Timestamp, Value, ValueKind},
+};
+use tidegate_sparkplug::{Known, QualityCode, Sample, Worth};
+
+use crate::{
+    link::NodeDevice,
+    plan::{Group, Item},
+};
+
+/// Rows that wait to be fetched, at most.
+const MOST: usize = 100_000;
+
+/// A row that waits.
+struct Row {
+    poll: Poll,
+    columns: usize,
+    readings: Vec<(usize, Reading)>,
+    time: Option<Timestamp>,
+    past: bool,
+}
+
+/// Rows that wait, and what was said last.
+pub(crate) struct Rows {
+    waiting: VecDeque<Row>,
+    /// By device, group and column.
+    latest: Vec<Vec<Vec<Reading>>>,
+}
+
+impl Rows {
+    pub(crate) fn new(devices: &[NodeDevice]) -> Rows {
+        let of = |group: &Group| vec![Reading::Missing; group.columns];
+        let latest = devices.iter().map(|device| device.plan.groups.iter().map(of).collect()).collect();
+        Rows { waiting: VecDeque::new(), latest }
+    }
+
+    /// Whether more wait than may.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.waiting.len() > MOST
+    }
+
+    pub(crate) fn are_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next row.
+    pub(crate) fn next(&mut self, out: &mut Readings) -> Option<Poll> {
+        let row = self.waiting.pop_front()?;
+        out.reset(row.columns);
+        for (column, reading) in row.readings {
+            if let Some(place) = out.items_mut().get_mut(column) {
+                *place = reading;
+            }
+        }
+        if let Some(time) = row.time {
+            out.set_device_time(time);
+        }
+        if row.past {
+            out.set_past();
+        }
+        Some(row.poll)
+    }
+
+    /// What was said last of a tag.
+    pub(crate) fn latest(&self, poll: Poll, column: usize) -> Option<&Reading> {
+        self.latest.get(poll.device)?.get(poll.group)?.get(column)
+    }
+
+    /// Every tag of a device has this fault.
+    pub(crate) fn fail(&mut self, device: usize, of: &NodeDevice, reason: Reason) {
+        for (number, group) in of.plan.groups.iter().enumerate() {
+            let poll = Poll { device, group: number };
+            let readings = group.read().map(|item| (item.column, Reading::Failed(reason))).collect();
+            self.add(poll, group, readings, None, false);
+        }
+    }
+
+    /// The tags of a device whose metrics its birth does not have.
+    pub(crate) fn missing(&mut self, device: usize, of: &NodeDevice, metrics: &[Known]) {
+        for (number, group) in of.plan.groups.iter().enumerate() {
+            let has = |item: &&Item| !metrics.iter().any(|known| *known.name == *item.metric);
+            let missing: Vec<_> =
+                group.read().filter(has).map(|item| (item.column, Reading::Failed(Reason::BadAddress))).collect();
+            if !missing.is_empty() {
+                self.add(Poll { device, group: number }, group, missing, None, false);
+            }
+        }
+    }
+
+    /// Values of a device have come. What has one time shares a row.
+    pub(crate) fn take(&mut self, device: usize, of: &NodeDevice, metrics: &Arc<[Known]>, samples: &[Sample]) {
+        // From here on rows of this message may be added to.
+        let first = self.waiting.len();
+        for sample in samples {
+            let places = metrics.get(sample.metric).and_then(|known| of.plan.places.get(&known.name));
+            for (number, place) in places.into_iter().flatten() {
+                let Some(group) = of.plan.groups.get(*number) else { continue };
+                let Some(item) = group.items.get(*place) else { continue };
+                let (poll, reading) = (Poll { device, group: *number }, reading(sample, item));
+                let same = |row: &&mut Row| {
+                    row.poll == poll
+                        && row.time == Some(sample.time)
+                        && row.past == sample.historical
+                        && row.readings.iter().all(|(column, _)| *column != item.column)
+                };
+                if !sample.historical {
+                    self.remember(poll, item.column, &reading);
+                }
+                match self.waiting.iter_mut().skip(first).rev().find(same) {
+                    Some(row) => row.readings.push((item.column, reading)),
+                    None => self.add(poll, group, vec![(item.column, reading)], Some(sample.time), sample.historical),
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, poll: Poll, group: &Group, readings: Vec<(usize, Reading)>, time: Option<Timestamp>, past: bool) {
+        if !past {
+            for (column, reading) in &readings {
+                self.remember(poll, *column, reading);
+            }
+        }
+        self.waiting.push_back(Row { poll, columns: group.columns, readings, time, past });
+    }
+
+    fn remember(&mut self, poll: Poll, column: usize, reading: &Reading) {
+        let groups = self.latest.get_mut(poll.device).and_then(|groups| groups.get_mut(poll.group));
+        if let Some(latest) = groups.and_then(|columns| columns.get_mut(column)) {
+            latest.clone_from(reading);
+        }
+    }
+}
+
+/// What a sample is for a tag.
+fn reading(sample: &Sample, item: &Item) -> Reading {
+    match &sample.worth {
+        Worth::Null(QualityCode::Stale) => Reading::Failed(Reason::Stale),
+        Worth::Null(_) => Reading::Failed(Reason::DeviceFault),
+        Worth::Unreadable(_) => Reading::Failed(Reason::InvalidValue),
+        Worth::Value(value, quality) => match (fit(value, item), quality) {
+            (None, _) => Reading::Failed(Reason::InvalidValue),
+            (Some(value), QualityCode::Good) => Reading::Value(value),
+            (Some(value), _) => Reading::Doubtful(value, Reason::Stale),
+        },
+    }
+}
+
+/// A value as the kind that the profile says; `None` when it cannot be.
+fn fit(value: &Value, item: &Item) -> Option<Value> {
+    let (kind, array) = item.datatype.kind()?;
+    match value {
+        Value::Array(items) if array => {
+            let count = u32::try_from(items.len()).ok();
+            if count != item.items {
+                return None;
+            }
+            Some(Value::Array(items.iter().map(|value| single(value, kind)).collect::<Option<_>>()?))
+        }
+        _ if array => None,
+        value => single(value, kind),
+    }
+}
+
+fn single(value: &Value, kind: ValueKind) -> Option<Value> {
+    Some(match (value, kind) {
+        (Value::Bool(_), ValueKind::Bool)
+        | (Value::Int(_), ValueKind::Int)
+        | (Value::Uint(_), ValueKind::Uint)
+        | (Value::F32(_), ValueKind::F32)
+        | (Value::F64(_), ValueKind::F64)
+        | (Value::Text(_), ValueKind::Text)
+        | (Value::Bytes(_), ValueKind::Bytes) => value.clone(),
+        (Value::Int(number), ValueKind::Uint) => Value::Uint(u64::try_from(*number).ok()?),
+        (Value::Uint(number), ValueKind::Int) => Value::Int(i64::try_from(*number).ok()?),
+        (Value::F32(number), ValueKind::F64) => Value::F64((*number).into()),
+        _ => return None,
+    })
+}
