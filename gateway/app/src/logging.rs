@@ -16,7 +16,7 @@ pub(crate) enum Format {
 
 /// Starts logging. The libraries that only repeat what the gateway says better are kept to warnings.
 pub(crate) fn start(format: Format, filter: &str) -> anyhow::Result<()> {
-    let libraries = "rumqttc=error,sqlx=warn,hyper=warn,\
+    let libraries = "sqlx=warn,hyper=warn,\
                      opcua_server=off,opcua_core=off,opcua_crypto=off,opcua_types=off,opcua_nodes=off,opcua_client=off";
     let filter = EnvFilter::builder()
         .parse(format!("{libraries},{filter}"))
