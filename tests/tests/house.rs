@@ -18,7 +18,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Each crate of the workspace, by its folder, and the folders of the crates that it may use. What is not here is
 /// forbidden.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("gateway/model", &[]),
     ("gateway/config", &["gateway/model"]),
     ("gateway/pipeline", &["gateway/config", "gateway/model"]),
@@ -31,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("gateway/trust", &["gateway/model"]),
     ("gateway/sparkplug", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),
+    ("gateway/bridge", &["gateway/broker", "gateway/config", "gateway/model", "gateway/mqtt"]),
     (
         "gateway/north",
         &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/sparkplug", "gateway/store"],

@@ -15,6 +15,7 @@ use crate::{
     farewell,
     hub::Hub,
     inbox::Inbox,
+    inside::{Inside, Insider, MARK, reachable},
     limits::Limits,
     listener::{Bound, Listener},
     publisher::Publisher,
@@ -144,6 +145,16 @@ impl Broker {
     /// nothing.
     pub fn subscribe(&self, filter: &str, capacity: usize) -> Inbox {
         self.running.hub.open_inbox(filter, capacity)
+    }
+
+    /// Lets a bridge in as a client that may do everything. What waits for it has at most `max_queue` bytes; more is dropped and
+    /// counted. A session that it had before a restart is its own again.
+    pub fn let_in(&self, name: &str, max_queue: u64) -> Insider {
+        let hub = &self.running.hub;
+        let user = format!("{MARK}{name}");
+        let inside = Arc::new(Inside::new(&hub.limits, max_queue));
+        hub.let_in(user.clone(), &inside);
+        Insider { client: user.clone(), user, address: reachable(self.address()), inside, hub: Arc::clone(hub) }
     }
 
     /// What the broker has done and holds now.

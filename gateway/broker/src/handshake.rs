@@ -14,6 +14,7 @@ use crate::{
     connection::Connection,
     farewell::Left,
     hub::Hub,
+    inside::MARK,
     rights::Rights,
     session::Attached,
     stream::Stream,
@@ -120,6 +121,10 @@ async fn admit(
         Denied::Wrong | Denied::Later => Refusal::Login,
     })?;
     if connect.client.is_empty() && may_not_be_empty(connect) {
+        return Err(Refusal::ClientId);
+    }
+    if connect.client.starts_with(MARK) && rights.inside().is_none() {
+        // The sessions of the gateway's own bridges are nobody else's.
         return Err(Refusal::ClientId);
     }
     match &connect.will {

@@ -1,10 +1,10 @@
 //! What a client may publish and subscribe to.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tidegate_config::TopicRights;
 
-use crate::topic;
+use crate::{inside::Inside, topic};
 
 /// What a client may do. Clones are the same: a reload of the site changes all of them.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ struct Holder {
     client: String,
     granted: RwLock<Arc<Granted>>,
     topic_root: Arc<str>,
+    /// Present for a part of the gateway itself.
+    inside: OnceLock<Arc<Inside>>,
 }
 
 /// What has been granted.
@@ -56,7 +58,8 @@ fn fill(pattern: &str, user: Option<&str>, client: &str) -> Option<String> {
 impl Rights {
     pub(crate) fn new(user: Option<String>, client: &str, granted: Granted, topic_root: &Arc<str>) -> Rights {
         let granted = RwLock::new(Arc::new(granted));
-        let holder = Holder { user, client: client.to_owned(), granted, topic_root: Arc::clone(topic_root) };
+        let (client, topic_root) = (client.to_owned(), Arc::clone(topic_root));
+        let holder = Holder { user, client, granted, topic_root, inside: OnceLock::new() };
         Rights { holder: Arc::new(holder) }
     }
 
@@ -68,6 +71,16 @@ impl Rights {
     /// The client id that the rights are for.
     pub(crate) fn client(&self) -> &str {
         &self.holder.client
+    }
+
+    /// What is special about a part of the gateway itself.
+    pub(crate) fn inside(&self) -> Option<&Inside> {
+        self.holder.inside.get().map(|inside| &**inside)
+    }
+
+    /// From now on this is a part of the gateway itself.
+    pub(crate) fn is_inside(&self, inside: &Arc<Inside>) {
+        let _ = self.holder.inside.set(Arc::clone(inside));
     }
 
     /// Grants something else from now on; says whether it is something else.

@@ -261,6 +261,7 @@ impl Session {
 
     /// Drops what a client that is away is not owed: QoS 0, and what exceeds the limit, the latest first.
     pub(crate) fn trim_for_offline(&self, limits: &Limits, counters: &Counters) {
+        let limits = self.rights.inside().map_or(limits, |inside| &inside.limits);
         let mut state = self.change();
         state.queue.retain(|queued| queued.qos.is_acknowledged());
         state.queued = state.queue.iter().map(|queued| queued.message.cost()).sum();
@@ -290,11 +291,16 @@ impl Session {
 
     /// Puts a message into the queue, if there is room.
     pub(crate) fn offer(&self, mut queued: Queued, limits: &Limits, counters: &Counters) {
+        let inside = self.rights.inside();
+        let limits = inside.map_or(limits, |inside| &inside.limits);
         let mut state = self.change();
         let Some(limit) = state.limit(queued.qos, limits) else { return };
         let cost = queued.message.cost();
         if !state.has_room(cost, limit) {
             counters.dropped.increase();
+            if let Some(inside) = inside {
+                return inside.count_dropped();
+            }
             if let Some(attached) = state.attached.as_mut().filter(|_| queued.qos.is_acknowledged()) {
                 attached.leave = Some(Gone::TooSlow);
                 attached.kick.cancel();
@@ -303,12 +309,21 @@ impl Session {
         }
         let State { attached, queue, queued: waiting, last_number, .. } = &mut *state;
         *waiting += cost;
+        if let Some(inside) = inside {
+            inside.note_waiting(*waiting);
+        }
         *last_number += 1;
         queued.number = *last_number;
         queue.push_back(queued);
         if let Some(attached) = attached.as_ref().filter(|_| matches!(queue.len(), 1 | MANY)) {
             attached.wake.notify_one();
         }
+    }
+
+    /// Messages that wait or are on their way, and their bytes.
+    pub(crate) fn all_waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.queue.len() + state.in_flight.published().count(), state.queued + state.in_flight.bytes())
     }
 
     /// Messages that wait.

@@ -1,6 +1,7 @@
 //! Who may connect.
 
 use std::{
+    collections::HashMap,
     hint::black_box,
     net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
@@ -11,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::{
     attempts::Attempts,
+    inside::{Inside, MARK},
     passwords::Passwords,
     rights::{Granted, Rights},
 };
@@ -29,6 +31,8 @@ pub(crate) struct Users {
     passwords: Passwords,
     attempts: Attempts,
     topic_root: Arc<str>,
+    /// Parts of the gateway itself, by user name.
+    insiders: RwLock<HashMap<String, Arc<Inside>>>,
 }
 
 #[derive(Debug)]
@@ -77,7 +81,17 @@ impl Users {
             passwords: Passwords::default(),
             attempts: Attempts::default(),
             topic_root: options.topic_root.as_str().into(),
+            insiders: RwLock::default(),
         }
+    }
+
+    /// Lets a part of the gateway in under this name from now on.
+    pub(crate) fn let_in(&self, name: String, inside: Arc<Inside>) {
+        self.insiders.write().unwrap_or_else(PoisonError::into_inner).insert(name, inside);
+    }
+
+    fn insider(&self, name: &str) -> Option<Arc<Inside>> {
+        self.insiders.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     fn list(&self) -> Arc<List> {
@@ -103,12 +117,20 @@ impl Users {
     /// The rights of a user who was let in before a restart; `None` when there is no such user any more.
     pub(crate) fn rights(&self, user: Option<&str>, client: &str) -> Option<Rights> {
         let granted = self.list().granted(user, client)?;
-        Some(Rights::new(user.map(str::to_owned), client, granted, &self.topic_root))
+        let rights = Rights::new(user.map(str::to_owned), client, granted, &self.topic_root);
+        if let Some(inside) = user.and_then(|user| self.insider(user)) {
+            rights.is_inside(&inside);
+        }
+        Some(rights)
     }
 
     /// Lets a visitor in, with its rights, or not. A wrong login is answered late.
     pub(crate) async fn login(&self, visitor: Visitor<'_>) -> Result<Rights, Denied> {
         let list = self.list();
+        if let Some((name, password)) = visitor.login.filter(|(name, _)| name.starts_with(MARK)) {
+            let right = self.insider(name).is_some_and(|inside| same(password, &inside.password));
+            return self.rights(Some(name), visitor.client).filter(|_| right).ok_or(Denied::Wrong);
+        }
         let name = match (visitor.certificate, visitor.login) {
             (Some(certificate), login) if list.user(certificate).is_some() => {
                 // A name beside the certificate may only repeat it.
@@ -190,6 +212,7 @@ impl List {
     /// What a user, or somebody without a name, may do; `None` when that is nobody who may come in.
     fn granted(&self, user: Option<&str>, client: &str) -> Option<Granted> {
         match (user, &self.anonymous) {
+            (Some(name), _) if name.starts_with(MARK) => Some(Granted::Everything),
             (Some(name), _) => self.user(name).map(|user| Granted::to(&user.rights, Some(name), client)),
             (None, Anonymous::Refused) => None,
             (None, Anonymous::Everything) => Some(Granted::Everything),

@@ -31,7 +31,9 @@ pub struct Bridge {
     pub in_flight: u16,
     /// Longest time between two tries to connect.
     pub retry_longest: Duration,
-    /// Bytes of messages of `durable` routes that wait on disk, at most; then the oldest go and are counted.
+    /// Whether messages with QoS 1 to the other broker wait on disk while it is away.
+    pub durable: bool,
+    /// Bytes of messages that wait, at most; what is more is dropped and counted.
     pub max_queue: ByteSize,
 }
 
@@ -59,8 +61,6 @@ pub struct BridgeRoute {
     pub qos: u8,
     /// Whether retained messages stay retained on the other side.
     pub retain: bool,
-    /// Whether messages to the other broker wait on disk while it is away.
-    pub durable: bool,
 }
 
 /// `direction`: which way the messages of a route go.

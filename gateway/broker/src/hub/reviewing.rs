@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate_config as config;
 
 use super::Hub;
-use crate::{session::Session, users::Standing};
+use crate::{inside::Inside, session::Session, users::Standing};
 
 impl Hub {
     /// Goes over to other users.
@@ -49,5 +49,20 @@ impl Hub {
                 session.unsaved.note_subscriptions();
             }
         }
+    }
+
+    /// Lets a part of the gateway in, also into the session that it had before a restart.
+    pub(crate) fn let_in(&self, name: String, inside: &Arc<Inside>) {
+        self.users.let_in(name.clone(), Arc::clone(inside));
+        for session in self.lock().sessions.values().filter(|session| session.rights.user() == Some(&name)) {
+            session.rights.is_inside(inside);
+        }
+    }
+
+    /// Messages that wait for a client or are on their way to it, and their bytes.
+    pub(crate) fn waiting(&self, client: &str) -> (u64, u64) {
+        let session = self.lock().sessions.get(client).map(Arc::clone);
+        let (messages, bytes) = session.map_or((0, 0), |session| session.all_waiting());
+        (u64::try_from(messages).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }

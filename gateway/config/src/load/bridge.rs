@@ -53,6 +53,11 @@ fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge
     let max_queue = table.take_within("max_queue", DEFAULT_QUEUE, QUEUES, report).value;
     let routes: Vec<BridgeRoute> =
         table.tables("route", "bridge.route", report).into_iter().filter_map(|it| route(&it, report)).collect();
+    let durable = table.take_or("durable", false, report);
+    if durable.value && table.has("route") && !routes.iter().any(|route| route.goes_out() && route.qos > 0) {
+        let help = "remove it, or add a route with `direction = \"out\"` and `qos = 1`; what comes in waits on the other broker".to_owned();
+        report.error(&durable.origin, "`durable` has no effect: nothing goes out with QoS 1".to_owned(), Some(help));
+    }
     if !table.has("route") {
         let help = "add `[[bridge.route]]` with `direction` and `filter`".to_owned();
         report.missing(table.origin(), "this bridge has no route, so nothing goes over it".to_owned(), Some(help));
@@ -71,6 +76,7 @@ fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge
         keep_alive,
         in_flight,
         retry_longest,
+        durable: durable.value,
         max_queue,
     })
 }
@@ -93,26 +99,8 @@ fn route(table: &Table, report: &mut Report) -> Option<BridgeRoute> {
     let remote_prefix = prefix(table, "remote_prefix", report);
     let qos = table.take_within("qos", 1, 0..=1, report).value;
     let retain = table.take_or("retain", false, report).value;
-    let durable = table.take_or("durable", false, report);
-    if durable.value && direction == Some(BridgeDirection::In) {
-        let help = "what comes in waits on the other broker, in the bridge's session there; remove it".to_owned();
-        report.error(&durable.origin, "`durable` has no effect with `direction = \"in\"`".to_owned(), Some(help));
-    }
-    if durable.value && qos == 0 {
-        let help = "write `qos = 1`".to_owned();
-        let message = "with `qos = 0` nobody says that a message has arrived, so it cannot be `durable`".to_owned();
-        report.error(&durable.origin, message, Some(help));
-    }
     table.finish(report);
-    Some(BridgeRoute {
-        direction: direction?,
-        filter: filter?.value,
-        local_prefix,
-        remote_prefix,
-        qos,
-        retain,
-        durable: durable.value,
-    })
+    Some(BridgeRoute { direction: direction?, filter: filter?.value, local_prefix, remote_prefix, qos, retain })
 }
 
 fn prefix(table: &Table, key: &'static str, report: &mut Report) -> String {

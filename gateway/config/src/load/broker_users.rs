@@ -32,6 +32,10 @@ fn user(table: Table, certificates: bool, names: &mut Names, report: &mut Report
         if name.is_empty() {
             report.error(&name.origin, "`name` is empty", None);
         }
+        if name.starts_with('$') {
+            let help = "give the user a name that does not begin with `$`".to_owned();
+            report.error(&name.origin, "names with `$` are those of the gateway's own bridges", Some(help));
+        }
         names.add(name, report);
     }
     let login = login(&table, certificates, report);

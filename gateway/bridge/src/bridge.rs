@@ -1,0 +1,247 @@
+//! A running bridge: it connects for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use tidegate_broker::{Insider, Waiting};
+use tidegate_config::{self as config, BridgeProtocol};
+use tidegate_model::Name;
+use tidegate_mqtt::{Backoff, ConnectOptions, Connector, Ended, Failure, Login, Protocol, Session, Tls, TlsError, Words};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    loops::Mark,
+    pair::{End, Pair, Side, Traffic},
+    route::{Routes, Way},
+    status::{BridgeState, BridgeStatus, Counter, Counters, Standing},
+};
+
+/// How the keys of a bridge are called in what is said about failures.
+const WORDS: Words = Words {
+    us: "the bridge",
+    address: "`url`",
+    ca: "`ca`",
+    client_certificate: "`client_certificate`",
+    client_id: "`client_id`",
+};
+/// How long a session of a bridge is kept while it is away.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A connection that lasted as long had worked.
+const HEALTHY: Duration = Duration::from_secs(30);
+/// How long stopping may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a bridge cannot be started; the text completes "failed to …".
+pub type BridgeError = TlsError;
+
+/// A running bridge. It goes on when this is dropped; [`Bridge::stop`] ends it.
+#[derive(Debug)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    traffic: Traffic,
+    standing: Standing,
+    insider: Insider,
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    local: Connector,
+    remote: Connector,
+    durable: bool,
+    longest: Duration,
+}
+
+impl Bridge {
+    /// Starts a bridge from the local broker, which has let it in as `insider`.
+    ///
+    /// # Errors
+    ///
+    /// When its certificates cannot be used.
+    pub fn start(options: &config::Bridge, gateway: &Name, insider: Insider) -> Result<Bridge, BridgeError> {
+        let name = options.name.as_str();
+        let remote = Connector::new(remote(options, gateway))?;
+        let local = Connector::new(local(options, &insider))?;
+        let traffic = Traffic {
+            name: name.to_owned(),
+            routes: Routes::new(&options.routes),
+            mark: Mark::new(gateway.as_str(), name),
+            echoes: options.protocol == BridgeProtocol::V4 && options.routes.iter().any(|it| it.comes_in() && it.goes_out()),
+            out: Counters::new(name),
+            inward: Counters::new(name),
+            received: Counter::default(),
+            looped: Counter::default(),
+        };
+        let shared = Arc::new(Shared { traffic, standing: Standing::new(), insider });
+        let stop = CancellationToken::new();
+        let (durable, longest) = (options.durable, options.retry_longest);
+        let task = Task { shared: Arc::clone(&shared), local, remote, durable, longest };
+        Ok(Bridge { shared, task: tokio::spawn(task.run(stop.clone())), stop })
+    }
+
+    /// Tells the status and what waits, from anywhere.
+    pub fn probe(&self) -> impl Fn() -> (BridgeStatus, Waiting) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || (shared.status(), shared.insider.waiting())
+    }
+
+    /// Stops the bridge. What waits stays on the local broker.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let abort = self.task.abort_handle();
+        if timeout(FAREWELL, self.task).await.is_err() {
+            tracing::warn!(bridge = self.shared.traffic.name, "the bridge does not stop by itself; it is ended");
+            abort.abort();
+        }
+    }
+}
+
+impl Shared {
+    fn status(&self) -> BridgeStatus {
+        let traffic = &self.traffic;
+        BridgeStatus {
+            sent: traffic.out.sent.get(),
+            acknowledged: traffic.out.acknowledged.get(),
+            received: traffic.received.get(),
+            dropped: traffic.out.dropped.get() + traffic.inward.dropped.get(),
+            looped: traffic.looped.get(),
+            ..self.standing.get()
+        }
+    }
+}
+
+fn remote(options: &config::Bridge, gateway: &Name) -> ConnectOptions {
+    let own = || format!("{gateway}-{}", options.name);
+    let client_id = options.client_id.clone().unwrap_or_else(own);
+    let mut connect = ConnectOptions::new(options.host.clone(), options.port, client_id, WORDS);
+    connect.tls = options.tls.as_ref().map(|tls| Tls { ca: tls.ca.clone(), client: tls.client.clone() });
+    connect.protocol = match options.protocol {
+        BridgeProtocol::V5 => Protocol::V5,
+        BridgeProtocol::V4 => Protocol::V311,
+    };
+    connect.login = options
+        .login
+        .as_ref()
+        .map(|(user, password)| Login { user: user.clone(), password: password.reveal().to_owned() });
+    connect.keep_alive = options.keep_alive;
+    connect.in_flight = options.in_flight;
+    connect.receive_maximum = options.in_flight;
+    if options.routes.iter().any(|route| route.comes_in() && route.qos > 0) {
+        connect.session = Session::Kept(KEPT);
+    }
+    connect
+}
+
+fn local(options: &config::Bridge, insider: &Insider) -> ConnectOptions {
+    let address = insider.address();
+    let mut connect = ConnectOptions::new(address.ip().to_string(), address.port(), insider.client_id(), WORDS);
+    connect.protocol = Protocol::V5;
+    connect.login = Some(Login { user: insider.user().to_owned(), password: insider.password().to_owned() });
+    connect.in_flight = options.in_flight;
+    connect.receive_maximum = options.in_flight;
+    if options.durable {
+        connect.session = Session::Kept(KEPT);
+    }
+    connect
+}
+
+impl Task {
+    async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.longest);
+        let mut told = None;
+        if self.durable {
+            self.begin_to_wait().await;
+        }
+        let mut before = false;
+        while !stop.is_cancelled() {
+            self.shared.standing.enter(BridgeState::Connecting);
+            let pair = tokio::select! {
+                () = stop.cancelled() => break,
+                pair = self.connect() => pair,
+            };
+            let (ended, side, failure) = match pair {
+                Err((side, failure)) => {
+                    self.shared.standing.change(|status| status.connect_failures += 1);
+                    (ended_badly(&failure), side, failure)
+                }
+                Ok(pair) => {
+                    let since = Instant::now();
+                    tracing::info!(bridge = self.name(), broker = self.remote.address(), "bridge connected");
+                    self.shared.standing.enter(BridgeState::Online);
+                    let again = u64::from(std::mem::replace(&mut before, true));
+                    self.shared.standing.change(|status| status.reconnects += again);
+                    match pair.run(&stop).await {
+                        End::Stopped => break,
+                        End::Lost(side, failure) => {
+                            told = None;
+                            let ended = if since.elapsed() >= HEALTHY { Ended::Healthy } else { Ended::Short };
+                            (ended, side, failure)
+                        }
+                    }
+                }
+            };
+            self.report(side, &failure, &mut told);
+            let pause = backoff.pause(ended, rand::random());
+            self.shared.standing.enter(BridgeState::BackingOff(pause));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(pause) => {}
+            }
+        }
+        self.shared.standing.enter(BridgeState::Stopped);
+    }
+
+    fn name(&self) -> &str {
+        &self.shared.traffic.name
+    }
+
+    /// Makes the session on the local broker in which messages wait until the other broker is there for the first time.
+    async fn begin_to_wait(&self) {
+        let filters = self.shared.traffic.routes.filters(Way::Out);
+        let Ok(mut local) = self.local.connect().await else { return };
+        // Nothing is acknowledged here: what comes at once comes again.
+        if local.subscribe(&filters).is_ok() {
+            while let Ok(event) = local.next().await {
+                if matches!(event, tidegate_mqtt::Event::Subscribed(..)) {
+                    break;
+                }
+            }
+        }
+        local.disconnect(FAREWELL).await;
+    }
+
+    /// Connects to the other broker, and then to the local one: what waits there is not for nobody.
+    async fn connect(&self) -> Result<Pair<'_>, (Side, Failure)> {
+        let remote = self.remote.connect().await.map_err(|failure| (Side::Remote, failure))?;
+        let local = self.local.connect().await.map_err(|failure| (Side::Local, failure))?;
+        Ok(Pair { traffic: &self.shared.traffic, local, remote })
+    }
+
+    /// Says each new trouble once.
+    fn report(&self, side: Side, failure: &Failure, told: &mut Option<String>) {
+        self.shared.standing.change(|status| status.last_error = Some(failure.text.clone()));
+        if told.as_ref() == Some(&failure.text) {
+            return;
+        }
+        *told = Some(failure.text.clone());
+        let (bridge, error) = (self.name(), &failure.text);
+        let broker = if side == Side::Local { self.local.address() } else { self.remote.address() };
+        if failure.kind.needs_a_person() {
+            tracing::error!(bridge, broker, error, "the bridge is down until somebody mends this; trying on");
+        } else {
+            tracing::warn!(bridge, broker, error, "the bridge is down; trying on");
+        }
+    }
+}
+
+fn ended_badly(failure: &Failure) -> Ended {
+    if failure.kind.needs_a_person() { Ended::Refused } else { Ended::Useless }
+}

@@ -1,0 +1,148 @@
+//! Which messages go where, and under which topic.
+
+use tidegate_config::BridgeRoute;
+use tidegate_mqtt::{Filter, QoS};
+
+/// The routes of a bridge.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes(Vec<BridgeRoute>);
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the other broker to the local one.
+    In,
+    /// From the local broker to the other one.
+    Out,
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) topic: String,
+    /// At most this.
+    pub(crate) qos: QoS,
+    /// Whether a retained message stays one.
+    pub(crate) retain: bool,
+    /// Whether what goes this way can come back by itself.
+    pub(crate) both: bool,
+}
+
+impl Routes {
+    pub(crate) fn new(routes: &[BridgeRoute]) -> Routes {
+        Routes(routes.to_vec())
+    }
+
+    /// What to subscribe to at the broker that messages of this way come from.
+    pub(crate) fn filters(&self, way: Way) -> Vec<Filter> {
+        let routes = self.0.iter().filter(|route| goes(route, way));
+        let mut filters: Vec<Filter> = Vec::new();
+        for route in routes {
+            let topic = format!("{}{}", from(route, way), route.filter);
+            let filter = Filter { no_local: true, as_published: true, ..Filter::new(topic, qos(route)) };
+            if let Some(same) = filters.iter_mut().find(|other| other.topic == filter.topic) {
+                same.qos = same.qos.max(filter.qos);
+            } else {
+                filters.push(filter);
+            }
+        }
+        filters
+    }
+
+    /// Where a message of this way goes; the first route that wants it says. `None` when no route does.
+    pub(crate) fn destination(&self, way: Way, topic: &str) -> Option<Destination> {
+        self.0.iter().filter(|route| goes(route, way)).find_map(|route| {
+            let rest = topic.strip_prefix(from(route, way))?;
+            let topic = format!("{}{rest}", to(route, way));
+            let both = route.goes_out() && route.comes_in();
+            selects(&route.filter, rest).then(|| Destination { topic, qos: qos(route), retain: route.retain, both })
+        })
+    }
+}
+
+fn goes(route: &BridgeRoute, way: Way) -> bool {
+    match way {
+        Way::In => route.comes_in(),
+        Way::Out => route.goes_out(),
+    }
+}
+
+fn from(route: &BridgeRoute, way: Way) -> &str {
+    match way {
+        Way::In => &route.remote_prefix,
+        Way::Out => &route.local_prefix,
+    }
+}
+
+fn to(route: &BridgeRoute, way: Way) -> &str {
+    match way {
+        Way::In => &route.local_prefix,
+        Way::Out => &route.remote_prefix,
+    }
+}
+
+fn qos(route: &BridgeRoute) -> QoS {
+    if route.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
+}
+
+/// Whether a filter selects a topic (MQTT 5.0 §4.7).
+fn selects(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (_, Some(level)) if level == wanted => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::BridgeDirection;
+
+    use super::*;
+
+    fn route(direction: BridgeDirection, filter: &str, local: &str, remote: &str, qos: u8) -> BridgeRoute {
+        BridgeRoute {
+            direction,
+            filter: filter.to_owned(),
+            local_prefix: local.to_owned(),
+            remote_prefix: remote.to_owned(),
+            qos,
+            retain: true,
+        }
+    }
+
+    #[test]
+    fn prefixes_are_exchanged_and_the_first_route_that_fits_says() {
+        let routes = Routes::new(&[
+            route(BridgeDirection::Out, "+/state", "tidegate/", "plant/hall2/", 1),
+            route(BridgeDirection::Out, "#", "tidegate/", "rest/", 0),
+            route(BridgeDirection::In, "set/#", "", "orders/", 1),
+        ]);
+        let to = |way, topic| routes.destination(way, topic).map(|it| (it.topic, it.qos));
+        let out = |topic| to(Way::Out, topic);
+        assert_eq!(out("tidegate/line3/state"), Some(("plant/hall2/line3/state".to_owned(), QoS::AtLeastOnce)));
+        assert_eq!(out("tidegate/line3/x/state"), Some(("rest/line3/x/state".to_owned(), QoS::AtMostOnce)));
+        assert_eq!(out("elsewhere/state"), None);
+        assert_eq!(to(Way::In, "orders/set/é"), Some(("set/é".to_owned(), QoS::AtLeastOnce)));
+        assert_eq!(to(Way::In, "set/é"), None);
+        let filters = routes.filters(Way::Out);
+        assert_eq!(filters.iter().map(|it| it.topic.as_str()).collect::<Vec<_>>(), ["tidegate/+/state", "tidegate/#"]);
+        assert!(filters.iter().all(|filter| filter.no_local && filter.as_published));
+    }
+
+    #[test]
+    fn topics_of_a_broker_about_itself_stay_there() {
+        let routes = Routes::new(&[route(BridgeDirection::Both, "#", "", "far/", 1)]);
+        assert_eq!(routes.destination(Way::Out, "$SYS/broker/uptime"), None);
+        assert!(routes.destination(Way::Out, "a").unwrap().both);
+        assert_eq!(routes.destination(Way::In, "far"), None, "the prefix is not a topic of the route");
+    }
+}
