@@ -101,11 +101,13 @@ fn same_again(found: &Packet, version: Version) {
     let mut again = Batch::default();
     assert!(!publish(&mut again, version, &content, length - 1) && !again.has_remaining());
     let written = out.copy_to_bytes(length);
-    let Ok(Some(whole)) = frame(&written, length) else { panic!("what was written is no packet: {found:?}") };
+    let whole = frame(&written, length);
+    assert!(matches!(whole, Ok(Some(_))), "what was written is no packet: {found:?}");
+    let Ok(Some(whole)) = whole else { return };
     assert_eq!(whole.length(), length);
-    let Ok(Packet::Publish(again)) = packet(&whole, version) else {
-        panic!("what was written cannot be read: {found:?}")
-    };
+    let again = packet(&whole, version);
+    assert!(matches!(again, Ok(Packet::Publish(_))), "what was written cannot be read: {found:?}");
+    let Ok(Packet::Publish(again)) = again else { return };
     assert_eq!((&again.topic, &again.payload, &again.passed), (&found.topic, &found.payload, &found.passed));
     assert_eq!((again.qos, again.retain, again.id), (found.qos, found.retain, found.id));
     assert_eq!((again.alias, again.expiry), (found.alias, found.expiry));

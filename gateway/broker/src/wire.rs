@@ -1,6 +1,6 @@
 //! MQTT control packets on the wire, as the server side sees them.
 //!
-//! What a client sends is cut into [`Frame`]s and read; each read returns a [`Fault`] on what is not MQTT. Nothing panics
+//! What a client sends is cut into packets ([`frame`]) and read; each read returns a [`Fault`] on what is not MQTT. Nothing panics
 //! and nothing is allocated that has not arrived: a packet's texts and data are copied once it is whole and its lengths
 //! are known to be within it. The properties of a message that go on to its subscribers stay the bytes they were
 //! ([`Passed`]), checked, so that they arrive unchanged and in order.
@@ -36,6 +36,7 @@ pub(crate) enum Version {
 
 /// How surely a message arrives (MQTT 5.0 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::enum_variant_names, reason = "the standard calls them so")]
 pub(crate) enum Qos {
     /// At most once.
     AtMostOnce,
