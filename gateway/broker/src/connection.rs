@@ -252,6 +252,10 @@ impl Connection {
             }
             wire::disconnect(self.out.small(), self.reply, code, text);
             stream.write_all_buf(&mut self.out).await?;
+            // A client that comes back as soon as it sees the end is not to find it still there.
+            if matches!(end, End::Fault(_) | End::Silent) && self.expiry == 0 {
+                self.hub.end_early(&self.session, self.attached.connection);
+            }
             stream.shutdown().await?;
             // The reason is lost when the socket is closed while bytes of the client are still unread, as those of a packet
             // that is too large.

@@ -148,6 +148,15 @@ impl Hub {
         Some(resumed)
     }
 
+    /// Ends a session that is to end with its connection, unless another connection has it now. [`Hub::detach`] is still
+    /// due.
+    pub(crate) fn end_early(&self, session: &Arc<Session>, connection: u64) {
+        let mut state = self.lock();
+        if session.detach(connection, 0, Instant::now()).is_some() {
+            self.give_up(&mut state, session);
+        }
+    }
+
     /// Forgets a session whose time is over, unless the client has come back.
     pub(crate) fn expire(&self, session: &Arc<Session>) {
         let mut state = self.lock();
