@@ -153,7 +153,7 @@ impl Bench {
 
     fn station(&self, name: &str, load: Load) -> anyhow::Result<Station> {
         let qos = load.qos.to_string();
-        let (broker, port) = if name == "Tidegate" { self.ours()? } else { self.mosquitto()? };
+        let (broker, port) = if name == "Tidegate" { self.ours(&["serve", "roomy"])? } else { self.mosquitto()? };
         let publisher = if name == "Tidegate" { None } else { Some(self.ready(&["feed", &port, &qos])?) };
         let readers = match load.subscribers {
             0 => None,
@@ -162,8 +162,8 @@ impl Bench {
         Ok(Station { broker, port, publisher, readers })
     }
 
-    fn ours(&self) -> anyhow::Result<(Process, String)> {
-        let broker = self.part(&["serve"])?;
+    fn ours(&self, words: &[&str]) -> anyhow::Result<(Process, String)> {
+        let broker = self.part(words)?;
         let lines = broker.wait_for(1, |line| line.starts_with("port "))?;
         let port = lines.first().and_then(|line| line.strip_prefix("port ")).context("the broker has no port")?;
         Ok((broker, port.to_owned()))
@@ -222,8 +222,10 @@ impl Bench {
 
     /// Ten subscribers that stop reading beside one that does not, at 50,000 messages a second.
     fn slow(&self, qos: u8, seconds: u64) -> anyhow::Result<Value> {
-        let load = Load { size: 100, subscribers: 1, qos: 1, long: 1 };
-        let mut station = self.station("Tidegate", load)?;
+        // With the limits as they are by default.
+        let (broker, port) = self.ours(&["serve"])?;
+        let readers = Some(self.ready(&["read", &port, "1", "1"])?);
+        let mut station = Station { readers, publisher: None, port, broker };
         let _stuck = self.ready(&["stuck", &station.port, "10", &qos.to_string()])?;
         let count = 50_000 * seconds;
         let published = station.publish(count, &format!("50000 {count} 100"))?;

@@ -1,6 +1,6 @@
 //! The parts of `cargo xtask bench broker`, each a process of its own, so that the processor time of one is not mistaken for another's.
 //!
-//! - `serve [LISTEN]`: the broker, and inside its process the publisher, as in the gateway. Prints `port N`, then does what lines of its input say.
+//! - `serve [roomy]`: the broker, and inside its process the publisher, as in the gateway. Prints `port N`, then does what lines of its input say.
 //! - `read PORT SUBSCRIBERS QOS`: subscribers that count and measure. `stuck PORT SUBSCRIBERS QOS`: subscribers that never read.
 //! - `feed PORT QOS`: a client that publishes the same load to a broker that has no inside.
 //!
@@ -22,7 +22,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["serve"] => serve::run(),
+        ["serve"] => serve::run(false),
+        ["serve", "roomy"] => serve::run(true),
         ["read", port, subscribers, qos] => read::run(port.parse()?, subscribers.parse()?, qos.parse()?),
         ["stuck", port, subscribers, qos] => read::stuck(port.parse()?, subscribers.parse()?, qos.parse()?),
         ["feed", port, qos] => feed::run(port.parse()?, qos.parse()?),

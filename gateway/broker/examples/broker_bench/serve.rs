@@ -4,7 +4,7 @@ use std::{fs, io::stdin, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use tidegate_broker::{Broker, BrokerStatus};
+use tidegate_broker::{Broker, BrokerStatus, Limits};
 use tidegate_config as config;
 use tokio::{
     sync::mpsc,
@@ -13,14 +13,15 @@ use tokio::{
 
 use crate::{DEVICES, Load, payload, topic};
 
-/// Bytes that may lie in the broker while it is published as fast as it goes: half of what may wait for a subscriber with QoS 0, so
-/// that nothing is dropped even if all of it waits for one.
-const LAG: u64 = 2 << 20;
+/// Bytes that may lie in the broker while it is published as fast as it goes, and how many it keeps for a subscriber then, so that
+/// nothing is dropped even if all of it waits for one.
+const LAG: u64 = 32 << 20;
+const ROOM: usize = 40 << 20;
 /// What a message counts beside its payload.
 const MESSAGE: u64 = 256;
 
-/// Publishes each load that is read, and prints what that took.
-pub(crate) fn run() -> Result<()> {
+/// Publishes each load that is read, and prints what that took. A `roomy` broker keeps as much for a subscriber with QoS 0 as for others.
+pub(crate) fn run(roomy: bool) -> Result<()> {
     let (sender, lines) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in stdin().lines().map_while(Result::ok) {
@@ -31,11 +32,13 @@ pub(crate) fn run() -> Result<()> {
     });
     // The gateway has one thread for each processor too.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async { tokio::spawn(serve(lines)).await? })
+    runtime.block_on(async { tokio::spawn(serve(lines, roomy)).await? })
 }
 
-async fn serve(mut lines: mpsc::Receiver<String>) -> Result<()> {
-    let broker = Broker::start(&config::Broker::on_loopback()).await?;
+async fn serve(mut lines: mpsc::Receiver<String>, roomy: bool) -> Result<()> {
+    let usual = Limits::default();
+    let limits = if roomy { Limits { queue_bytes_qos0: ROOM, ..usual } } else { usual };
+    let broker = Broker::start_with(&config::Broker::on_loopback(), limits).await?;
     println!("port {}", broker.address().port());
     while let Some(line) = lines.recv().await {
         let load = Load::parse(&line)?;
