@@ -30,6 +30,8 @@ use crate::{
 const CHECKPOINT: u64 = 8 << 20;
 /// Compaction is told to look for work once in so many commits, at least.
 const LOOK_EVERY: u64 = 64;
+/// Steps that a store which is too full takes before it does anything else, at most.
+const STEPS: usize = 8;
 /// A cursor that has not read for so many commits does not keep up: no rows are kept in memory for it.
 const KEEPS_UP: u64 = 8;
 
@@ -100,13 +102,7 @@ impl Writer {
     /// Works until it is told to close, or until every handle and cursor is gone.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            // A step between any two other things: commits that follow each other without a pause, as on a slow disk, must
-            // not let the file grow.
-            if self.may_sweep() {
-                self.sweep().await;
-            } else if self.may_drop() {
-                self.retain().await;
-            }
+            self.make_room().await;
             let due = self.due.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
@@ -123,6 +119,24 @@ impl Writer {
                 },
                 () = self.shared.wake.notified() => self.arm(),
                 () = std::future::ready(()), if self.may_sweep() || self.may_drop() => {}
+            }
+        }
+    }
+
+    /// Lets go of what has to leave the log, between any two other things: commits that follow each other without a pause, as on
+    /// a slow disk, must not let the file grow. A step at a time, and more of them while the store is fuller than it may be.
+    async fn make_room(&mut self) {
+        for _ in 0..STEPS {
+            if self.may_sweep() {
+                self.sweep().await;
+            } else if self.may_drop() {
+                self.retain().await;
+            } else {
+                return;
+            }
+            // What cannot be removed now is not dropped again.
+            if !self.retention.is_due() || (self.books.loose && self.preparing.is_some()) {
+                return;
             }
         }
     }
