@@ -336,3 +336,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

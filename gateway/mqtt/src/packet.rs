@@ -42,6 +42,9 @@ pub(crate) fn publish(
     most: u32,
     out: &mut BytesMut,
 ) -> Result<(), Refused> {
+    if message.topic.is_empty() {
+        return Err(Refused::Malformed);
+    }
     whole(out, |out| match protocol {
         Protocol::V311 => v311::publish(message, packet_id, most, out),
         Protocol::V5 => v5::publish(message, packet_id, most, out),

@@ -57,9 +57,11 @@ pub(super) fn unsubscribe(topics: &[String], packet_id: u16, out: &mut BytesMut)
 
 pub(super) fn read(options: &ConnectOptions, received: &mut BytesMut) -> Result<Option<Incoming>, String> {
     let most = usize::try_from(options.largest_incoming).unwrap_or(usize::MAX);
+    let before = received.len();
     let packet = match Packet::read(received, most) {
         Ok(packet) => packet,
-        Err(Error::InsufficientBytes(more)) => {
+        // What is missing inside a packet that is whole does not come any more.
+        Err(Error::InsufficientBytes(more)) if received.len() == before => {
             received.reserve(more);
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use rumqttc_v5::mqttbytes::{
     Error, QoS as WireQoS,
     v5::{
@@ -118,9 +118,24 @@ pub(super) fn unsubscribe(topics: &[String], packet_id: u16, out: &mut BytesMut)
 }
 
 pub(super) fn read(options: &ConnectOptions, received: &mut BytesMut) -> Result<Option<Incoming>, String> {
+    // A farewell with a reason and without the length of its properties (MQTT 5.0 §3.14.2.2.1), which the codec takes for cut.
+    let short = match received.first_chunk::<3>() {
+        Some([0xE0, 1, reason]) => Some(*reason),
+        _ => None,
+    };
+    if let Some(reason) = short {
+        received.advance(3);
+        return match Packet::read(&mut BytesMut::from(&[0xE0, 2, reason, 0][..]), None) {
+            Ok(Packet::Disconnect(disconnect)) => Ok(Some(Incoming::Dismissed(dismissal(disconnect)))),
+            Ok(_) => Ok(Some(Incoming::Unexpected("a farewell that is none"))),
+            Err(error) => Err(error.to_string()),
+        };
+    }
+    let before = received.len();
     let packet = match Packet::read(received, Some(options.largest_incoming)) {
         Ok(packet) => packet,
-        Err(Error::InsufficientBytes(more)) => {
+        // What is missing inside a packet that is whole does not come any more.
+        Err(Error::InsufficientBytes(more)) if received.len() == before => {
             received.reserve(more);
             return Ok(None);
         }
