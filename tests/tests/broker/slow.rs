@@ -25,8 +25,8 @@ const EACH: u64 = 50;
 /// looked at here, and its queue holds many times as much.
 const LAG: u64 = 20_000;
 const STUCK: u8 = 5;
-/// Five sessions at QoS 1 with up to 40 MiB, counted with 256 bytes a message and shared among them, until they end.
-const GROWTH_KIB: u64 = 200 * 1024;
+/// Five sessions at QoS 1 with up to 40 MiB until they end, counted with 256 bytes a message; the messages are shared among them.
+const GROWTH_KIB: u64 = 128 * 1024;
 /// From the middle on everybody who is too slow has been dealt with.
 const LATER_GROWTH_KIB: u64 = 16 * 1024;
 
