@@ -1,7 +1,7 @@
 """An OPC UA server made of asyncua, steered by lines on standard input; `opcua_server.js` is the same made of node-opcua.
 
     opcua_server.py --port PORT --folder FOLDER [--items N] [--padding N] [--every MS] [--no-anonymous] [--no-security]
-                    [--nodes FILE]
+                    [--nodes FILE] [--no-subscriptions] [--days N]
 
 Prints `ready` when it listens on 127.0.0.1. Its namespace is `urn:tidegate:tests:plant`; `--padding` puts so many other
 namespaces before it, so that its index is another one. `FOLDER` keeps the server's certificate from one start to the next.
@@ -13,10 +13,13 @@ The object `Plant` (`s=Plant`) has, each with its name as the identifier:
     Label (LocalizedText), Time (DateTime), Raw (ByteString)
     Mode          enumeration Off, Auto, Manual; writable
     Position      structure of x, y (doubles) and name
+    Axis          structure of position (such a structure) and speed; only this script has it
+    Either        union of number (Double) and text, holding the text "tide"; only this script has it
     Long          1,500 doubles
     Hist          double with a history
     Add           method of two Int32 that gives their sum
 
+`--no-subscriptions` lets nobody subscribe, `--days` is how long a certificate is valid that is made; only this script has them.
 `--nodes` names a JSON file of more variables (`namespace`, `name`, `type`, `value`, `writable`); only this script has it.
 
 The user `op` with the password `secret` may do everything. Commands, each answered with one line, `ok …` or `error …`:
@@ -42,9 +45,15 @@ import sys
 
 from asyncua import Server, ua, uamethod
 from asyncua.common.structures104 import new_enum, new_struct, new_struct_field
-from asyncua.crypto.cert_gen import setup_self_signed_certificate
+from asyncua.crypto.cert_gen import (
+    dump_private_key_as_pem,
+    generate_private_key,
+    generate_self_signed_app_certificate,
+)
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.user_managers import UserManager
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 URI = "urn:tidegate:tests:plant"
@@ -125,7 +134,11 @@ class Plant:
             new_struct_field("y", ua.VariantType.Double),
             new_struct_field("name", ua.VariantType.String),
         ]
-        await new_struct(self.server, self.index, "PlantPosition", fields)
+        position, _ = await new_struct(self.server, self.index, "PlantPosition", fields)
+        fields = [new_struct_field("position", position), new_struct_field("speed", ua.VariantType.Float)]
+        await new_struct(self.server, self.index, "PlantAxis", fields)
+        fields = [new_struct_field("number", ua.VariantType.Double), new_struct_field("text", ua.VariantType.String)]
+        await new_struct(self.server, self.index, "PlantEither", fields, is_union=True)
         types = await self.server.load_data_type_definitions()
         mode = await self.plant.add_variable(
             ua.NodeId("Mode", self.index), f"{self.index}:Mode", types["PlantMode"].Auto, datatype=types["PlantMode"].data_type
@@ -134,6 +147,11 @@ class Plant:
         self.nodes["Mode"] = mode
         self.position = types["PlantPosition"]
         await self.add("Position", self.position(1.5, -2.5, "dock"))
+        self.axis = types["PlantAxis"]
+        await self.add("Axis", self.axis(self.position(7.5, 0.0, "hall"), 0.5))
+        either = types["PlantEither"]()
+        either.text = "tide"
+        await self.add("Either", either)
 
     async def setpoint(self):
         """An AnalogItemType: a value with range, unit and description."""
@@ -175,6 +193,8 @@ class Plant:
             value = json.loads(more)
             if name == "Position":
                 value = self.position(**value)
+            elif name == "Axis":
+                value = self.axis(self.position(**value), 0.5)
             kind = (await self.nodes[name].read_data_value()).Value.VariantType
             await self.nodes[name].write_value(ua.Variant(value, kind))
         elif verb == "status":
@@ -208,12 +228,16 @@ class Plant:
         await self.alarm.trigger(message=text)
 
 
-async def certificate(server, folder):
+async def certificate(server, folder, days):
     folder.mkdir(parents=True, exist_ok=True)
     key, file = folder / "asyncua.pem", folder / "asyncua.der"
-    await setup_self_signed_certificate(
-        key, file, APPLICATION, "localhost", [ExtendedKeyUsageOID.SERVER_AUTH], {"organizationName": "Tidegate tests"}
-    )
+    if not file.exists():
+        subject, use = {"organizationName": "Tidegate tests"}, [ExtendedKeyUsageOID.SERVER_AUTH]
+        names = [x509.UniformResourceIdentifier(APPLICATION), x509.DNSName("localhost")]
+        private = generate_private_key()
+        signed = generate_self_signed_app_certificate(private, "asyncua", subject, names, extended=use, days=days)
+        key.write_bytes(dump_private_key_as_pem(private))
+        file.write_bytes(signed.public_bytes(Encoding.DER))
     await server.load_certificate(file)
     await server.load_private_key(key)
 
@@ -226,6 +250,8 @@ async def main():
     arguments.add_argument("--padding", type=int, default=0)
     arguments.add_argument("--every", type=int, default=200)
     arguments.add_argument("--nodes", type=pathlib.Path)
+    arguments.add_argument("--days", type=int, default=365)
+    arguments.add_argument("--no-subscriptions", action="store_true")
     arguments.add_argument("--no-anonymous", action="store_true")
     arguments.add_argument("--no-security", action="store_true")
     given = arguments.parse_args()
@@ -239,7 +265,7 @@ async def main():
         names = ["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
         modes = ["Sign", "SignAndEncrypt"]
         policies += [getattr(ua.SecurityPolicyType, f"{name}_{mode}") for name in names for mode in modes]
-        await certificate(server, given.folder)
+        await certificate(server, given.folder, given.days)
     server.set_security_policy(policies)
     plant = Plant(server, given)
     await plant.build()
@@ -247,6 +273,9 @@ async def main():
         await plant.more(given.nodes)
     async with server:
         await server.historize_node_data_change(plant.hist, period=None, count=10_000)
+        if given.no_subscriptions:
+            # But for its own, by which it keeps the history.
+            server.iserver.max_subscriptions = len(server.iserver.subscription_service.subscriptions)
         print("ready", flush=True)
         mover = asyncio.create_task(moving(plant, given.every)) if given.every else None
         lines = asyncio.StreamReader()

@@ -22,7 +22,16 @@ fn browsed(stack: Stack) -> anyhow::Result<()> {
     let (code, text) = tidegate(["browse", "-c", &file, "plant", &start, "--profile", "--out", &out], &[])?;
     assert_eq!(code, Some(0), "{text}");
     let profile = fs::read_to_string(&made)?;
-    for part in ["manufacturer", "Setpoint", "°C", "Temperature wanted", "high = 150", "access = \"read_write\""] {
+    for part in [
+        "manufacturer",
+        "Setpoint",
+        "°C",
+        "Temperature wanted",
+        "high = 150",
+        "access = \"read_write\"",
+        "field = \"x\"",
+        "name = \"position.name\"",
+    ] {
         assert!(profile.contains(part), "{part} is not in\n{profile}");
     }
     site.write("line3", &format!("{bare}[[device]]{device}"))?;

@@ -86,6 +86,15 @@ pub(crate) fn secret(site: &Site, password: &str) -> anyhow::Result<String> {
     Ok(format!("\"file:{}\"", site.path().join(password).display()))
 }
 
+/// A gateway, and everything that it says about its devices from the beginning: its server answers when somebody listens.
+pub(crate) fn listening(peers: &Peers, site: &Site, server: &OpcuaServer) -> anyhow::Result<(Gateway, Subscriber)> {
+    server.freeze(true)?;
+    let gateway = Gateway::start(site)?;
+    let said = Subscriber::start(peers, site.broker_address(), "tidegate/line3/#")?;
+    server.freeze(false)?;
+    Ok((gateway, said))
+}
+
 /// A server, and a gateway with one link to it that is called `plant`, without security.
 pub(crate) struct Line {
     pub(crate) server: OpcuaServer,
@@ -106,8 +115,7 @@ impl Line {
         let site = Site::new()?;
         site.write_file("profiles/acme/plant.toml", profile)?;
         site.write("line3", &link("plant", &server.url(), "security = \"none\""))?;
-        let gateway = Gateway::start(&site)?;
-        let said = Subscriber::start(peers, site.broker_address(), "tidegate/line3/#")?;
+        let (gateway, said) = listening(peers, &site, &server)?;
         Ok(Line { server, site, _gateway: gateway, said })
     }
 

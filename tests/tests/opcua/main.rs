@@ -9,11 +9,14 @@
     reason = "what a test cannot go on without may end it"
 )]
 
+mod backfill;
 mod browse;
 mod events;
+mod identities;
 mod line;
 mod outages;
 mod security;
 mod simulator;
+mod structures;
 mod target;
 mod values;

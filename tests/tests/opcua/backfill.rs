@@ -1,0 +1,112 @@
+//! The history of a foreign server fills the hole of an outage between it and the gateway, each value once.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tidegate_tests::{
+    Cut, Fault, FaultProxy, Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber,
+};
+
+use crate::line::link;
+
+/// How long the link is away: more values come in that time than a server keeps of an item for a subscription.
+const OUTAGE: Duration = Duration::from_secs(4);
+
+/// A profile of the value with a history, which counts up, in a group that is read so.
+fn profile(mode: &str) -> String {
+    format!(
+        "[profile]\nmanufacturer = \"Acme\"\nmodel = \"Plant\"\ndriver = \"opcua\"\nversion = 1\n\n\
+         [[group]]\nname = \"past\"\ninterval = \"100ms\"\nmode = \"{mode}\"\n\n\
+         [[tag]]\nname = \"hist\"\ngroup = \"past\"\nnode = \"nsu={ns};s=Hist\"\ntype = \"f64\"\n\n\
+         [[tag]]\nname = \"without_history\"\ngroup = \"past\"\nnode = \"nsu={ns};s=Setpoint\"\ntype = \"f64\"\n\n\
+         [[tag]]\nname = \"nowhere\"\ngroup = \"past\"\nnode = \"nsu=urn:nowhere;s=Nowhere\"\ntype = \"f64\"\n",
+        ns = OpcuaServer::NAMESPACE
+    )
+}
+
+/// A row about the value that counts up: the value, its own time, and whether it is of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    value: i64,
+    own_time: i64,
+    past: bool,
+}
+
+fn told(messages: &[Message]) -> Vec<Told> {
+    let rows = messages.iter().filter(|message| message.topic == "tidegate/line3/plant/data/past");
+    let told = |row: serde_json::Value| {
+        #[expect(clippy::as_conversions, reason = "the plant counts in whole numbers")]
+        let value = row["values"]["hist"].as_f64()? as i64;
+        Some(Told { value, own_time: row["device_ts"].as_i64()?, past: row["hist"] == true })
+    };
+    rows.filter_map(|message| message.json().ok()).filter_map(told).collect()
+}
+
+fn backfill(stack: Stack, mode: &str) -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let server = OpcuaServer::start(&peers, stack, &OpcuaServerOptions::default())?;
+    let way = FaultProxy::start(server.address(), 7)?;
+    let site = Site::new()?;
+    site.write_file("profiles/acme/plant.toml", &profile(mode))?;
+    let url = format!("opc.tcp://{}/plant", way.address());
+    site.write("line3", &link("plant", &url, "security = \"none\"\nbackfill = true"))?;
+    let _gateway = Gateway::start(&site)?;
+    let said = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/#")?;
+    let first = said.wait_for(PATIENCE, "values", |messages| {
+        let told = told(messages);
+        told.get(3).copied()
+    })?;
+    assert!(
+        said.messages().iter().all(|message| !message.payload.contains("\"hist\":true")),
+        "nothing was missing yet"
+    );
+
+    for outage in 1..=2 {
+        way.fault(Fault::Refused)?;
+        way.cut(Cut::Closed);
+        let before = said.wait_for(PATIENCE, "the loss", |messages| {
+            let lost = messages.iter().rev().find(|message| message.topic.ends_with("/plant/state"))?;
+            (lost.json().ok()?["state"] == "offline").then(|| told(messages).len())
+        })?;
+        let begin = Instant::now();
+        said.wait_for(OUTAGE, "any value", |messages| (told(messages).len() > before).then_some(()))
+            .expect_err("the link is away");
+        assert!(begin.elapsed() >= OUTAGE);
+        way.heal()?;
+        // Everything up to a value of after the outage, and nothing more of the past for a while.
+        let back = said.wait_for(PATIENCE, "a value after the outage", |messages| {
+            told(messages).get(before..)?.iter().rfind(|told| !told.past).copied()
+        })?;
+        said.wait_for(PATIENCE, "the values of the outage", |messages| {
+            let told = told(messages);
+            let known: BTreeMap<i64, i64> = told.iter().map(|told| (told.value, told.own_time)).collect();
+            (first.value..=back.value).all(|value| known.contains_key(&value)).then_some(())
+        })
+        .map_err(|error| error.context(format!("outage {outage}: {:?}", told(&said.messages()))))?;
+    }
+    let told = told(&said.messages());
+    let mut past: Vec<Told> = told.iter().copied().filter(|told| told.past).collect();
+    assert!(past.len() >= 2, "{told:?}");
+    let in_order = past.clone();
+    past.sort();
+    assert_eq!(past, in_order, "as they happened");
+    past.dedup_by_key(|told| told.value);
+    assert_eq!(past.len(), in_order.len(), "each once: {in_order:?}");
+    let present =
+        |past: &Told| told.iter().any(|told| !told.past && (told.value, told.own_time) == (past.value, past.own_time));
+    let twice: Vec<&Told> = past.iter().filter(|past| present(past)).collect();
+    assert!(twice.is_empty(), "told with its own time already: {twice:?}");
+    Ok(())
+}
+
+#[test]
+fn the_history_of_asyncua_fills_the_hole_of_an_outage_of_what_was_subscribed_to() -> anyhow::Result<()> {
+    backfill(Stack::Asyncua, "subscribe")
+}
+
+#[test]
+fn the_history_of_node_opcua_fills_the_hole_of_an_outage_of_what_was_polled() -> anyhow::Result<()> {
+    backfill(Stack::NodeOpcua, "poll")
+}
