@@ -1,6 +1,7 @@
 //! `tidegate`: reads the command line, builds, waits, stops. No logic lives here.
 
 mod announcements;
+mod bridge;
 mod certificates;
 mod cli;
 mod client;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     announcements::Announcements,
+    bridge::Bridges,
     certificates, console,
     site::{self, Loaded},
     sparkplug::{self, GatewayPlant},
@@ -29,6 +30,7 @@ pub(crate) struct Running {
     broker: Broker,
     gateway: Gateway,
     targets: Vec<RunningTarget>,
+    bridges: Bridges,
     /// Watches for certificates that expire.
     certificates: JoinHandle<()>,
     /// Missing only while the site is being started.
@@ -69,6 +71,7 @@ impl Running {
             broker,
             gateway,
             targets: Vec::new(),
+            bridges: Bridges::default(),
             certificates,
             web: None,
             web_address,
@@ -88,6 +91,7 @@ impl Running {
             self.start_target(target).await?;
         }
         self.publish_targets();
+        self.reload_bridges().await;
         // Last, so that a first password is made only when it will be shown.
         let (access, first_password) =
             Access::open(&self.site.gateway.data_dir, self.web_address).context("failed to prepare the logins")?;
@@ -125,6 +129,8 @@ impl Running {
         let links = self.gateway.reload(assembly).await;
         let targets = self.reload_targets(&site.targets).await;
         self.site.targets = site.targets;
+        self.site.bridges = site.bridges;
+        self.reload_bridges().await;
         match links {
             Ok(links) => tracing::info!(links = told(links), targets = told(targets), "site reloaded"),
             Err(error) => tracing::error!(%error, "new links could not be started; reload again when it is mended"),
@@ -246,6 +252,11 @@ impl Running {
         Ok(Work::OpcUa { server, since })
     }
 
+    async fn reload_bridges(&mut self) {
+        let handle = self.gateway.handle();
+        self.bridges.reload(&self.site.bridges, &self.site.gateway.id, &self.broker, &handle).await;
+    }
+
     fn publish_targets(&self) {
         self.gateway.handle().set_targets(self.targets.iter().map(RunningTarget::probe).collect());
     }
@@ -260,6 +271,7 @@ impl Running {
         for target in self.targets {
             target.stop().await;
         }
+        self.bridges.stop().await;
         self.store.close().await;
         self.broker.stop().await;
     }

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tidegate_broker::{Insider, Waiting};
 use tidegate_config::{self as config, BridgeProtocol};
 use tidegate_model::Name;
-use tidegate_mqtt::{Backoff, ConnectOptions, Connector, Ended, Failure, Login, Protocol, Session, Tls, TlsError, Words};
+use tidegate_mqtt::{
+    Backoff, ConnectOptions, Connector, Ended, Failure, Login, Protocol, Session, Tls, TlsError, Words,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -74,7 +76,8 @@ impl Bridge {
             name: name.to_owned(),
             routes: Routes::new(&options.routes),
             mark: Mark::new(gateway.as_str(), name),
-            echoes: options.protocol == BridgeProtocol::V4 && options.routes.iter().any(|it| it.comes_in() && it.goes_out()),
+            echoes: options.protocol == BridgeProtocol::V4
+                && options.routes.iter().any(|it| it.comes_in() && it.goes_out()),
             out: Counters::new(name),
             inward: Counters::new(name),
             received: Counter::default(),

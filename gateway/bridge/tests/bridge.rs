@@ -13,8 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for a message that goes in circles to come again.
 const QUIET: Duration = Duration::from_millis(500);
-const WORDS: Words =
-    Words { us: "the test", address: "", ca: "", client_certificate: "", client_id: "" };
+const WORDS: Words = Words { us: "the test", address: "", ca: "", client_certificate: "", client_id: "" };
 
 fn route(direction: BridgeDirection, filter: &str, local: &str, remote: &str) -> BridgeRoute {
     BridgeRoute {
@@ -103,6 +102,14 @@ async fn next(client: &mut Connection) -> Message {
     }
 }
 
+/// The next message of a client while another one sends what it has published.
+async fn next_while(client: &mut Connection, other: &mut Connection) -> Message {
+    tokio::select! {
+        found = next(client) => found,
+        () = async { while other.next().await.is_ok() {} } => panic!("the other client has lost its connection"),
+    }
+}
+
 async fn quiet(client: &mut Connection) {
     let silence = async {
         loop {
@@ -133,18 +140,13 @@ async fn messages_cross_both_ways_under_other_topics_with_what_belongs_to_them()
         let properties = Properties { content_type: Some("text".to_owned()), ..Properties::default() };
         let message = Message::new("tidegate/line3/é", "hello").retained();
         near.publish(Message { properties: Some(Box::new(properties)), ..message }).unwrap();
-        let found = next(&mut far).await;
+        let found = next_while(&mut far, &mut near).await;
         assert_eq!((text(&found.topic), text(&found.payload)), ("plant/hall2/line3/é".to_owned(), "hello".to_owned()));
         assert_eq!((found.qos, found.retain), (QoS::AtLeastOnce, true), "{protocol:?}");
         let content = found.properties.and_then(|properties| properties.content_type);
         assert_eq!(content, (protocol == BridgeProtocol::V5).then(|| "text".to_owned()));
         far.publish(Message::new("plant/orders/1", "42").unacknowledged()).unwrap();
-        let found = loop {
-            tokio::select! {
-                found = next(&mut near) => break found,
-                _ = far.next() => {}
-            }
-        };
+        let found = next_while(&mut near, &mut far).await;
         assert_eq!((text(&found.topic), found.qos), ("orders/1".to_owned(), QoS::AtMostOnce));
         until(&bridge, |status, _| (status.sent, status.acknowledged, status.received) == (1, 1, 1)).await;
         bridge.stop().await;
@@ -157,10 +159,8 @@ async fn messages_cross_both_ways_under_other_topics_with_what_belongs_to_them()
 async fn nothing_goes_round_in_circles() {
     for protocol in [BridgeProtocol::V5, BridgeProtocol::V4] {
         let (local, remote) = (broker().await, broker().await);
-        let bridge = start(
-            &options(remote.address(), protocol, vec![route(BridgeDirection::Both, "#", "", "")]),
-            &local,
-        );
+        let bridge =
+            start(&options(remote.address(), protocol, vec![route(BridgeDirection::Both, "#", "", "")]), &local);
         online(&bridge).await;
         let mut far = client(remote.address(), "far", "#").await;
         let mut near = client(local.address(), "near", "#").await;

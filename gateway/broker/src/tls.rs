@@ -154,7 +154,8 @@ fn common_name(certificate: &Certificate) -> Option<String> {
     /// `id-at-commonName` (X.520).
     const COMMON_NAME: &str = "2.5.4.3";
     let names = certificate.tbs_certificate.subject.0.iter().flat_map(|names| names.0.iter());
-    let value = &names.filter(|name| name.oid.to_string() == COMMON_NAME).last()?.value;
+    let mut names = names.filter(|name| name.oid.to_string() == COMMON_NAME);
+    let value = &names.next_back()?.value;
     let utf8 = value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str().to_owned());
     utf8.or_else(|| value.decode_as::<PrintableStringRef<'_>>().ok().map(|text| text.as_str().to_owned()))
         .or_else(|| value.decode_as::<TeletexStringRef<'_>>().ok().map(|text| text.as_str().to_owned()))

@@ -65,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         config.max_write_buffer_size = 4 * FRAME;
         config.max_message_size = Some(message);
         config.max_frame_size = Some(message);
+        #[allow(clippy::result_large_err, reason = "the library wants it so")]
         let answer = |request: &Request, response: Response| door.answer(request, response);
         let frames = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
         Ok(WebSocket { frames, rest: Bytes::new() })

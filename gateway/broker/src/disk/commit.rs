@@ -193,7 +193,8 @@ async fn messages(
 
 /// Runs of numbers on the disk of which none is there any more.
 fn runs_gone(known: &Known, there: &HashMap<u64, u16>) -> Vec<(u64, u64)> {
-    let (mut runs, mut open): (Vec<(u64, u64)>, Option<(u64, u64)>) = (Vec::new(), None);
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    let mut open: Option<(u64, u64)> = None;
     for number in known.messages.keys().copied() {
         match (&mut open, there.contains_key(&number)) {
             (run, true) => runs.extend(run.take()),

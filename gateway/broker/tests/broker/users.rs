@@ -67,7 +67,11 @@ async fn a_client_id_with_wildcards_gets_no_more_than_others() {
         client.publish(0b010, "in/x", 1, &[], b"x").await;
         client.publish(0b010, "scada/x", 2, &[], b"x").await;
         let packets = client.ping().await;
-        assert_eq!((packets[0][4], packets[1].get(4).copied().unwrap_or(0) < 0x80), (0x87, true), "{id}: {packets:02x?}");
+        assert_eq!(
+            (packets[0][4], packets[1].get(4).copied().unwrap_or(0) < 0x80),
+            (0x87, true),
+            "{id}: {packets:02x?}"
+        );
     }
     let mut client = Raw::connect(broker.address(), login(5, "panel-1", "scada", "x")).await;
     assert_eq!(client.subscribe(&[("out/panel-1/+", 0), ("$share/group/out/panel-1/x", 0)]).await, [0, 0]);

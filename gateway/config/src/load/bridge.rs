@@ -8,7 +8,7 @@ use super::{
     topic::{check_filter, check_prefix},
     url::MqttUrl,
 };
-use crate::{At, Bridge, BridgeDirection, BridgeProtocol, BridgeRoute, ByteSize, Report, Table};
+use crate::{Bridge, BridgeDirection, BridgeProtocol, BridgeRoute, ByteSize, Report, Table};
 
 use tidegate_model::Name;
 
@@ -95,16 +95,19 @@ fn route(table: &Table, report: &mut Report) -> Option<BridgeRoute> {
             report.error(&filter.origin, "topics with `$` belong to the broker they are on".to_owned(), Some(help));
         }
     }
-    let local_prefix = prefix(table, "local_prefix", report);
-    let remote_prefix = prefix(table, "remote_prefix", report);
+    let local_prefix = table.take_or("local_prefix", String::new(), report);
+    check_prefix(&local_prefix, "local_prefix", report);
+    let remote_prefix = table.take_or("remote_prefix", String::new(), report);
+    check_prefix(&remote_prefix, "remote_prefix", report);
     let qos = table.take_within("qos", 1, 0..=1, report).value;
     let retain = table.take_or("retain", false, report).value;
     table.finish(report);
-    Some(BridgeRoute { direction: direction?, filter: filter?.value, local_prefix, remote_prefix, qos, retain })
-}
-
-fn prefix(table: &Table, key: &'static str, report: &mut Report) -> String {
-    let prefix: At<String> = table.take_or(key, String::new(), report);
-    check_prefix(&prefix, key, report);
-    prefix.value
+    Some(BridgeRoute {
+        direction: direction?,
+        filter: filter?.value,
+        local_prefix: local_prefix.value,
+        remote_prefix: remote_prefix.value,
+        qos,
+        retain,
+    })
 }
