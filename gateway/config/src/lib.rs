@@ -65,11 +65,11 @@ pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{
-    Backfill, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target, TargetKind, Tls, Web,
-    WhenFull,
+    Backfill, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target, TargetKind,
+    Tls, Web, WhenFull,
 };
-pub use sparkplug::{SparkplugIds, SparkplugTarget};
 pub use source::{Place, Source};
+pub use sparkplug::{SparkplugIds, SparkplugTarget};
 pub use table::Table;
 pub use topics::{HomeAssistant, Location, PayloadForm, TopicTemplate, Topics};
 pub use words::nearest;

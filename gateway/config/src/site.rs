@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_model::Name;
 
-use crate::{At, Bridge, Broker, ByteRate, ByteSize, Location, OpcUaServer, Origin, Profile, Secret, SparkplugTarget, Table, Topics};
+use crate::{
+    At, Bridge, Broker, ByteRate, ByteSize, Location, OpcUaServer, Origin, Profile, Secret, SparkplugTarget, Table,
+    Topics,
+};
 
 /// A whole site.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use tidegate_config::{
-    Access, BrokerLogin, ByteSize, Deadband, DeviceTimeUnit, Kind, Origin, Profiles, Range, Report, Scaling, Site, TagSource,
-    Target, TargetKind, Threshold, load,
+    Access, BrokerLogin, ByteSize, Deadband, DeviceTimeUnit, Kind, Origin, Profiles, Range, Report, Scaling, Site,
+    TagSource, Target, TargetKind, Threshold, load,
 };
 
 fn plant(environment: &[(&str, &str)]) -> (Option<Site>, Report) {
