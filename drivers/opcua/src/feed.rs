@@ -67,7 +67,11 @@ pub(crate) struct Feed {
     job: Option<BoxFuture<'static, (Job, Result<Outcome, Fault>)>>,
     /// What `job` is doing.
     doing: Option<Job>,
-    publishes: FuturesUnordered<BoxFuture<'static, Published>>,
+    /// Questions for messages that wait at the server, each with the round in which it was asked.
+    publishes: FuturesUnordered<BoxFuture<'static, (u32, Published)>>,
+    /// Those of this round.
+    asked: usize,
+    round: u32,
     most_publishes: usize,
     /// No question for messages before this.
     pause: Option<Instant>,
@@ -96,7 +100,7 @@ pub(crate) struct Feed {
 
 /// What ended a wait.
 enum Event {
-    Published(Published),
+    Published(u32, Published),
     Worked(Job, Result<Outcome, Fault>),
     Sign(Result<(), Fault>),
     Ended(Fault),
@@ -159,6 +163,8 @@ impl Feed {
             job: None,
             doing: None,
             publishes: FuturesUnordered::new(),
+            asked: 0,
+            round: 0,
             most_publishes: MOST_PUBLISHES,
             pause: None,
             acknowledgements: Vec::new(),
@@ -250,7 +256,10 @@ impl Feed {
                     }
                     self.worked(job, answer, now, items, places);
                 }
-                Event::Published(answer) => self.published(answer, now, items)?,
+                Event::Published(round, answer) => {
+                    self.asked -= usize::from(round == self.round).min(self.asked);
+                    self.published(answer, now, items)?;
+                }
             }
             self.heard = now;
         }
@@ -261,7 +270,7 @@ impl Feed {
     async fn event(&mut self, wait: Duration) -> Event {
         let Feed { channel, job, publishes, sign, .. } = self;
         tokio::select! {
-            Some(answer) = publishes.next(), if !publishes.is_empty() => Event::Published(answer),
+            Some((round, answer)) = publishes.next(), if !publishes.is_empty() => Event::Published(round, answer),
             Some((job, answer)) = maybe(job) => Event::Worked(job, answer),
             Some(answer) = maybe(sign) => Event::Sign(answer),
             fault = channel.ended() => Event::Ended(fault),
@@ -275,10 +284,11 @@ impl Feed {
         let wanted = if live == 0 { 0 } else { (live + 1).clamp(2, self.most_publishes.max(1)) };
         if self.pause.is_none_or(|pause| pause <= now) {
             self.pause = None;
-            while self.publishes.len() < wanted {
-                let channel = Arc::clone(&self.channel);
+            while self.asked < wanted {
+                self.asked += 1;
+                let (round, channel) = (self.round, Arc::clone(&self.channel));
                 let acknowledged = std::mem::take(&mut self.acknowledgements);
-                self.publishes.push(Box::pin(async move { channel.publish(acknowledged, PUBLISH).await }));
+                self.publishes.push(Box::pin(async move { (round, channel.publish(acknowledged, PUBLISH).await) }));
             }
         }
         self.server_time = self.time_there(now);
@@ -303,8 +313,9 @@ impl Feed {
                     let interval = subscription.interval;
                     tracing::warn!(?interval, "a subscription has fallen silent; it is made anew");
                 }
-                // Questions that the server has lost would never be answered, and no others be asked.
-                self.publishes.clear();
+                // The server may have lost the questions that it has, and then others would never be asked.
+                self.round = self.round.wrapping_add(1);
+                self.asked = 0;
                 self.make_anew(index);
             }
         }

@@ -118,7 +118,7 @@ pub(crate) fn leaf(shown: &ByteString) -> ByteString {
     let bytes = shown.as_ref();
     // A sequence: its tag, the length in one byte or in so many more as that says, and what is in it.
     let length = match bytes {
-        [0x30, short @ 0..0x80, ..] => Some(2 + usize::from(*short)),
+        [0x30, short @ 0..=0x7F, ..] => Some(2 + usize::from(*short)),
         [0x30, 0x81, length, ..] => Some(3 + usize::from(*length)),
         [0x30, 0x82, high, low, ..] => Some(4 + usize::from(u16::from_be_bytes([*high, *low]))),
         _ => None,
@@ -142,8 +142,8 @@ mod tests {
     fn of_a_chain_of_certificates_the_first_is_the_servers_own() {
         let sequence = |content: usize| -> Vec<u8> {
             let head = match content {
-                0..0x80 => vec![0x30, u8::try_from(content).unwrap()],
-                0x80..0x100 => vec![0x30, 0x81, u8::try_from(content).unwrap()],
+                0..=0x7F => vec![0x30, u8::try_from(content).unwrap()],
+                0x80..=0xFF => vec![0x30, 0x81, u8::try_from(content).unwrap()],
                 _ => [&[0x30, 0x82][..], &u16::try_from(content).unwrap().to_be_bytes()].concat(),
             };
             [head, vec![7; content]].concat()

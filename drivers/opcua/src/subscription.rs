@@ -71,6 +71,8 @@ pub(crate) enum Sequence {
     Hole,
 }
 
+/// The number of a subscription's first message.
+const FIRST: u32 = 1;
 /// Messages that are asked for again at most; with more missing, everything is read instead.
 const MOST_MISSED: u32 = 64;
 
@@ -151,7 +153,7 @@ impl Subscription {
         if self.missed.remove(&number) {
             return Sequence::Next;
         }
-        let sequence = self.jump(self.sequence.unwrap_or(number), number);
+        let sequence = self.jump(number);
         if sequence != Sequence::Old {
             self.sequence = Some(after(number));
         }
@@ -160,15 +162,17 @@ impl Subscription {
 
     /// Takes the number of the next message from a sign of life.
     pub(crate) fn sign_of_life(&mut self, next: u32) -> Sequence {
-        let sequence = self.jump(self.sequence.unwrap_or(next), next);
+        let sequence = self.jump(next);
         if sequence != Sequence::Old {
             self.sequence = Some(next);
         }
         sequence
     }
 
-    /// What it means that this number has come and that one was expected.
-    fn jump(&mut self, expected: u32, number: u32) -> Sequence {
+    /// What it means that this number has come. Before anything has, it is the first (Part 4 §5.14.1.1), whatever some servers make of
+    /// that.
+    fn jump(&mut self, number: u32) -> Sequence {
+        let expected = self.sequence.unwrap_or(FIRST.min(number));
         let ahead = number.wrapping_sub(expected);
         match ahead {
             0 => Sequence::Next,
@@ -272,6 +276,11 @@ mod tests {
     #[test]
     fn a_gap_in_the_numbers_of_messages_is_noticed_and_an_old_one_ignored() {
         let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        assert_eq!(subscription.sign_of_life(2), Sequence::Gap, "the first went to nobody");
+        assert_eq!(subscription.message(1), Sequence::Next);
+        let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        assert_eq!(subscription.message(0), Sequence::Next, "some servers begin so");
+        subscription.sequence = Some(7);
         assert_eq!(subscription.message(7), Sequence::Next);
         assert_eq!(subscription.message(8), Sequence::Next);
         assert_eq!(subscription.message(11), Sequence::Gap);
@@ -289,6 +298,7 @@ mod tests {
     #[test]
     fn a_message_that_comes_again_is_taken_once() {
         let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        subscription.sequence = Some(7);
         assert_eq!(subscription.message(7), Sequence::Next);
         assert_eq!(subscription.message(10), Sequence::Gap);
         assert_eq!(subscription.first_missed(), Some(8));

@@ -25,7 +25,7 @@ impl Feed {
         let answer = match answer {
             Ok(answer) => answer,
             Err(Fault::Refused(StatusCode::BadTooManyPublishRequests)) => {
-                self.most_publishes = self.publishes.len().max(1);
+                self.most_publishes = self.asked.max(1);
                 return Ok(());
             }
             Err(Fault::Refused(StatusCode::BadNoSubscription)) => {
@@ -112,7 +112,8 @@ impl Feed {
         }
     }
 
-    fn acknowledge(&mut self, subscription_id: u32, sequence_number: u32) {
+    /// The server need not keep the message any longer.
+    pub(super) fn acknowledge(&mut self, subscription_id: u32, sequence_number: u32) {
         if self.acknowledgements.len() < MOST_ACKNOWLEDGEMENTS {
             self.acknowledgements.push(SubscriptionAcknowledgement { subscription_id, sequence_number });
         }

@@ -66,8 +66,11 @@ impl Feed {
                 self.rows.settled(slot);
             }
             (Job::Message(of, number, then), Ok(Outcome::Message(message))) => {
-                let sequence = self.subscriptions.get_mut(of).map(|subscription| subscription.message(number));
-                if matches!(sequence, Some(Sequence::Next)) {
+                let known = self.subscriptions.get_mut(of).map(|known| (known.id, known.message(number)));
+                if let Some((Some(id), _)) = known {
+                    self.acknowledge(id, number);
+                }
+                if matches!(known, Some((_, Sequence::Next))) {
                     self.notify(of, message, now, items);
                 }
                 self.jobs.push_front(*then);
