@@ -188,8 +188,8 @@ impl Hub {
     }
 
     fn limit_offline(&self, state: &mut State) {
-        while state.offline().count() > self.limits.sessions_offline {
-            let oldest = state.offline().min_by_key(|(since, _)| *since).map(|(_, session)| Arc::clone(session));
+        while state.offline_clients().count() > self.limits.sessions_offline {
+            let oldest = state.offline_clients().min_by_key(|(since, _)| *since).map(|(_, session)| Arc::clone(session));
             let Some(oldest) = oldest else { return };
             self.give_up(state, &oldest);
         }
@@ -214,6 +214,11 @@ impl Hub {
 }
 
 impl State {
+    /// Without the bridges of the gateway, whose sessions are their queues.
+    fn offline_clients(&self) -> impl Iterator<Item = (Instant, &Arc<Session>)> {
+        self.offline().filter(|(_, session)| session.rights.inside().is_none())
+    }
+
     fn offline(&self) -> impl Iterator<Item = (Instant, &Arc<Session>)> {
         self.sessions.values().filter_map(|session| Some((session.offline_since()?, session)))
     }
