@@ -90,7 +90,7 @@ impl Stretches {
         let [Some(start), Some(end)] = ends else { return Err(StatusCode::BadInvalidTimestampArgument) };
         let span = end.abs_diff(start);
         let length = match details.processing_interval {
-            all if all == 0.0 => span,
+            0.0 => span,
             length if length >= 1.0 && length.is_finite() => whole(length),
             _ => return Err(StatusCode::BadAggregateInvalidInputs),
         };

@@ -23,10 +23,8 @@ const MOST_BYTES: usize = 256 * 1024;
 /// Sessions over one connection without encryption.
 const MOST_SESSIONS: usize = 16;
 
-/// The type of the answer to `CreateSession`.
-fn created() -> Option<u16> {
-    u16::try_from(ObjectId::CreateSessionResponse_Encoding_DefaultBinary as u32).ok()
-}
+/// The type of the answer to `CreateSession`: `CreateSessionResponse_Encoding_DefaultBinary` in the standard's list.
+const CREATED: u16 = 464;
 
 /// What has been said over one connection.
 #[derive(Default)]
@@ -104,7 +102,7 @@ impl Stranger {
 
 /// The name by which the client calls the session that this answer gives it.
 fn session(head: Head<'_>) -> Option<NodeId> {
-    head.kind().filter(|kind| head.is_message() && Some(*kind) == created())?;
+    head.kind().filter(|kind| head.is_message() && *kind == CREATED)?;
     let (context, mut body) = (ContextOwned::default(), head.body());
     let context = context.context();
     let header = ResponseHeader::decode(&mut body, &context).ok()?;
