@@ -189,7 +189,8 @@ impl Hub {
 
     fn limit_offline(&self, state: &mut State) {
         while state.offline_clients().count() > self.limits.sessions_offline {
-            let oldest = state.offline_clients().min_by_key(|(since, _)| *since).map(|(_, session)| Arc::clone(session));
+            let oldest =
+                state.offline_clients().min_by_key(|(since, _)| *since).map(|(_, session)| Arc::clone(session));
             let Some(oldest) = oldest else { return };
             self.give_up(state, &oldest);
         }
