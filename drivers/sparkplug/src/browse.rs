@@ -119,7 +119,9 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
-            character if character.is_control() => drop(write!(out, "\\u{:04X}", u32::from(character))),
+            character if character.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(character));
+            }
             character => out.push(character),
         }
     }

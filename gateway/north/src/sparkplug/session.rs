@@ -324,7 +324,9 @@ impl<'a> Session<'a> {
                 self.flight.pinged(Instant::now());
             }
             match tokio::time::timeout_at(deadline, self.connection.next()).await {
-                Ok(event) => drop(self.happened(event?)?),
+                Ok(event) => {
+                    self.happened(event?)?;
+                }
                 Err(_) => break,
             }
         }
