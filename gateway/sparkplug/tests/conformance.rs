@@ -43,10 +43,10 @@ fn tests() -> BTreeSet<String> {
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
-            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ") {
-                if std::mem::take(&mut is_test) {
-                    found.insert(name.split('(').next().unwrap().to_owned());
-                }
+            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ")
+                && std::mem::take(&mut is_test)
+            {
+                found.insert(name.split('(').next().unwrap().to_owned());
             }
         }
     }
