@@ -16,3 +16,4 @@ mod lanes;
 mod outages;
 mod refusals;
 mod scene;
+mod version5;
