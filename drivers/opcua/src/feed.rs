@@ -25,12 +25,11 @@ use crate::{
     channel::Channel,
     config::Mode,
     fault::Fault,
-    history::{self, Hole},
+    history::Hole,
     node::Address,
     plan::{Place, Slot},
     resolve::Server,
     rows::{Items, Rows},
-    security,
     subscription::{MOST_ITEMS, State, Subscription},
 };
 
@@ -82,6 +81,8 @@ pub(crate) struct Feed {
     /// What time it is at the server, or later, as OPC UA counts it.
     server_time: i64,
     begun: Instant,
+    /// From when on changes come by themselves, as the server counts time.
+    live_since: Option<i64>,
     /// Until when what comes was waited for, at most.
     listened: Instant,
     parked: Parked,
@@ -172,6 +173,7 @@ impl Feed {
             heard: now,
             server_time: 0,
             begun: now,
+            live_since: None,
             listened: now,
             parked: parked.unwrap_or_else(|| Parked::new(longest)),
             settling: Vec::new(),
@@ -339,13 +341,6 @@ impl Feed {
         if !numbers.is_empty() {
             self.jobs.push_back(Job::Retry(numbers));
         }
-    }
-
-    /// What time it is at the server: as it said when it was asked, which was after the connection was begun.
-    fn time_there(&self, now: Instant) -> i64 {
-        let said = self.server.now.unwrap_or_else(|| history::date_time(security::now()).ticks());
-        let since = now.saturating_duration_since(self.begun);
-        said.saturating_add(i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX))
     }
 
     /// What is to be done next. The past waits for the present: what the subscriptions still have to say of it need not be asked for.

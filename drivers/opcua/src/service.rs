@@ -200,13 +200,13 @@ impl Channel {
         }
     }
 
-    /// Adds items to a subscription (§5.13.2).
+    /// Adds items to a subscription (§5.13.2). The time of the answer, as the server counts it, comes with the results.
     pub(crate) async fn create_items(
         &self,
         subscription: u32,
         items: Vec<MonitoredItemCreateRequest>,
         timeout: Duration,
-    ) -> Result<Vec<MonitoredItemCreateResult>, Fault> {
+    ) -> Result<(Vec<MonitoredItemCreateResult>, i64), Fault> {
         let asked = items.len();
         let request = CreateMonitoredItemsRequest {
             request_header: self.header(timeout),
@@ -217,7 +217,8 @@ impl Channel {
         match self.send(request.into(), timeout).await? {
             ResponseMessage::CreateMonitoredItems(answer) => {
                 checked(&answer.response_header)?;
-                complete(answer.results, asked, "a subscription")
+                let time = answer.response_header.timestamp.ticks();
+                complete(answer.results, asked, "a subscription").map(|results| (results, time))
             }
             answer => Err(foreign(&answer)),
         }

@@ -52,7 +52,8 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Made(CreateSubscriptionResponse),
-    Filled(Vec<(usize, MonitoredItemCreateResult)>),
+    /// What came of each item, and when, as the server counts time.
+    Filled(Vec<(usize, MonitoredItemCreateResult)>, i64),
     Watched(StatusCode),
     Refreshed(StatusCode),
     Message(NotificationMessage),
@@ -143,8 +144,8 @@ impl Feed {
                             Err(fault) => return Err(fault),
                         }
                     }
-                    let results = channel.create_items(id, requests, timeout).await?;
-                    Ok(Outcome::Filled(numbers.into_iter().zip(results).collect()))
+                    let (results, time) = channel.create_items(id, requests, timeout).await?;
+                    Ok(Outcome::Filled(numbers.into_iter().zip(results).collect(), time))
                 })
             }
             Job::Events(of, slot) => {
@@ -161,7 +162,7 @@ impl Feed {
                     };
                     let mut request = request;
                     request.item_to_monitor.node_id = node;
-                    let results = channel.create_items(id, vec![request], timeout).await?;
+                    let (results, _) = channel.create_items(id, vec![request], timeout).await?;
                     Ok(Outcome::Watched(
                         results.first().map_or(StatusCode::BadUnexpectedError, |made| made.status_code),
                     ))
@@ -230,7 +231,7 @@ impl Feed {
                 Ok(Outcome::Done)
             }),
             Job::Past(hole) => {
-                let hole = hole.ends(self.server_time);
+                let hole = hole.ends(self.hole_ends());
                 let Some(question) = hole.question(places, self.server.limits.history.get()) else {
                     // Its items are parked; the hole is filled when they are back.
                     self.unplaced.push(hole);

@@ -11,7 +11,7 @@ use crate::{
     history,
     plan::Place,
     rows::{Items, index},
-    status,
+    security, status,
     subscription::{Sequence, State},
 };
 
@@ -31,7 +31,8 @@ impl Feed {
         match (job, answer) {
             (Job::Make(of), Ok(Outcome::Made(answer))) => self.made(of, &answer, now, items, places),
             (Job::Make(of), Err(fault)) => self.not_made(of, &fault, now, items),
-            (Job::Fill(of, _, filtered), Ok(Outcome::Filled(results))) => {
+            (Job::Fill(of, _, filtered), Ok(Outcome::Filled(results, time))) => {
+                self.live_since = self.live_since.max(Some(time));
                 self.filled(of, results, filtered, now, items)
             }
             (Job::Fill(of, numbers, filtered), Err(fault))
@@ -183,6 +184,22 @@ impl Feed {
             if !self.jobs.iter().any(is_same) {
                 self.jobs.push_back(Job::Refresh(of, slot));
             }
+        }
+    }
+
+    /// What time it is at the server: as it said when it was asked, which was after the connection was begun.
+    pub(super) fn time_there(&self, now: Instant) -> i64 {
+        let said = self.server.now.unwrap_or_else(|| history::date_time(security::now()).ticks());
+        let since = now.saturating_duration_since(self.begun);
+        said.saturating_add(i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX))
+    }
+
+    /// Where the hole of an outage ends: what is newer comes by itself, or is polled.
+    pub(super) fn hole_ends(&self) -> i64 {
+        let comes = self.subscriptions.iter().any(|known| known.state == State::Live);
+        match (comes, self.live_since, self.server.now) {
+            (true, Some(since), _) | (true, None, Some(since)) => since,
+            _ => self.server_time,
         }
     }
 
