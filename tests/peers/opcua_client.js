@@ -9,7 +9,8 @@ const {
 const { AggregateFunction } = require("node-opcua-constants");
 const { NodeClass } = require("node-opcua-data-model");
 const { constructEventFilter } = require("node-opcua-service-filter");
-const { DataChangeFilter, DataChangeTrigger, DeadbandType } = require("node-opcua-types");
+const { DeadbandType } = require("node-opcua-service-subscription");
+const { DataChangeFilter, DataChangeTrigger } = require("node-opcua-types");
 const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
 
 function given() {

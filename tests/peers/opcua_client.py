@@ -183,7 +183,10 @@ class Station:
         details.AggregateType = [ua.NodeId(getattr(ua.ObjectIds, f"AggregateFunction_{name}")) for name in names]
         wanted = ua.HistoryReadValueId(NodeId=node.nodeid)
         question = ua.HistoryReadParameters(
-            HistoryReadDetails=details, TimestampsToReturn=ua.TimestampsToReturn.Both, NodesToRead=[wanted] * len(names)
+            HistoryReadDetails=details,
+            TimestampsToReturn=ua.TimestampsToReturn.Both,
+            ReleaseContinuationPoints=False,
+            NodesToRead=[wanted] * len(names),
         )
         results = await self.client.uaclient.history_read(question)
         return [plain(result.HistoryData.DataValues[0]) for result in results]
@@ -192,7 +195,8 @@ class Station:
         subscription = await self.client.create_subscription(100, self.counter)
         self.subscriptions.append(subscription)
         kind = ua.NodeId(ua.ObjectIds.AlarmConditionType)
-        await subscription.subscribe_events(self.client.nodes.server, kind)
+        # Its own filter compares node ids, which the library of our server cannot.
+        await subscription.subscribe_events(self.client.nodes.server, kind, where_clause_generation=False)
         return 1
 
     async def find_all(self):
