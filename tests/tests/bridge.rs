@@ -15,6 +15,7 @@ fn site(mosquitto: &Mosquitto) -> Site {
          [[bridge.route]]\ndirection = \"in\"\nfilter = \"down/#\"\nremote_prefix = \"far/\"\n",
         mosquitto.address()
     );
+    site.write_file("profiles/none.md", "There is nothing to poll.\n").unwrap();
     site.write("line3", &bridge).unwrap();
     site
 }
