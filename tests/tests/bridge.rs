@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_tests::{Gateway, Mosquitto, PATIENCE, Peers, Site, Subscriber, SubscriberOptions, get, publish, wait_until};
+use tidegate_tests::{
+    Gateway, Mosquitto, PATIENCE, Peers, Site, Subscriber, SubscriberOptions, get, publish, wait_until,
+};
 
 fn site(mosquitto: &Mosquitto) -> Site {
     let site = Site::new().unwrap();
