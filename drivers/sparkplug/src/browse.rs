@@ -28,7 +28,7 @@ impl Browser for NodeSession<'_> {
             .filter_map(|(device, known)| Some((device?, known)))
             .filter(|(device, _)| self.list.device.as_deref().is_none_or(|wanted| wanted == *device))
             .collect();
-        known.sort_by(|(one, _), (other, _)| one.cmp(other));
+        known.sort_by_key(|(device, _)| *device);
         if let (Some(device), true) = (&self.list.device, known.is_empty()) {
             return Ok(Listing::Refused(format!("the edge node has said nothing of a device \"{device}\"")));
         }
