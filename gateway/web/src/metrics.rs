@@ -98,21 +98,9 @@ const LINK_COUNTERS: [LinkCounter; 12] = [
 type Oldest = (&'static str, &'static str, fn(&TargetStatus) -> Option<i64>);
 
 const OLDEST: [Oldest; 3] = [
-    (
-        "target_oldest_waiting_timestamp_seconds",
-        "Time of the oldest row that waits; missing while none does",
-        |target| target.oldest_waiting,
-    ),
-    (
-        "target_oldest_live_timestamp_seconds",
-        "Time of the oldest row of the live lane that is not acknowledged; missing while there is none",
-        |target| target.oldest_live,
-    ),
-    (
-        "target_oldest_backlog_timestamp_seconds",
-        "Time of the oldest of the other rows that wait; missing while there is none",
-        |target| target.oldest_backlog,
-    ),
+    ("target_oldest_waiting_timestamp_seconds", "Time of the oldest row that waits", |target| target.oldest_waiting),
+    ("target_oldest_live_timestamp_seconds", "Time of the oldest of the live lane", |target| target.oldest_live),
+    ("target_oldest_backlog_timestamp_seconds", "Time of the oldest other row", |target| target.oldest_backlog),
 ];
 
 /// A number of each target: name, help, whether it only grows, how it is read.
