@@ -23,7 +23,7 @@ fn visit(address: SocketAddr, number: u32) -> anyhow::Result<()> {
     let granted = client.packet()?;
     ensure!(granted == [0x90, 3, 0, 1, 1], "{granted:02x?}");
     // Every other one goes without a goodbye.
-    if number % 2 == 0 { client.send(&[0xE0, 0]) } else { Ok(()) }
+    if number.is_multiple_of(2) { client.send(&[0xE0, 0]) } else { Ok(()) }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_tests::{
-    FaultProxy, Gateway, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, Way,
+    FaultProxy, Gateway, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, Way, wait_until,
 };
 
 use crate::{
@@ -78,7 +78,7 @@ fn users_hosts_and_certificates_are_judged_and_said() -> anyhow::Result<()> {
     })?;
     server.start_again(&options)?;
     says(&gateway, "that it has been refused", &["has been refused", &fingerprint])?;
-    std::thread::sleep(NOT_SOON.saturating_sub(since.elapsed()));
+    wait_until(PATIENCE, "as long as nothing may be tried", || (since.elapsed() >= NOT_SOON).then_some(()))?;
     assert_eq!(way.carried(Way::There), tried, "a wrong password is no network error");
     assert_eq!(Tags::of("name", &said.messages()).good(), 0);
     trust(&site, &["accept", &fingerprint])?;
