@@ -127,6 +127,10 @@ impl Traffic {
         let topic = str::from_utf8(&message.topic).ok()?;
         let to = self.routes.destination(way, topic)?;
         let Message { payload, qos, retain, mut properties, .. } = message;
+        if let Some(properties) = &mut properties {
+            let asked = properties.response_topic.take();
+            properties.response_topic = asked.and_then(|topic| self.routes.answer(way, &topic));
+        }
         self.mark.add(&mut properties);
         let qos = qos.min(to.qos);
         Some(Message { qos, retain: retain && to.retain, properties, ..Message::new(to.topic, payload) })

@@ -16,6 +16,15 @@ pub(crate) enum Way {
     Out,
 }
 
+impl Way {
+    fn back(self) -> Way {
+        match self {
+            Way::In => Way::Out,
+            Way::Out => Way::In,
+        }
+    }
+}
+
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
@@ -56,6 +65,19 @@ impl Routes {
             let topic = format!("{}{rest}", to(route, way));
             let both = route.goes_out() && route.comes_in();
             selects(&route.filter, rest).then(|| Destination { topic, qos: qos(route), retain: route.retain, both })
+        })
+    }
+
+    /// Where a message of this way is to be answered, for it to be answered at `topic` where it comes from: a topic that a route
+    /// brings back there. `None` when none does. What asks over the bridge can have answers only where the site lets messages go.
+    pub(crate) fn answer(&self, way: Way, topic: &str) -> Option<String> {
+        let back = way.back();
+        self.0.iter().filter(|route| goes(route, back)).find_map(|route| {
+            let rest = topic.strip_prefix(to(route, back))?;
+            let answer = format!("{}{rest}", from(route, back));
+            let is_topic = !answer.is_empty() && !answer.starts_with('$') && !answer.contains(['+', '#', '\0']);
+            let returns = || self.destination(back, &answer).is_some_and(|it| it.topic == topic);
+            (is_topic && returns()).then_some(answer)
         })
     }
 }
@@ -144,5 +166,29 @@ mod tests {
         assert_eq!(routes.destination(Way::Out, "$SYS/broker/uptime"), None);
         assert!(routes.destination(Way::Out, "a").unwrap().both);
         assert_eq!(routes.destination(Way::In, "far"), None, "the prefix is not a topic of the route");
+    }
+
+    #[test]
+    fn an_answer_takes_the_way_back_or_none() {
+        let routes = Routes::new(&[
+            route(BridgeDirection::Out, "+/reply", "tidegate/", "plant/", 1),
+            route(BridgeDirection::Out, "#", "tidegate/", "rest/", 1),
+            route(BridgeDirection::In, "set/#", "", "orders/", 1),
+        ]);
+        let inward = |topic| routes.answer(Way::In, topic);
+        assert_eq!(inward("plant/line3/reply").as_deref(), Some("tidegate/line3/reply"));
+        assert_eq!(inward("rest/line3/state").as_deref(), Some("tidegate/line3/state"));
+        assert_eq!(inward("rest/line3/reply"), None, "the first route takes it elsewhere");
+        for topic in ["tidegate/line3/state", "plant/line3/state", "orders/set/x", "rest/+", "rest/#", "", "elsewhere"]
+        {
+            assert_eq!(inward(topic), None, "{topic}");
+        }
+        let outward = |topic| routes.answer(Way::Out, topic);
+        assert_eq!(outward("set/reply").as_deref(), Some("orders/set/reply"));
+        assert_eq!(outward("elsewhere"), None);
+        let all = Routes::new(&[route(BridgeDirection::Both, "#", "", "", 1)]);
+        assert_eq!(all.answer(Way::In, "a/b").as_deref(), Some("a/b"));
+        assert_eq!(all.answer(Way::In, ""), None);
+        assert_eq!(all.answer(Way::In, "$SYS/x"), None);
     }
 }

@@ -162,6 +162,32 @@ async fn messages_cross_both_ways_under_other_topics_with_what_belongs_to_them()
 }
 
 #[tokio::test]
+async fn who_asks_over_a_bridge_is_answered_over_it_or_not_at_all() {
+    let (local, remote) = (broker().await, broker().await);
+    let routes = vec![
+        route(BridgeDirection::Out, "+/reply", "tidegate/", "plant/"),
+        route(BridgeDirection::In, "set/#", "", "plant/"),
+    ];
+    let bridge = start(&options(remote.address(), BridgeProtocol::V5, routes), &local);
+    online(&bridge).await;
+    let mut far = client(remote.address(), "far", "plant/+/reply").await;
+    let mut near = client(local.address(), "near", "set/#").await;
+    let questions = [("plant/line3/reply", Some("tidegate/line3/reply")), ("tidegate/line3/state", None)];
+    for (asked, allowed) in questions {
+        let properties = Properties { response_topic: Some(asked.to_owned()), ..Properties::default() };
+        let question = Message { properties: Some(Box::new(properties)), ..Message::new("plant/set/x", "1") };
+        far.publish(question).unwrap();
+        let found = next_while(&mut near, &mut far).await.properties.and_then(|it| it.response_topic);
+        assert_eq!(found.as_deref(), allowed);
+        if let Some(topic) = found {
+            near.publish(Message::new(topic, "done")).unwrap();
+            assert_eq!(text(&next_while(&mut far, &mut near).await.topic), asked);
+        }
+    }
+    bridge.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_goes_round_in_circles() {
     for protocol in [BridgeProtocol::V5, BridgeProtocol::V4] {
         let (local, remote) = (broker().await, broker().await);

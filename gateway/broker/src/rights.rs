@@ -127,20 +127,22 @@ impl Rights {
     /// Whether the gateway may answer a command of the client at `topic`.
     ///
     /// A client must not make the gateway write where the client itself may not: among the gateway's own topics only
-    /// the replies (`…/set/reply`) are free to who may read them.
+    /// the replies (`…/set/reply`) are free to who may read them. A bridge may do everything, but those who ask over it may not.
     pub(crate) fn may_be_answered_at(&self, topic: &str) -> bool {
         if !topic::is_topic(topic) || topic.starts_with('$') {
             return false;
         }
         let root = &*self.holder.topic_root;
         let own = topic.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.may_publish(topic) || (self.may_subscribe(topic) && (!own || topic.ends_with("/set/reply")))
+        let may_write = self.inside().is_none() && self.may_publish(topic);
+        may_write || (self.may_subscribe(topic) && (!own || topic.ends_with("/set/reply")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     fn rights(user: Option<&str>, client: &str, publish: &[&str], subscribe: &[&str]) -> Rights {
         let owned = |filters: &[&str]| filters.iter().map(|filter| (*filter).to_owned()).collect();
@@ -202,6 +204,17 @@ mod tests {
         for topic in ["plant/tidegate/line3/state", "elsewhere", "answers/+", "", "$SYS/x", "plant/tidegate"] {
             assert!(!rights.may_be_answered_at(topic), "{topic}");
         }
+    }
+
+    #[test]
+    fn a_bridge_is_not_answered_where_the_gateway_alone_writes() {
+        let rights = Rights::new(None, "c", Granted::Everything, &"plant/tidegate".into());
+        rights.is_inside(&Arc::new(Inside::new(&Limits::default(), 1)));
+        for topic in ["answers/1", "plant/tidegate/line3/press/set/reply"] {
+            assert!(rights.may_be_answered_at(topic), "{topic}");
+        }
+        assert!(!rights.may_be_answered_at("plant/tidegate/line3/state"));
+        assert!(rights.may_publish("plant/tidegate/line3/state"), "what it passes on is another thing");
     }
 
     #[test]
