@@ -63,15 +63,22 @@ impl Clock {
     }
 }
 
-/// Writes and commits. In memory nothing changes before [`Books::note`].
+/// Writes and commits. In memory nothing changes before [`Books::note`]. With `anew` what the disk has makes way in the same
+/// transaction, so that it is there as long as there is nothing better.
 pub(crate) async fn write(
     connection: &mut SqliteConnection,
     books: &Books,
     changes: &Changes,
     most: u64,
     clock: Clock,
+    anew: bool,
 ) -> Result<Written, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if anew {
+        for sql in ["DELETE FROM message", "DELETE FROM subscription", "DELETE FROM session", "DELETE FROM retained"] {
+            sqlx::query(sql).execute(&mut *transaction).await?;
+        }
+    }
     let mut written = Written::default();
     let mut room = Room { bytes: books.bytes, most };
     for number in books.sessions.keys().filter(|number| changes.alive.binary_search(number).is_err()) {

@@ -143,7 +143,13 @@ impl Database {
         sqlx::query(sql).fetch_one(&mut self.connection).await?.try_get(0)
     }
 
-    /// Sets the database aside: what is in it contradicts itself. Returns its new name.
+    /// Whether nothing is kept in it.
+    pub(crate) async fn is_empty(&mut self) -> Result<bool, sqlx::Error> {
+        let kept = "SELECT (SELECT count(*) FROM session) + (SELECT count(*) FROM retained)";
+        Ok(self.number(kept).await? == 0)
+    }
+
+    /// Sets the database aside: what is in it contradicts itself, or is not known. Returns its new name.
     pub(crate) async fn give_up(self) -> io::Result<PathBuf> {
         let path = self.path.clone();
         let _ = self.connection.close().await;

@@ -10,6 +10,7 @@ use super::commit::{Books, Clock, Written, size};
 use crate::{
     hub::Hub,
     message::Published,
+    rights::Rights,
     routes::Wish,
     session::{Queued, Restored, Session},
     topic,
@@ -35,45 +36,34 @@ pub(crate) struct Loaded {
     pub(crate) stale: Vec<Bytes>,
 }
 
-/// Reads the database and puts what is in it into the hub. Sessions that are over, or whose user is gone, and messages that
-/// nobody needs any more, are left out; the writer takes them off the disk.
+/// A session to be put back.
+struct Found {
+    restored: Restored,
+    rights: Rights,
+    subscriptions: Vec<(String, Wish)>,
+    left: Left,
+}
+
+/// Reads the database and puts what is in it into the hub; after an error the hub has nothing of it. Sessions that are over, or
+/// whose user is gone, and messages that nobody needs any more, are left out; the writer takes them off the disk.
 pub(crate) async fn load(connection: &mut SqliteConnection, hub: &Hub, clock: Clock) -> Result<Loaded, sqlx::Error> {
     let mut loaded = Loaded::default();
-    let mut subscriptions = subscriptions(connection).await?;
-    let mut messages = messages(connection, clock).await?;
-    for row in sqlx::query("SELECT * FROM session ORDER BY number").fetch_all(&mut *connection).await? {
-        let number = unsigned(row.try_get("number")?);
-        // On the disk until the writer finds that it is not there.
-        let known = loaded.books.sessions.entry(number).or_default();
-        let messages = messages.remove(&number).unwrap_or_default();
-        for (queued, id) in &messages {
-            known.messages.insert(queued.number, (*id, size(&queued.message)));
-        }
-        known.considered = known.messages.keys().next_back().copied().unwrap_or(0);
-        let (client, user) = (row.try_get::<String, _>("client")?, row.try_get::<Option<String>, _>("user")?);
-        let expiry = u32::try_from(row.try_get::<i64, _>("expiry")?).unwrap_or(0);
-        let left = left(expiry, row.try_get("offline_since")?, clock.millis);
-        let rights = hub.users.rights(user.as_deref(), &client);
-        let (Some(rights), Some(left)) = (rights, left) else { continue };
-        let restored = Restored {
-            number,
-            client,
-            expiry,
-            last_id: id(row.try_get("last_id")?),
-            received: ids(row.try_get("received")?),
-            released: ids(row.try_get("released")?),
-            messages: messages.into_iter().filter(|(queued, _)| !queued.message.is_expired(clock.now)).collect(),
-        };
-        let subscriptions = subscriptions.remove(&number).unwrap_or_default();
-        let subscriptions = subscriptions.into_iter().filter(|(filter, _)| rights.may_subscribe(filter)).collect();
+    let sessions = sessions(connection, hub, clock, &mut loaded.books).await?;
+    let mut retained = Vec::new();
+    for row in sqlx::query("SELECT * FROM retained").fetch_all(&mut *connection).await? {
+        let message = published(&row, row.try_get("qos")?, true, clock)?;
+        hub.pass_over(message.from);
+        loaded.books.retained.insert(message.topic.clone(), size(&message));
+        retained.push(message);
+    }
+    // Nothing can fail from here on.
+    for Found { restored, rights, subscriptions, left } in sessions {
         let (session, resumed) = hub.restore_session(restored, rights, subscriptions);
         // Whatever was left out is taken off the disk with the next commit.
         session.unsaved.note_subscriptions();
         loaded.away.push(Away { session, resumed, left: left.for_ever_is_none() });
     }
-    for row in sqlx::query("SELECT * FROM retained").fetch_all(&mut *connection).await? {
-        let message = published(&row, row.try_get("qos")?, true, clock)?;
-        loaded.books.retained.insert(message.topic.clone(), size(&message));
+    for message in retained {
         if message.is_expired(clock.now) || !topic::is_topic(&String::from_utf8_lossy(&message.topic)) {
             loaded.stale.push(message.topic);
         } else {
@@ -82,6 +72,52 @@ pub(crate) async fn load(connection: &mut SqliteConnection, hub: &Hub, clock: Cl
     }
     loaded.books.note(Written::default());
     Ok(loaded)
+}
+
+/// Reads the sessions, and notes all that the disk has of them. Their numbers, also those of sessions that are left out, are not
+/// given again.
+async fn sessions(
+    connection: &mut SqliteConnection,
+    hub: &Hub,
+    clock: Clock,
+    books: &mut Books,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let mut found = Vec::new();
+    let mut subscriptions = subscriptions(connection).await?;
+    let mut messages = messages(connection, clock).await?;
+    for row in sqlx::query("SELECT * FROM session ORDER BY number").fetch_all(&mut *connection).await? {
+        let number = unsigned(row.try_get("number")?);
+        hub.pass_over(number);
+        // On the disk until the writer finds that it is not there.
+        let known = books.sessions.entry(number).or_default();
+        let messages = messages.remove(&number).unwrap_or_default();
+        for (queued, id) in &messages {
+            hub.pass_over(queued.message.from);
+            known.messages.insert(queued.number, (*id, size(&queued.message)));
+        }
+        known.considered = known.messages.keys().next_back().copied().unwrap_or(0);
+        let (client, user) = (row.try_get::<String, _>("client")?, row.try_get::<Option<String>, _>("user")?);
+        let expiry = u32::try_from(row.try_get::<i64, _>("expiry")?).unwrap_or(0);
+        let left = left(expiry, row.try_get("offline_since")?, clock.millis);
+        let rights = hub.users.rights(user.as_deref(), &client);
+        let (Some(rights), Some(left)) = (rights, left) else { continue };
+        // What has been sent is finished, however late (MQTT 5.0 §4.3.3).
+        let is_needed = |(queued, id): &(Queued, u16)| *id != 0 || !queued.message.is_expired(clock.now);
+        let restored = Restored {
+            number,
+            client,
+            expiry,
+            last_id: id(row.try_get("last_id")?),
+            last_number: known.considered,
+            received: ids(row.try_get("received")?),
+            released: ids(row.try_get("released")?),
+            messages: messages.into_iter().filter(is_needed).collect(),
+        };
+        let subscriptions = subscriptions.remove(&number).unwrap_or_default();
+        let subscriptions = subscriptions.into_iter().filter(|(filter, _)| rights.may_subscribe(filter)).collect();
+        found.push(Found { restored, rights, subscriptions, left });
+    }
+    Ok(found)
 }
 
 /// How long a session is kept.

@@ -24,7 +24,7 @@ pub struct DiskStatus {
     pub left_out: u64,
     /// Why nothing can be written now, for a person.
     pub failing: Option<String>,
-    /// A damaged database that was found at the start and set aside.
+    /// A database that was damaged, or could not be read at the start, and was set aside.
     pub set_aside: Option<PathBuf>,
 }
 

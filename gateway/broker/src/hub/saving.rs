@@ -83,6 +83,11 @@ impl Hub {
         self.lock().retained.put(&Arc::new(message), self.most_retained(), now);
     }
 
+    /// A number that the disk knows: nothing else gets it from now on.
+    pub(crate) fn pass_over(&self, number: u64) {
+        self.numbers.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// Puts a session in that was there before the restart. The token is cancelled when the client is back or the session has been
     /// given up.
     pub(crate) fn restore_session(
@@ -93,7 +98,6 @@ impl Hub {
     ) -> (Arc<Session>, CancellationToken) {
         let (session, resumed) = Session::restore(restored, rights, Instant::now());
         let session = Arc::new(session);
-        self.numbers.fetch_max(session.number.saturating_add(1), Ordering::Relaxed);
         let mut state = self.lock();
         for (filter, wish) in subscriptions {
             state.routes.subscribe(&session, &filter, wish, self.limits.subscriptions);

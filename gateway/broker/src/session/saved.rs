@@ -32,6 +32,8 @@ pub(crate) struct Restored {
     pub(crate) client: String,
     pub(crate) expiry: u32,
     pub(crate) last_id: u16,
+    /// The highest number of a message that the disk has, also of one that is left out: later ones are told from it by theirs.
+    pub(crate) last_number: u64,
     pub(crate) received: Vec<u16>,
     pub(crate) released: Vec<u16>,
     /// Messages with QoS 1 and 2 in order; those that were sent have a packet id, others 0.
@@ -78,10 +80,10 @@ impl Session {
     /// A session of an earlier process whose client has been away since then. The token is cancelled when it is back or the
     /// session has been given up.
     pub(crate) fn restore(restored: Restored, rights: Rights, now: Instant) -> (Session, CancellationToken) {
-        let Restored { number, client, expiry, last_id, received, released, messages } = restored;
+        let Restored { number, client, expiry, last_id, last_number, received, released, messages } = restored;
         let mut state = State {
             expiry,
-            last_number: messages.iter().map(|(queued, _)| queued.number).max().unwrap_or(0),
+            last_number,
             offline_since: Some(now),
             received: received.into_iter().collect(),
             ..State::default()

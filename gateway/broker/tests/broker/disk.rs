@@ -316,3 +316,37 @@ async fn a_busy_subscriber_that_keeps_up_costs_the_disk_nothing_per_message() {
     assert_eq!((disk.sessions, disk.messages), (1, 0));
     assert!(disk.bytes_high == 0, "no message has ever been on the disk: {disk:?}");
 }
+
+#[tokio::test]
+async fn what_comes_after_messages_that_expired_during_a_restart_is_kept_and_what_was_begun_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = broker(folder.path()).await;
+    let mut client = Raw::connect(one.address(), kept(5, "client")).await;
+    client.subscribe(&[("a", 2)]).await;
+    let mut publisher = Raw::connect(one.address(), Options::new(5, "publisher")).await;
+    // Message expiry of one second.
+    publisher.publish(0b010, "a", 1, &[2, 0, 0, 0, 1], b"begun").await;
+    let begun = client.published().await;
+    drop(client);
+    until(&one, |status| status.sessions_offline == 1).await;
+    for id in 2..=5 {
+        publisher.publish(0b010, "a", id, &[2, 0, 0, 0, 1], b"short").await;
+    }
+    publisher.ping().await;
+    on_disk(&one, |disk| disk.messages == 5).await;
+    one.stop().await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let two = broker(folder.path()).await;
+    on_disk(&two, |disk| disk.messages == 1).await;
+    two.publisher().publish("a", "new".into(), false);
+    on_disk(&two, |disk| disk.messages == 2).await;
+    let left = power_cut(folder.path());
+    two.stop().await;
+    let three = broker(left.path()).await;
+    let mut client = Raw::connect(three.address(), kept(5, "client")).await;
+    let again = client.published().await;
+    assert_eq!((again.id, &*again.payload, again.duplicate), (begun.id, &b"begun"[..], true));
+    assert_eq!(client.published().await.payload, b"new");
+    client.quiet().await;
+    three.stop().await;
+}
