@@ -292,7 +292,8 @@ fn the_bytes_of_each_order_are_those_that_the_driver_reads() {
 
 /// The names in `gateway/web/src/metrics`: each is the first of a row whose second is its help, or is called `name`.
 fn metrics() -> BTreeSet<String> {
-    let files = ["metrics.rs", "metrics/broker.rs"].map(|name| source(&root().join("gateway/web/src").join(name)));
+    let files = ["metrics.rs", "metrics/broker.rs", "metrics/server.rs"];
+    let files = files.map(|name| source(&root().join("gateway/web/src").join(name)));
     let text = files.concat();
     let rows =
         text.split('(').filter_map(|row| row.trim_start().strip_prefix('"')?.split_once("\", ")).filter(|(_, rest)| {

@@ -67,6 +67,7 @@ fn users_hosts_and_certificates_are_judged_and_said() -> anyhow::Result<()> {
     says(&gateway, "that the certificate is for another host", &["host", "localhost and no other host", "check_host"])?;
     says(&gateway, "that the certificate ends soon", &["of the server ends soon", "user"])?;
     says(&gateway, "what is wrong with the password", &["wrong", "check `username` and `password`"])?;
+    wait_until(PATIENCE, "the end of the connection", || (way.open() == 0).then_some(()))?;
     let (tried, since) = (way.carried(Way::There), Instant::now());
     assert_eq!(Tags::of("host", &said.messages()).good() + Tags::of("wrong", &said.messages()).good(), 0);
 
