@@ -8,8 +8,8 @@
 //! - What has not changed is in no message, as in the gateway's own rows. A message that would say nothing is none.
 //! - A form that cannot say how good a value is has the good values only. What is doubtful or missing is left out of it, or is
 //!   told as an error where the form has errors.
-//! - **Invariant:** a retained message never outlives the value it tells of: where a topic has the value of one tag and the form
-//!   cannot say that there is none, an empty message takes the last one away.
+//! - **Invariant:** a retained message never outlives what it tells of: where the form cannot say that there is no value left, an
+//!   empty message takes the last one away.
 //! - A row of the past goes to no topic that is retained, or it would be taken for the present, and to no form without a time.
 
 mod home_assistant;

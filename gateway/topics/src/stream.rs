@@ -93,7 +93,9 @@ impl StreamTopics {
 fn each_of_row(way: &Way, topic: &Bytes, row: &Row, past: bool, each: &mut impl FnMut(Message)) {
     let mut payload = Vec::new();
     let some = row.stream.columns().iter().zip(&row.slots);
-    if payload::row(way.form, row, some, &way.profile, past, &mut payload) {
+    let says = payload::row(way.form, row, some, &way.profile, past, &mut payload);
+    // What is retained must not outlive its values.
+    if says || (way.retain && row.slots.iter().any(|slot| *slot != Slot::Unchanged)) {
         each(Message { topic: topic.clone(), payload: payload.into(), retain: way.retain });
     }
 }

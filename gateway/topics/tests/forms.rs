@@ -169,6 +169,17 @@ fn an_event_without_any_reading_is_not_sent() {
 }
 
 #[test]
+fn a_retained_row_is_taken_away_when_none_of_its_values_is_left() {
+    let dark = row([const { Slot::Bad(Reason::Timeout) }; 4]);
+    for payload in ["edgex", "umh"] {
+        let found = messages(&template("{device}", &format!("payload = \"{payload}\"\nretain = true")), &dark, false);
+        assert_eq!(told(&found), [("oven-1", "")], "{payload}");
+    }
+    let same = row([const { Slot::Unchanged }; 4]);
+    assert!(messages(&template("{device}", "payload = \"umh\"\nretain = true"), &same, false).is_empty());
+}
+
+#[test]
 fn the_own_form_under_other_topics_is_what_it_is_elsewhere() {
     let found = messages(&template("plant/{device}/{group}", ""), &mixed(), false);
     let expected = r#"{"ts":1700000000000,"seq":7,"device_ts":1600000000000,"values":{"temperature":229.8,"power":900.0},"uncertain":{"power":"out_of_range"},"bad":{"recipe":"timeout"}}"#;
