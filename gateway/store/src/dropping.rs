@@ -60,7 +60,7 @@ impl Writer {
         };
         match dropped {
             // The bytes of an epoch are free once its bodies have been removed; it is measured then.
-            Ok(true) if self.books.loose => {}
+            Ok(true) if self.books.loose => self.dropped_unswept = true,
             Ok(true) => self.measure().await,
             Ok(false) => self.retention.due = None,
             Err(failure) if failure.trouble() == Trouble::Damaged => self.pass_by(end, &failure).await,

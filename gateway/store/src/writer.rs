@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     failing: Option<Failing>,
     /// Numbers of the bodies that compaction has had written and no block refers to yet.
     pub(crate) preparing: Option<Range>,
+    /// Whether something has been dropped whose room is not free yet.
+    pub(crate) dropped_unswept: bool,
     /// A change of which it is not known whether it is on the disk.
     pub(crate) unsure: Option<Box<Change>>,
     /// Where the damaged database is while its successor could not be begun.
@@ -80,7 +82,7 @@ impl Writer {
         let retention = Retention::new(&options);
         let (batch, due, failing, aside, journal) = (None, None, None, None, 0);
         let (database, directory) = (Some(database), Some(directory));
-        let (preparing, unsure) = (None, None);
+        let (preparing, dropped_unswept, unsure) = (None, false, None);
         Writer {
             shared,
             dir,
@@ -92,6 +94,7 @@ impl Writer {
             due,
             failing,
             preparing,
+            dropped_unswept,
             unsure,
             aside,
             journal,
@@ -134,8 +137,7 @@ impl Writer {
             } else {
                 return;
             }
-            // What cannot be removed now is not dropped again.
-            if !self.retention.is_due() || (self.books.loose && self.preparing.is_some()) {
+            if !self.retention.is_due() {
                 return;
             }
         }
@@ -143,8 +145,9 @@ impl Writer {
 
     /// Whether something has to leave the log and can.
     fn may_drop(&self) -> bool {
-        // What has been dropped before has to be gone, or too much would be.
-        self.retention.is_due() && self.failing.is_none() && !(self.books.loose && self.preparing.is_none())
+        // What has been dropped before has to be gone, or too much would be; while compaction writes bodies it cannot go.
+        let waits = self.dropped_unswept || (self.books.loose && self.preparing.is_none());
+        self.retention.is_due() && self.failing.is_none() && !waits
     }
 
     /// Whether nothing can be written at the moment.
@@ -374,3 +377,6 @@ async fn refresh(database: &mut Database, targets: &[Arc<Target>]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

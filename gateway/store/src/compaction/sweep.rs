@@ -67,22 +67,26 @@ impl Writer {
     /// Removes some bodies that nothing refers to.
     pub(crate) async fn sweep(&mut self) {
         let Some(database) = &mut self.database else {
-            self.books.loose = false;
-            return;
+            return self.swept();
         };
         match sweep(&mut database.connection).await {
             Ok(Swept::Some) => {}
             Ok(Swept::All) => {
-                self.books.loose = false;
+                self.swept();
                 self.measure().await;
             }
             Err(error) if trouble(&error) == Trouble::Damaged => {
                 // They take their room until the database is replaced.
-                self.books.loose = false;
+                self.swept();
                 tracing::error!(why = %error, "a part of the database cannot be removed; check the disk");
             }
             Err(error) => self.failed(error.into()).await,
         }
+    }
+
+    /// There is nothing more to remove, or it cannot be.
+    fn swept(&mut self) {
+        (self.books.loose, self.dropped_unswept) = (false, false);
     }
 }
 

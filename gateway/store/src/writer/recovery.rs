@@ -89,7 +89,7 @@ impl Writer {
     /// Sets the damaged database aside and begins a new one with what is known by heart.
     pub(super) async fn replace(&mut self, why: String) {
         self.disconnect().await;
-        (self.preparing, self.unsure) = (None, None);
+        (self.preparing, self.dropped_unswept, self.unsure) = (None, false, None);
         self.shared.readers().close().await;
         let aside = match self.aside.take().map_or_else(|| damage::set_aside(&self.dir, &why), Ok) {
             Ok(aside) => aside,
