@@ -16,6 +16,8 @@ pub(super) struct Lines {
     waiting: Vec<Timestamp>,
     /// The number of the last row, and the start of the gateway in which it was given.
     last: Option<(u64, u64)>,
+    /// The newest time of all rows of this start: a row before it is one of the past, which lies by its number between others.
+    newest: Option<Timestamp>,
 }
 
 /// What one row says of the tag.
@@ -42,7 +44,19 @@ impl Lines {
     pub(super) fn take(&mut self, row: Row, silence: Option<i64>, mut give: impl FnMut(Sample)) {
         let Row { seq, boot, time, slot } = row;
         let follows = self.last.is_some_and(|(last, of)| last.checked_add(1) == Some(seq) && of == boot);
+        let newest = self.newest.filter(|_| self.last.is_some_and(|(_, of)| of == boot));
         self.last = Some((seq, boot));
+        self.newest = newest.max(Some(time));
+        if newest.is_some_and(|newest| time < newest) {
+            if !follows {
+                self.from = None;
+                self.waiting.clear();
+            }
+            if slot != Slot::Unchanged {
+                give(Sample { time, slot, drawn: false });
+            }
+            return;
+        }
         let from = self.from.take().filter(|_| follows).zip(silence);
         let since = |from: Timestamp| time.millis_since(from);
         match slot {
@@ -144,6 +158,34 @@ mod tests {
         assert_eq!(drawn("1 - inf - 5"), "1 inf 5");
         assert_eq!(drawn("0 - - - - - - - - - 10"), "0 ~1 ~2 ~3 ~4 ~5 ~6 ~7 ~8 ~9 10");
         assert_eq!(drawn("0 - - - - - - - - - - 11 - 13"), "0 11 ~12 13");
+    }
+
+    #[test]
+    fn a_row_of_the_past_is_on_no_line_and_ends_none() {
+        let drawn = |rows: &[(u64, u64, i64, Option<i64>)]| {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            for (seq, boot, at, value) in rows.iter().copied() {
+                let slot = value.map_or(Slot::Unchanged, |value| Slot::Good(Value::Int(value)));
+                let row = Row { seq, boot, time: Timestamp::from_millis(at), slot };
+                lines.take(row, Some(10), |Sample { time, slot, drawn }| {
+                    found.push((time.as_millis(), slot.value().unwrap().as_f64().unwrap(), drawn));
+                });
+            }
+            found
+        };
+        let past =
+            [(1, 1, 100, Some(0)), (2, 1, 101, None), (3, 1, 50, Some(9)), (4, 1, 52, None), (5, 1, 54, Some(5))];
+        let mut rows = past.to_vec();
+        rows.extend([(6, 1, 102, None), (7, 1, 103, Some(3))]);
+        let line = [(100, 0.0, false), (50, 9.0, false), (54, 5.0, false)];
+        let end = [(101, 1.0, true), (102, 2.0, true), (103, 3.0, false)];
+        assert_eq!(drawn(&rows), [line, end].concat());
+        // A number that is left out ends it there, too.
+        rows.remove(3);
+        assert_eq!(drawn(&rows), [line.as_slice(), &[(103, 3.0, false)]].concat());
+        // After a start the clock may be another.
+        let rows = [(1, 1, 100, Some(0)), (2, 2, 50, Some(1)), (3, 2, 51, None), (4, 2, 52, Some(3))];
+        assert_eq!(drawn(&rows), [(100, 0.0, false), (50, 1.0, false), (51, 2.0, true), (52, 3.0, false)]);
     }
 
     #[test]
