@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    loops::Mark,
+    loops::{Echoes, Mark},
     pair::{End, Pair, Side, Traffic},
     route::{Routes, Way},
     status::{BridgeState, BridgeStatus, Counter, Counters, Standing},
@@ -159,7 +159,7 @@ fn local(options: &config::Bridge, insider: &Insider) -> ConnectOptions {
 impl Task {
     async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.longest);
-        let mut told = None;
+        let (mut told, mut echoes) = (None, Echoes::default());
         if self.durable {
             self.begin_to_wait().await;
         }
@@ -181,7 +181,7 @@ impl Task {
                     self.shared.standing.enter(BridgeState::Online);
                     let again = u64::from(std::mem::replace(&mut before, true));
                     self.shared.standing.change(|status| status.reconnects += again);
-                    match pair.run(&stop).await {
+                    match pair.run(&mut echoes, &stop).await {
                         End::Stopped => break,
                         End::Lost(side, failure) => {
                             told = None;

@@ -52,30 +52,53 @@ fn marks(properties: Option<&Properties>) -> impl Iterator<Item = &str> + Clone 
     user.iter().filter(|(name, _)| name == VIA).map(|(_, mark)| mark.as_str())
 }
 
-/// Messages that were sent to a broker that may send them back (MQTT 3.1.1 has no "no local").
+/// Messages that were sent to a broker that may send them back (MQTT 3.1.1 has no "no local"). They outlast the connection: a broker
+/// that keeps the session of the bridge sends them back later.
 #[derive(Debug, Default)]
 pub(crate) struct Echoes {
     hasher: RandomState,
-    expected: HashMap<u64, u32>,
+    sent: HashMap<u64, Sent>,
     order: VecDeque<(Instant, u64)>,
 }
 
+/// Messages that are the same, of those in the order.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Those that have not come back.
+    away: u32,
+    /// Those that have. Such a one may come again: the broker may not have heard that it came.
+    back: u32,
+}
+
 impl Echoes {
+    /// There is a new connection. The time of what was sent over the last one begins anew, if the broker has `kept` the session;
+    /// otherwise nothing of it comes back.
+    pub(crate) fn begin_again(&mut self, kept: bool, now: Instant) {
+        if kept {
+            self.order.iter_mut().for_each(|(sent, _)| *sent = now);
+        } else {
+            self.sent.clear();
+            self.order.clear();
+        }
+    }
+
     /// A message has been sent.
     pub(crate) fn expect(&mut self, topic: &[u8], payload: &[u8], now: Instant) {
         self.forget(now);
         let hash = self.hasher.hash_one((topic, payload));
-        *self.expected.entry(hash).or_default() += 1;
+        self.sent.entry(hash).or_default().away += 1;
         self.order.push_back((now, hash));
     }
 
-    /// Whether a message that has come is one that was sent; it is not expected again then.
-    pub(crate) fn is_one(&mut self, topic: &[u8], payload: &[u8], now: Instant) -> bool {
+    /// Whether a message that has come is one that was sent; it is not expected again then, but when the broker says that it sends it
+    /// `again`.
+    pub(crate) fn is_one(&mut self, topic: &[u8], payload: &[u8], again: bool, now: Instant) -> bool {
         self.forget(now);
         let hash = self.hasher.hash_one((topic, payload));
-        match self.expected.get_mut(&hash) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
+        match self.sent.get_mut(&hash) {
+            Some(Sent { back, .. }) if again && *back > 0 => true,
+            Some(Sent { away, back }) if *away > 0 => {
+                (*away, *back) = (*away - 1, *back + 1);
                 true
             }
             _ => false,
@@ -84,14 +107,17 @@ impl Echoes {
 
     /// Forgets what does not come any more.
     fn forget(&mut self, now: Instant) {
-        while let Some((sent, hash)) = self.order.front().copied() {
-            if now.saturating_duration_since(sent) < ECHO && self.order.len() < MOST_ECHOES {
+        while let Some((at, hash)) = self.order.front().copied() {
+            if now.saturating_duration_since(at) < ECHO && self.order.len() < MOST_ECHOES {
                 return;
             }
             self.order.pop_front();
-            // One that came back has been taken off already.
-            if self.order.iter().all(|(_, other)| *other != hash) {
-                self.expected.remove(&hash);
+            let Some(same) = self.sent.get_mut(&hash) else { continue };
+            // The first that was sent came back first.
+            let one = if same.back > 0 { &mut same.back } else { &mut same.away };
+            *one = one.saturating_sub(1);
+            if same.away == 0 && same.back == 0 {
+                self.sent.remove(&hash);
             }
         }
     }
@@ -129,10 +155,34 @@ mod tests {
         let (mut echoes, now) = (Echoes::default(), Instant::now());
         echoes.expect(b"a", b"1", now);
         echoes.expect(b"a", b"1", now);
-        assert!(!echoes.is_one(b"a", b"2", now) && !echoes.is_one(b"b", b"1", now));
-        assert!(echoes.is_one(b"a", b"1", now) && echoes.is_one(b"a", b"1", now));
-        assert!(!echoes.is_one(b"a", b"1", now), "the third is somebody else's");
+        assert!(!echoes.is_one(b"a", b"2", false, now) && !echoes.is_one(b"b", b"1", false, now));
+        assert!(echoes.is_one(b"a", b"1", false, now) && echoes.is_one(b"a", b"1", false, now));
+        assert!(!echoes.is_one(b"a", b"1", false, now), "the third is somebody else's");
+        assert!(echoes.is_one(b"a", b"1", true, now), "the broker did not hear that it came");
         echoes.expect(b"a", b"1", now);
-        assert!(!echoes.is_one(b"a", b"1", now + ECHO));
+        assert!(!echoes.is_one(b"a", b"1", false, now + ECHO) && !echoes.is_one(b"a", b"1", true, now + ECHO));
+        assert!(echoes.sent.is_empty());
+    }
+
+    #[test]
+    fn an_echo_is_expected_over_connections_as_long_as_the_broker_keeps_the_session() {
+        let (mut echoes, now) = (Echoes::default(), Instant::now());
+        echoes.expect(b"a", b"1", now);
+        let later = now + ECHO * 10;
+        echoes.begin_again(true, later);
+        assert!(echoes.is_one(b"a", b"1", true, later + ECHO / 2));
+        echoes.expect(b"b", b"1", later);
+        echoes.begin_again(false, later);
+        assert!(!echoes.is_one(b"b", b"1", false, later) && echoes.order.is_empty());
+    }
+
+    #[test]
+    fn no_more_echoes_are_expected_than_there_is_room_for() {
+        let (mut echoes, now) = (Echoes::default(), Instant::now());
+        for n in 0..2 * MOST_ECHOES {
+            echoes.expect(b"a", n.to_string().as_bytes(), now);
+        }
+        assert!(echoes.order.len() <= MOST_ECHOES && echoes.sent.len() <= MOST_ECHOES);
+        assert!(!echoes.is_one(b"a", b"0", false, now), "the oldest is forgotten");
     }
 }

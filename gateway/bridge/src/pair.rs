@@ -47,8 +47,9 @@ pub(crate) enum Side {
 }
 
 impl Pair<'_> {
-    /// Subscribes and passes messages on until a connection ends or `stop`.
-    pub(crate) async fn run(mut self, stop: &CancellationToken) -> End {
+    /// Subscribes and passes messages on until a connection ends or `stop`. `echoes` are those of the connections before.
+    pub(crate) async fn run(mut self, echoes: &mut Echoes, stop: &CancellationToken) -> End {
+        echoes.begin_again(self.remote.granted().session_present, Instant::now());
         for (way, from) in [(Way::In, &mut self.remote), (Way::Out, &mut self.local)] {
             let filters = self.traffic.routes.filters(way);
             if !filters.is_empty()
@@ -57,7 +58,7 @@ impl Pair<'_> {
                 tracing::error!(bridge = self.traffic.name, %error, "a broker takes none of the filters of the bridge");
             }
         }
-        let (mut inward, mut out, mut echoes) = (Lane::default(), Lane::default(), Echoes::default());
+        let (mut inward, mut out) = (Lane::default(), Lane::default());
         loop {
             inward.send(&mut self.local, &self.traffic.inward, |_| {});
             let traffic = self.traffic;
@@ -70,7 +71,8 @@ impl Pair<'_> {
             out.acknowledge(&mut self.local);
             let (side, event) = tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
-                event = self.remote.next() => (Side::Remote, event),
+                // The local broker holds back by itself, and is always listened to, so that there is room again soon.
+                event = self.remote.next(), if !inward.is_full() => (Side::Remote, event),
                 event = self.local.next() => (Side::Local, event),
             };
             let event = match event {
@@ -81,7 +83,7 @@ impl Pair<'_> {
                 (Side::Remote, Event::Message(message)) => {
                     self.traffic.received.increase();
                     let source = message.packet_id;
-                    inward.add(self.traffic.inward(message, &mut echoes), source, &self.traffic.inward);
+                    inward.add(self.traffic.inward(message, echoes), source, &self.traffic.inward);
                 }
                 (Side::Local, Event::Message(message)) => {
                     let source = message.packet_id;
@@ -106,7 +108,7 @@ impl Pair<'_> {
 impl Traffic {
     /// A message from the other broker, as it goes to the local one.
     fn inward(&self, message: Message, echoes: &mut Echoes) -> Option<Message> {
-        let is_echo = self.echoes && echoes.is_one(&message.topic, &message.payload, Instant::now());
+        let is_echo = self.echoes && echoes.is_one(&message.topic, &message.payload, message.again, Instant::now());
         if is_echo || self.mark.was_here(message.properties.as_deref()) {
             self.looped.increase();
             return None;
