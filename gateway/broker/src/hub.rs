@@ -112,13 +112,13 @@ impl Hub {
         state.routes.unsubscribe(session, filter)
     }
 
-    /// Gives a client its session: the one it had, unless it wants a new one or another user has it now. Says whether
-    /// it is the old one.
+    /// Gives a client its session: the one it had, unless it wants a new one, another user has it now or
+    /// messages are missing from it. Says whether it is the old one.
     pub(crate) fn attach(&self, client: &str, rights: Rights, clean: bool, attached: Attached) -> (Arc<Session>, bool) {
         let mut state = self.lock();
         self.counters.connected();
         if let Some(session) = state.sessions.get(client) {
-            if !clean && session.rights.user() == rights.user() {
+            if !clean && session.rights.user() == rights.user() && !session.is_to_end() {
                 let session = Arc::clone(session);
                 session.attach(attached);
                 return (session, true);
@@ -137,6 +137,8 @@ impl Hub {
     pub(crate) fn detach(&self, session: &Arc<Session>, connection: u64, expiry: u32) -> Option<CancellationToken> {
         let mut state = self.lock();
         self.counters.clients.decrease();
+        // However the connection ended: messages are missing.
+        let expiry = if session.is_to_end() { 0 } else { expiry };
         let resumed = session.detach(connection, expiry, Instant::now())?;
         if expiry > 0 {
             self.hand_over(&state, session);

@@ -1,7 +1,7 @@
 //! Retained messages: the last one of each topic, for subscribers that come later.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::Bound,
     sync::Arc,
 };
@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     messages: BTreeMap<Bytes, Arc<Published>>,
+    /// Topics of those that expire, the first one first.
+    expiring: BTreeSet<(Instant, Bytes)>,
     /// Bytes of all.
     bytes: usize,
     /// Those that clients published.
@@ -73,6 +75,7 @@ impl Retained {
         if !message.payload.is_empty() {
             self.bytes += message.cost();
             self.of_clients = self.of_clients.with(cost(message));
+            self.expiring.extend(message.expires.map(|expires| (expires, message.topic.clone())));
             self.messages.insert(message.topic.clone(), Arc::clone(message));
         }
         true
@@ -88,6 +91,9 @@ impl Retained {
     fn forget(&mut self, message: &Published) {
         self.bytes = self.bytes.saturating_sub(message.cost());
         self.of_clients = self.of_clients.without(cost(message));
+        if let Some(expires) = message.expires {
+            self.expiring.remove(&(expires, message.topic.clone()));
+        }
     }
 
     /// Takes a walk further: looks at `most` messages at most, hands out those that its filter selects, and says
@@ -121,13 +127,14 @@ impl Retained {
         }
     }
 
-    /// Removes what nobody needs any more.
+    /// Removes what nobody needs any more, and looks at nothing else.
     fn remove_expired(&mut self, now: Instant) {
-        let gone: Vec<_> = self.messages.extract_if(.., |_, message| message.is_expired(now)).collect();
-        for (_, message) in gone {
+        while self.expiring.first().is_some_and(|(expires, _)| *expires <= now) {
+            let Some((_, topic)) = self.expiring.pop_first() else { return };
+            let Some(message) = self.messages.remove(&topic) else { continue };
             self.forget(&message);
             if let Some(unsaved) = &mut self.unsaved {
-                unsaved.insert(message.topic.clone());
+                unsaved.insert(topic);
             }
         }
     }
@@ -182,6 +189,8 @@ fn cost(message: &Published) -> Count {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Duration;
+
     use super::*;
     use crate::wire::Qos;
 
@@ -273,5 +282,29 @@ mod tests {
         assert!(walk(&retained, "#", 10).is_empty());
         assert!(retained.put(&message("b", "x", 1), most(limit), now), "the expired one makes room");
         assert_eq!(retained.size(), (1, limit));
+    }
+
+    #[test]
+    fn what_expires_is_found_without_looking_at_the_others_and_forgotten_with_its_message() {
+        let mut retained = Retained::default();
+        let now = Instant::now();
+        let expiring = |topic: &'static str, seconds| {
+            let expires = Some(now + Duration::from_secs(seconds));
+            Arc::new(Published { from: 1, expires, ..Published::by_gateway(topic.into(), "x".into(), true) })
+        };
+        let three = Count { messages: 3, bytes: usize::MAX };
+        for (topic, seconds) in [("a", 5), ("a", 9), ("b", 3), ("c", 7)] {
+            assert!(retained.put(&expiring(topic, seconds), three, now));
+        }
+        assert!(!retained.put(&message("d", "x", 1), three, now));
+        assert_eq!(retained.expiring.iter().map(|(_, topic)| &**topic).collect::<Vec<_>>(), [b"b", b"c", b"a"]);
+        let later = now + Duration::from_secs(5);
+        assert!(retained.put(&message("d", "x", 1), three, later), "b has made room");
+        assert!(!retained.put(&message("e", "x", 1), three, later), "a has been replaced by one that lives longer");
+        retained.put(&message("c", "", 1), three, later);
+        assert_eq!(retained.expiring.len(), 1);
+        retained.put(&message("a", "for ever", 1), three, later);
+        assert!(retained.expiring.is_empty());
+        assert_eq!(retained.size().0, 2);
     }
 }

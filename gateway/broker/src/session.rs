@@ -244,9 +244,14 @@ impl Session {
     /// Tells the connection to go, so that the client logs in again; the session stays.
     pub(crate) fn dismiss(&self) {
         if let Some(attached) = &mut self.lock().attached {
-            attached.leave = Some(Gone::Dismissed);
+            attached.leave.get_or_insert(Gone::Dismissed);
             attached.kick.cancel();
         }
+    }
+
+    /// Whether the session ends with its connection because messages are missing from it.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.lock().attached.as_ref().is_some_and(|attached| attached.leave == Some(Gone::TooSlow))
     }
 
     /// Whether the session has been given up.

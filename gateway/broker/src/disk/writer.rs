@@ -282,12 +282,15 @@ mod tests {
     async fn kept(folder: &Path) -> Vec<String> {
         let mut database = Database::again(folder).await.unwrap();
         let topics = "SELECT CAST(topic AS TEXT) FROM retained ORDER BY topic";
-        sqlx::query_scalar(topics).fetch_all(&mut database.connection).await.unwrap()
+        let found = sqlx::query_scalar(topics).fetch_all(&mut database.connection).await.unwrap();
+        database.close().await.unwrap();
+        found
     }
 
     async fn sql(folder: &Path, sql: &'static str) {
         let mut database = Database::again(folder).await.unwrap();
         sqlx::query(sql).execute(&mut database.connection).await.unwrap();
+        database.close().await.unwrap();
     }
 
     #[tokio::test]

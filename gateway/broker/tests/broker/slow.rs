@@ -77,6 +77,36 @@ async fn the_kept_session_of_a_client_that_was_too_slow_ends_so_that_the_client_
 }
 
 #[tokio::test]
+async fn who_was_too_slow_and_is_back_before_its_connection_has_ended_gets_a_new_session() {
+    let broker = broker_with(limits()).await;
+    let kept = Options { clean: false, ..Options::new(4, "kept") };
+    let mut stuck = Raw::connect(broker.address(), kept).await;
+    stuck.subscribe(&[("a", 1)]).await;
+    // Without a pause, so that the connection has not even heard that it is to end.
+    while broker.status().dropped == 0 {
+        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
+    }
+    let (mut back, answer) = Raw::try_connect(broker.address(), kept).await;
+    assert_eq!(answer, [0x20, 2, 0, 0], "no session present");
+    back.quiet().await;
+    assert_eq!(broker.status().subscriptions, 0);
+}
+
+#[tokio::test]
+async fn the_session_of_a_client_that_was_too_slow_ends_also_when_the_client_goes_first() {
+    let broker = broker_with(limits()).await;
+    let kept = Options { clean: false, ..Options::new(4, "kept") };
+    let mut stuck = Raw::connect(broker.address(), kept).await;
+    stuck.subscribe(&[("a", 1)]).await;
+    while broker.status().dropped == 0 {
+        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
+    }
+    drop(stuck);
+    until(&broker, |status| status.clients == 0).await;
+    assert_eq!(Raw::try_connect(broker.address(), kept).await.1, [0x20, 2, 0, 0], "no session present");
+}
+
+#[tokio::test]
 async fn nothing_is_lost_beside_ten_subscribers_that_stopped_reading() {
     let broker = broker_with(limits()).await;
     let mut stuck = Vec::new();
