@@ -1,6 +1,9 @@
 //! What a node has said, as rows of groups.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use tidegate_driver_api::{
     Poll, Readings,
@@ -82,39 +85,43 @@ impl Rows {
 
     /// The tags of a device whose metrics its birth does not have.
     pub(crate) fn missing(&mut self, device: usize, of: &NodeDevice, metrics: &[Known]) {
+        let names: HashSet<&str> = metrics.iter().map(|known| &*known.name).collect();
         for (number, group) in of.plan.groups.iter().enumerate() {
-            let has = |item: &&Item| !metrics.iter().any(|known| *known.name == *item.metric);
+            let lacks = |item: &&Item| !names.contains(&*item.metric);
             let missing: Vec<_> =
-                group.read().filter(has).map(|item| (item.column, Reading::Failed(Reason::BadAddress))).collect();
+                group.read().filter(lacks).map(|item| (item.column, Reading::Failed(Reason::BadAddress))).collect();
             if !missing.is_empty() {
                 self.add(Poll { device, group: number }, group, missing, None, false);
             }
         }
     }
 
-    /// Values of a device have come. What has one time shares a row.
+    /// Values of a device have come. What has one time shares a row. Those beyond what may wait are not taken.
     pub(crate) fn take(&mut self, device: usize, of: &NodeDevice, metrics: &Arc<[Known]>, samples: &[Sample]) {
-        // From here on rows of this message may be added to.
-        let first = self.waiting.len();
+        // The newest row of this message for each group, time and kind, and which columns of which rows are taken.
+        let mut newest: HashMap<(usize, Timestamp, bool), usize> = HashMap::new();
+        let mut taken: HashSet<(usize, usize)> = HashSet::new();
         for sample in samples {
             let places = metrics.get(sample.metric).and_then(|known| of.plan.places.get(&known.name));
             for (number, place) in places.into_iter().flatten() {
                 let Some(group) = of.plan.groups.get(*number) else { continue };
                 let Some(item) = group.items.get(*place) else { continue };
+                if self.are_too_many() {
+                    return;
+                }
                 let (poll, reading) = (Poll { device, group: *number }, reading(sample, item));
-                let same = |row: &&mut Row| {
-                    row.poll == poll
-                        && row.time == Some(sample.time)
-                        && row.past == sample.historical
-                        && row.readings.iter().all(|(column, _)| *column != item.column)
-                };
                 if !sample.historical {
                     self.remember(poll, item.column, &reading);
                 }
-                match self.waiting.iter_mut().skip(first).rev().find(same) {
+                let key = (*number, sample.time, sample.historical);
+                let free = newest.get(&key).copied().filter(|row| !taken.contains(&(*row, item.column)));
+                let row = free.unwrap_or(self.waiting.len());
+                match self.waiting.get_mut(row) {
                     Some(row) => row.readings.push((item.column, reading)),
                     None => self.add(poll, group, vec![(item.column, reading)], Some(sample.time), sample.historical),
                 }
+                newest.insert(key, row);
+                taken.insert((row, item.column));
             }
         }
     }

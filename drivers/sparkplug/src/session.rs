@@ -32,7 +32,7 @@ pub(crate) struct NodeSession<'link> {
     rows: Rows,
     /// What each device has, by its place; missing while it is not there.
     there: HashMap<usize, Arc<[Known]>>,
-    /// Until when devices have to be heard of; `None` when it was said that they were not.
+    /// Until when devices have to be heard of since the session or the node began; `None` when it was said that they were not.
     patience: Option<Instant>,
     /// A value that was written, until the node has published it.
     awaited: Option<(usize, Arc<str>, Value)>,
@@ -72,13 +72,18 @@ impl<'link> NodeSession<'link> {
         let Ok(topic) = std::str::from_utf8(&message.topic) else { return Ok(()) };
         let mut events = Vec::new();
         self.host.heard(topic, &message.payload, Now { at: now, time: wall() }, &mut events);
-        self.take(events)
+        self.take(events, now)
     }
 
-    fn take(&mut self, events: Vec<sparkplug::Event>) -> Result<(), Fault> {
+    fn take(&mut self, events: Vec<sparkplug::Event>, now: Instant) -> Result<(), Fault> {
         for event in events {
             match event {
                 sparkplug::Event::Born { node, device, metrics, .. } if node == self.link.node => {
+                    if device.is_none() {
+                        // Its devices are to be born again, with other aliases; those that are not are not there any more.
+                        self.there.clear();
+                        self.patience = Some(now + self.link.patience);
+                    }
                     for place in self.places(device.as_deref()) {
                         self.there.insert(place, Arc::clone(&metrics));
                         if let Some(of) = self.link.devices.get(place) {
@@ -151,7 +156,7 @@ impl<'link> NodeSession<'link> {
     fn look(&mut self, now: Instant) -> Result<(), Fault> {
         let mut events = Vec::new();
         self.host.run(Now { at: now, time: wall() }, &mut events);
-        self.take(events)?;
+        self.take(events, now)?;
         if self.patience.is_some_and(|until| until <= now) {
             self.patience = None;
             for (place, of) in self.link.devices.iter().enumerate() {
@@ -189,7 +194,7 @@ impl<'link> NodeSession<'link> {
         let group = device.and_then(|device| device.plan.groups.get(poll.group));
         let item = group.and_then(|group| group.items.iter().find(|item| item.column == column));
         let item = item.filter(|item| item.access != Access::Read).ok_or("the tag may not be written")?;
-        let metrics = self.there.get(&poll.device).ok_or("the edge node says that the device is not there")?;
+        let metrics = self.there.get(&poll.device).ok_or("the edge node has not said that the device is there")?;
         let known = metrics.iter().find(|known| known.name == item.metric);
         Ok((item, known.ok_or_else(|| format!("the device has no metric \"{}\"", item.metric))?))
     }

@@ -4,13 +4,16 @@
 
 mod node;
 
+use std::time::{Duration, Instant};
+
 use tidegate_driver_api::{
-    Arrival, Browser, Driver, Poll, Readings, Step, Written, async_trait,
+    Arrival, Browser, Cx, Driver, Poll, Readings, Step, Written, async_trait,
     config::{self, Kind, Node, Origin, Profiles, Report},
     model::{Reading, Reason, Value},
     testkit::{self, Behaviour, Harness, Rig},
 };
 use tidegate_driver_sparkplug::Sparkplug;
+use tokio_util::sync::CancellationToken;
 
 use node::{Plant, TAGS};
 
@@ -94,7 +97,7 @@ async fn the_driver_shows_what_every_driver_must_show() {
 async fn row(session: &mut dyn tidegate_driver_api::Session) -> Readings {
     let mut out = Readings::default();
     loop {
-        let cx = testkit::within(std::time::Duration::from_secs(10));
+        let cx = testkit::within(Duration::from_secs(10));
         if let Arrival::Row(GROUP) = session.subscriber().unwrap().next(&cx, &mut out).await.unwrap() {
             return out;
         }
@@ -106,7 +109,7 @@ async fn a_node_that_dies_makes_its_tags_bad_and_good_again_when_it_is_born_agai
     let plant = Plant::start(Behaviour::Healthy).await;
     let link = link(&plant.address(), "");
     let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
-    let cx = testkit::within(std::time::Duration::from_secs(10));
+    let cx = testkit::within(Duration::from_secs(10));
     let mut session = compiled.link.connect(&cx).await.unwrap();
     assert_eq!(row(session.as_mut()).await.items()[3], Reading::Value(node::value(3)));
     plant.die();
@@ -121,11 +124,32 @@ async fn a_node_that_dies_makes_its_tags_bad_and_good_again_when_it_is_born_agai
 }
 
 #[tokio::test]
+async fn a_device_that_is_not_born_again_with_its_node_becomes_bad_and_is_not_written() {
+    let plant = Plant::start(Behaviour::Healthy).await;
+    let link = link(&plant.address(), "");
+    let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
+    let cx = testkit::within(Duration::from_secs(10));
+    let mut session = compiled.link.connect(&cx).await.unwrap();
+    assert_eq!(row(session.as_mut()).await.items()[3], Reading::Value(node::value(3)));
+    plant.be_born_alone();
+    let (mut out, mut began) = (Readings::new(TAGS + 1), Instant::now() - Duration::from_secs(120));
+    while out.items()[3] != Reading::Failed(Reason::Disconnected) {
+        // Each call begins longer after the one before than a device may take to be born, and ends soon.
+        began += Duration::from_secs(10);
+        let soon = Instant::now() + Duration::from_millis(50);
+        let cx = Cx::new(began, soon - began, CancellationToken::new());
+        session.subscriber().unwrap().next(&cx, &mut out).await.unwrap();
+    }
+    let written = session.writer().unwrap().write(&cx, GROUP, TAGS, &Value::Int(1)).await.unwrap();
+    assert!(matches!(written, Written::Refused(why) if why.contains("not said that the device is there")));
+}
+
+#[tokio::test]
 async fn history_of_the_node_is_of_the_past_and_keeps_its_time() {
     let plant = Plant::start(Behaviour::Healthy).await;
     let link = link(&plant.address(), "");
     let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
-    let cx = testkit::within(std::time::Duration::from_secs(10));
+    let cx = testkit::within(Duration::from_secs(10));
     let mut session = compiled.link.connect(&cx).await.unwrap();
     plant.history();
     let mut out = row(session.as_mut()).await;
@@ -146,7 +170,7 @@ async fn a_metric_that_the_birth_does_not_have_is_a_bad_address_and_is_not_writt
     let more = "[[tag]]\nname = \"other\"\ngroup = \"all\"\ndatatype = \"Int8\"\naccess = \"read_write\"\n";
     let link = link(&plant.address(), more);
     let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
-    let cx = testkit::within(std::time::Duration::from_secs(10));
+    let cx = testkit::within(Duration::from_secs(10));
     let mut session = compiled.link.connect(&cx).await.unwrap();
     let mut out = row(session.as_mut()).await;
     while out.items()[TAGS + 1] != Reading::Failed(Reason::BadAddress) {
@@ -163,7 +187,7 @@ async fn a_list_has_the_devices_of_the_birth_and_of_no_other_node() {
     let plant = Plant::start(Behaviour::Healthy).await;
     let link = link(&plant.address(), "");
     let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
-    let cx = testkit::within(std::time::Duration::from_secs(10));
+    let cx = testkit::within(Duration::from_secs(10));
     let mut session = compiled.link.connect(&cx).await.unwrap();
     let browser: &mut dyn Browser = session.browser().unwrap();
     let mut found = Vec::new();

@@ -42,6 +42,8 @@ pub(crate) fn value(metric: usize) -> Value {
 enum Act {
     Die,
     BeBorn,
+    /// Without the pump.
+    BeBornAlone,
     History,
 }
 
@@ -96,6 +98,10 @@ impl Plant {
 
     pub(crate) fn be_born(&self) {
         self.acts.send(Act::BeBorn).unwrap();
+    }
+
+    pub(crate) fn be_born_alone(&self) {
+        self.acts.send(Act::BeBornAlone).unwrap();
     }
 
     pub(crate) fn history(&self) {
@@ -192,6 +198,10 @@ impl Client<'_> {
         };
         match act {
             Act::Die => self.publish("NDEATH/line4", vec![bd_seq]).await,
+            Act::BeBornAlone => {
+                self.seq = 0;
+                self.publish("NBIRTH/line4", vec![bd_seq]).await;
+            }
             Act::BeBorn => {
                 self.seq = 0;
                 self.publish("NBIRTH/line4", vec![bd_seq]).await;
