@@ -11,6 +11,7 @@ use crate::{
     database::{Database, Trouble, Unusable, trouble},
     epochs::{self, Epoch},
     gaps::{self, Gaps},
+    lock::Here,
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
     requests::next_readable,
@@ -109,12 +110,18 @@ impl Meta {
 
     /// The count of the start that begins now, here. A copy does not count on as the original may have done: what both number
     /// from here on are different rows with the same numbers, which nothing else tells apart.
-    fn next_boot(self, here: u64) -> u64 {
-        if self.place == 0 || here == 0 || self.place == here {
+    fn next_boot(self, here: Here) -> u64 {
+        let is_elsewhere = self.place != 0 && here.place != 0 && self.place != here.place;
+        // Another database was here since, which this one has been put in the place of. A new one has numbers of its own.
+        let is_older = self.store.is_some() && here.boot > self.boot;
+        if !is_elsewhere && !is_older {
             return self.boot + 1;
         }
-        let boot = self.boot + 2 + new_store_id().0 % COPIES;
-        tracing::info!(boot, "the store is a copy, or was moved: its starts are counted on from a number of its own");
+        let boot = self.boot.max(here.boot) + 2 + new_store_id().0 % COPIES;
+        tracing::info!(
+            boot,
+            "the store is a copy, was moved or was set back: its starts are counted on from a number of its own"
+        );
         boot
     }
 
@@ -150,8 +157,8 @@ pub(crate) async fn save_fact(
 
 impl Books {
     /// Reads the books of a database and checks it as far as that is quick. Writes nothing: a disk that is full must
-    /// not keep a gateway from starting. `here` tells the directory from a copy of it.
-    pub(crate) async fn open(database: &mut Database, max_age: Duration, here: u64) -> Result<Books, Unusable> {
+    /// not keep a gateway from starting. `here` is what tells the database from a copy.
+    pub(crate) async fn open(database: &mut Database, max_age: Duration, here: Here) -> Result<Books, Unusable> {
         let connection = &mut database.connection;
         let meta = Meta::load(connection).await?;
         check(connection, meta.clean == 1).await?;
@@ -162,7 +169,7 @@ impl Books {
         connection: &mut SqliteConnection,
         meta: Meta,
         max_age: Duration,
-        here: u64,
+        here: Here,
     ) -> Result<Books, Unusable> {
         let mut streams = Streams::load(connection).await?;
         recover_numbers(connection, &mut streams, meta.sequence_position).await?;
@@ -192,7 +199,7 @@ impl Books {
         let mut books = Books {
             store,
             boot,
-            place: here,
+            place: here.place,
             starts,
             just_opened,
             first,

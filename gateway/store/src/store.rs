@@ -17,7 +17,7 @@ use crate::{
     compaction::Compactor,
     damage,
     database::{Database, FILE, Unusable, readers},
-    lock,
+    lock::{self, Here},
     pending::Pending,
     shared::{Command, Shared},
     streams::Wanted,
@@ -69,10 +69,11 @@ impl Store {
     /// [`StoreError::Directory`], [`StoreError::InUse`], [`StoreError::NewerFormat`] or [`StoreError::Database`].
     pub async fn open(dir: &Path, options: &tidegate_config::Store) -> Result<Opened, StoreError> {
         let directory = lock::take(dir)?;
-        let (database, books, set_aside) = match open_database(dir, options, directory.place().unwrap_or(0)).await {
+        let (database, books, set_aside) = match open_database(dir, options, directory.here()).await {
             Ok((database, books)) => (database, books, None),
             Err(Unusable::Damaged(why)) => {
                 let (database, books, aside) = damage::replace(dir, &why, options.max_age).await?;
+                directory.note(books.boot);
                 (database, books, Some(aside))
             }
             Err(Unusable::Other(error)) => return Err(error),
@@ -190,7 +191,11 @@ impl Store {
     }
 }
 
-async fn open_database(dir: &Path, options: &tidegate_config::Store, here: u64) -> Result<(Database, Books), Unusable> {
+async fn open_database(
+    dir: &Path,
+    options: &tidegate_config::Store,
+    here: Here,
+) -> Result<(Database, Books), Unusable> {
     let mut database = Database::open(dir.join(FILE)).await?;
     match Books::open(&mut database, options.max_age, here).await {
         Ok(books) => Ok((database, books)),

@@ -244,6 +244,9 @@ impl Writer {
         let batch = self.batch.as_ref();
         let written: Written =
             commit::write(&mut database.connection, &mut self.books, &targets, batch, commits, last).await?;
+        if let Some(directory) = self.directory.as_ref().filter(|_| self.books.just_opened) {
+            directory.note(self.books.boot);
+        }
         let batch = self.batch.as_ref();
         Ok(written.note(&mut self.books, batch))
     }

@@ -54,7 +54,7 @@ async fn too_full(dir: &std::path::Path) -> Writer {
         max_size: ByteSize(EPOCHS * BODY),
         when_full: WhenFull::DropOldest,
     };
-    let books = Books::open(&mut database, options.max_age, 0).await.unwrap();
+    let books = Books::open(&mut database, options.max_age, lock::Here::default()).await.unwrap();
     let wire = books.streams.wire_schemas(books.store);
     let tail = Tail::new(1 << 20, books.end);
     let shared = Arc::new(Shared::new(Pending::new(1 << 20), tail, wire, readers(&database.path)));

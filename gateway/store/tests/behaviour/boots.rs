@@ -166,3 +166,30 @@ async fn a_copy_of_a_store_counts_its_starts_on_as_the_original_does_not() {
     let again = open(copy.path()).await;
     assert_eq!(again.boot(), first + 1, "from now on it is where it was");
 }
+
+#[tokio::test]
+async fn an_older_database_put_in_the_place_of_the_newer_counts_its_starts_on_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (database, backup) = (dir.path().join("store.db"), dir.path().join("backup"));
+    let run = async || {
+        let store = open(dir.path()).await;
+        produce(&store, &mut machines(&store, 1_000).await, 10).await;
+        let (boot, boots) = (store.boot(), scanned(&store.reader(), &store).await["press"].clone());
+        store.close().await;
+        (boot, boots)
+    };
+    assert_eq!(run().await.0, 1);
+    std::fs::copy(&database, &backup).unwrap();
+    assert_eq!((run().await.0, run().await.0), (2, 3));
+    let mut before = 3;
+    for _ in 0..2 {
+        std::fs::copy(&backup, &database).unwrap();
+        let (restored, boots) = run().await;
+        assert!(restored > before + 1, "{restored}: no start that was forgotten counts the same");
+        assert_eq!(boots, [[1; 10], [restored; 10]].concat());
+        assert_eq!(run().await.0, restored + 1, "from now on it is the one that belongs here");
+        before = restored + 1;
+    }
+    std::fs::remove_file(&database).unwrap();
+    assert_eq!(run().await.0, 1, "a new database has numbers of its own");
+}
