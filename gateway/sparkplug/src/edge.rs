@@ -100,6 +100,8 @@ pub struct EdgeNode {
     gate: Gate,
     /// When all births are due.
     births_due: Option<Instant>,
+    /// They are due at once: nothing is published before them.
+    stopped: bool,
     /// When they were made last in this connection.
     born_at: Option<Instant>,
     aliases: Aliases,
@@ -122,9 +124,9 @@ enum Phase {
 }
 
 impl EdgeNode {
-    /// An edge node without a connection.
-    pub fn new(options: EdgeOptions) -> EdgeNode {
-        let mut aliases = Aliases::default();
+    /// An edge node without a connection, whose life begins now: no alias of it is one of an earlier life.
+    pub fn new(options: EdgeOptions, now: Timestamp) -> EdgeNode {
+        let mut aliases = Aliases::begin(now);
         EdgeNode {
             gate: Gate::new(options.primary_host.clone()),
             gap_alias: aliases.next(),
@@ -133,6 +135,7 @@ impl EdgeNode {
             seq: 0,
             phase: Phase::Offline,
             births_due: None,
+            stopped: false,
             born_at: None,
             aliases,
             entries: HashMap::new(),
@@ -146,7 +149,7 @@ impl EdgeNode {
     pub fn will(&mut self, bd_seq: u8, now: Now) -> Message {
         self.bd_seq = bd_seq;
         self.phase = Phase::Offline;
-        (self.births_due, self.born_at) = (None, None);
+        (self.births_due, self.born_at, self.stopped) = (None, None, false);
         self.gate.disconnected();
         self.death(now)
     }
@@ -185,7 +188,7 @@ impl EdgeNode {
             self.next_look = Some(now.at + LOOK_EVERY);
             return;
         }
-        if self.births_due.is_none() && self.next_look.is_none_or(|next| next <= now.at) {
+        if self.phase == Phase::Born && self.next_look.is_none_or(|next| next <= now.at) {
             self.next_look = Some(now.at + LOOK_EVERY);
             self.follow_devices(now, out);
         }
@@ -196,12 +199,13 @@ impl EdgeNode {
         if self.phase == Phase::Offline || !self.gate.is_open() {
             return None;
         }
-        self.births_due.or(self.next_look)
+        [self.births_due, self.next_look].into_iter().flatten().min()
     }
 
-    /// Whether rows may be published. Not before the births, not while others are asked for, and not without the primary host.
+    /// Whether rows may be published. Not before the births, not when all of them are to be made now, and not without the primary host.
+    /// Births that are asked for too soon after others stop nothing until their time has come: a host that asks for ever gets rows too.
     pub fn may_publish(&self) -> bool {
-        self.phase == Phase::Born && self.births_due.is_none() && self.gate.is_open()
+        self.phase == Phase::Born && !self.stopped && self.gate.is_open()
     }
 
     /// Whether the connection waits for the primary host.

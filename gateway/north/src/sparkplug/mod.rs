@@ -79,12 +79,13 @@ impl SparkplugTarget {
         };
         let ids = &options.ids;
         let edge_node = ids.edge_node.as_deref().unwrap_or(gateway.as_str());
-        let node = EdgeNode::new(EdgeOptions {
+        let options_of_node = EdgeOptions {
             group: id("group_id", &ids.group)?,
             node: id("edge_node_id", edge_node)?,
             primary_host: ids.primary_host.as_deref().map(|host| id("primary_host", host)).transpose()?,
             software: software.to_owned(),
-        });
+        };
+        let node = EdgeNode::new(options_of_node, clock());
         let client_id = options.connection.client_id.clone().unwrap_or_else(|| format!("{gateway}-{name}"));
         Ok(SparkplugTarget {
             connections: Connections::new(&options.connection, client_id)?,

@@ -204,14 +204,17 @@ impl<'a> Session<'a> {
     async fn turn(&mut self, cancel: &CancellationToken) -> Result<Option<After>, Failure> {
         self.work()?;
         let wake = self.wake_at();
-        tokio::select! {
-            () = cancel.cancelled() => Ok(Some(After::GoOn)),
-            event = self.connection.next() => Ok(match self.happened(event?)? {
-                After::HostGone => Some(After::HostGone),
-                After::GoOn => None,
-            }),
-            () = tokio::time::sleep_until(wake) => Ok(None),
-        }
+        let Session { connection, orders, around, .. } = &mut *self;
+        let event = tokio::select! {
+            () = cancel.cancelled() => return Ok(Some(After::GoOn)),
+            event = connection.next() => event?,
+            () = orders.answered(around.status) => return Ok(None),
+            () = tokio::time::sleep_until(wake) => return Ok(None),
+        };
+        Ok(match self.happened(event)? {
+            After::HostGone => Some(After::HostGone),
+            After::GoOn => None,
+        })
     }
 
     /// Hands over whatever can be.
@@ -293,6 +296,13 @@ impl<'a> Session<'a> {
                     Heard::Nothing => {}
                     Heard::HostGone => return Ok(After::HostGone),
                     Heard::Command(command) => self.orders.take(command, self.around.status),
+                    Heard::Unborn(device) => {
+                        let target_name = self.around.status.name();
+                        tracing::warn!(
+                            %target_name, %device,
+                            "a command over Sparkplug came before the birth of its device and was not carried out; send it again                              after the birth"
+                        );
+                    }
                     Heard::Malformed(error) => {
                         let target_name = self.around.status.name();
                         tracing::warn!(%target_name, topic, %error, "a command over Sparkplug cannot be read");

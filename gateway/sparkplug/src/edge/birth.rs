@@ -17,7 +17,8 @@ use crate::{
 impl EdgeNode {
     /// The births of everything that is there.
     pub(super) fn births(&mut self, now: Now, out: &mut Vec<Message>) {
-        self.births_due = None;
+        (self.births_due, self.stopped) = (None, false);
+        self.deaths_before_births(now, out);
         self.born_at = Some(now.at);
         self.phase = Phase::Born;
         self.seq = 0;
@@ -34,11 +35,28 @@ impl EdgeNode {
         }
     }
 
+    /// Of what is born and will not be born again: hosts would take it for alive, as an NBIRTH in the middle says nothing of devices.
+    fn deaths_before_births(&mut self, now: Now, out: &mut Vec<Message>) {
+        if self.phase != Phase::Born {
+            return;
+        }
+        let is_over = |entry: &&Entry| {
+            matches!(entry.life(), Life::Born | Life::Passing { .. }) && entry.is_there() != Some(true)
+        };
+        let mut over: Vec<Name> = self.entries.values().filter(is_over).map(|entry| entry.name().clone()).collect();
+        over.sort_unstable();
+        for name in over {
+            let death = self.message(Verb::Death, Some(&name), Vec::new(), now);
+            out.push(death);
+        }
+    }
+
     /// A host asks for all births. Those of a moment ago are not made again at once, whoever asks.
     pub(super) fn ask_for_births(&mut self, now: Now) {
         if self.phase == Phase::Born && self.births_due.is_none() {
             let soonest = self.born_at.map_or(now.at, |born| born + REBIRTH_PAUSE);
             self.births_due = Some(soonest.max(now.at));
+            self.stopped = soonest <= now.at;
         }
     }
 

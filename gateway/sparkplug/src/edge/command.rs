@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value as Json};
 use tidegate_model::{Name, Value};
 
-use super::{EdgeNode, Now, Phase, REBIRTH, gate::Told};
+use super::{EdgeNode, Now, Phase, REBIRTH, device::Life, gate::Told, millis};
 use crate::{
     Bounds, PayloadError, Topic, Verb, from_wire, payload,
     wire::{Metric, MetricValue},
@@ -21,6 +21,9 @@ pub enum Heard {
     HostGone,
     /// Tags are to be written.
     Command(Command),
+    /// A command for a device whose birth is not out in this connection: whoever sent it cannot know what its metrics are now, and what
+    /// waited for a birth would be carried out when nobody expects it any more. It is not carried out.
+    Unborn(Name),
     /// The message cannot be read.
     Malformed(PayloadError),
 }
@@ -52,7 +55,7 @@ impl EdgeNode {
     /// Takes a message that has come. `retained`: it was kept by the broker, which no command may be.
     pub fn heard(&mut self, topic: &str, payload: &[u8], retained: bool, now: Now) -> Heard {
         match Topic::parse(topic) {
-            Some(Topic::State { host }) => self.host_heard(host, payload),
+            Some(Topic::State { host }) => self.host_heard(host, payload, now),
             Some(Topic::Node { verb: Verb::Command, group, node }) if self.is_me(group, node) && !retained => {
                 match payload::decode(payload, BOUNDS) {
                     Ok(payload) => {
@@ -68,7 +71,7 @@ impl EdgeNode {
                 if self.is_me(group, node) && !retained =>
             {
                 match payload::decode(payload, BOUNDS) {
-                    Ok(payload) => self.command(device, &payload.metrics).map_or(Heard::Nothing, Heard::Command),
+                    Ok(payload) => self.command(device, &payload.metrics),
                     Err(error) => Heard::Malformed(error),
                 }
             }
@@ -80,16 +83,19 @@ impl EdgeNode {
         self.options.group.as_str() == group && self.options.node.as_str() == node
     }
 
-    fn host_heard(&mut self, host: &str, payload: &[u8]) -> Heard {
-        match self.gate.heard(host, payload) {
+    fn host_heard(&mut self, host: &str, payload: &[u8], now: Now) -> Heard {
+        match self.gate.heard(host, payload, millis(now.time)) {
             Told::Offline if self.phase != Phase::Offline => Heard::HostGone,
             Told::Nothing | Told::Online | Told::Offline => Heard::Nothing,
         }
     }
 
-    /// What a command wants of a device; `None` for a device that is none of ours.
-    fn command(&self, device: &str, metrics: &[Metric]) -> Option<Command> {
-        let entry = self.entries.get(device).filter(|entry| !entry.is_gone())?;
+    /// What a command wants of a device; nothing of one that is none of ours.
+    fn command(&self, device: &str, metrics: &[Metric]) -> Heard {
+        let Some(entry) = self.entries.get(device).filter(|entry| !entry.is_gone()) else { return Heard::Nothing };
+        if self.phase != Phase::Born || entry.life() != Life::Born {
+            return Heard::Unborn(entry.name().clone());
+        }
         let mut command = Command { device: entry.name().clone(), values: Map::new(), refused: Vec::new() };
         for metric in metrics {
             let found = entry.present().iter().find(|known| match (&metric.name, metric.alias) {
@@ -116,7 +122,7 @@ impl EdgeNode {
                 Err(why) => command.refused.push(Refused { metric: name(), why }),
             }
         }
-        Some(command)
+        Heard::Command(command)
     }
 }
 

@@ -109,10 +109,10 @@ fn metric(entry: &mut MetricEntry, slot: &Slot, time: Timestamp, past: bool, now
     if *slot == Slot::Unchanged {
         return None;
     }
-    // Older than what a host takes for the present value: of the past, whatever lane it came by. A present value later than now is
-    // from before the clock was set back.
+    // Older than what a host takes for the present value: of the past, whatever lane it came by. Live rows come in their order, so that
+    // of two of one time the later is the present. A present value later than now is from before the clock was set back.
     let past = match entry.shown {
-        Some(shown) if shown <= now.time => time <= shown,
+        Some(shown) if shown <= now.time => time < shown || (past && time == shown),
         _ => past,
     };
     if !past {

@@ -4,10 +4,13 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tidegate_model::{Column, Name, Stream, StreamId, TagName, Timestamp};
 
-use super::{Device, LAST_ROWS, MetricInfo, PASSING};
+use super::{Device, LAST_ROWS, MetricInfo, PASSING, millis};
 use crate::DataType;
 
-/// Gives out numbers for metrics, none twice.
+/// Numbers that a node may give out in a millisecond of its life without those of two lives ever meeting.
+const ALIASES_PER_MILLI: u64 = 16;
+
+/// Gives out numbers for metrics, none twice: not in this life of the node, and not in two of them.
 #[derive(Debug, Default)]
 pub(super) struct Aliases(u64);
 
@@ -64,6 +67,11 @@ pub(super) struct Entry {
 }
 
 impl Aliases {
+    /// Numbers from here on are of a life that begins now. Below 2^53 for some 17,000 years, for hosts that count with floats.
+    pub(super) fn begin(now: Timestamp) -> Aliases {
+        Aliases(millis(now).saturating_mul(ALIASES_PER_MILLI))
+    }
+
     pub(super) fn next(&mut self) -> u64 {
         self.0 += 1;
         self.0

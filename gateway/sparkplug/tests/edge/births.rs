@@ -70,6 +70,17 @@ fn aliases_are_unique_in_the_whole_edge_node_and_stay_the_same() {
     assert_eq!(first.len(), 4, "every metric of the devices, and the gaps of the store: {first:?}");
     scene.connect(1);
     assert_eq!(aliases(&scene.run()), first);
+    // A node that is started anew, later, has none of them: what was meant for another tag hits none.
+    let mut later = Scene::new(None);
+    later.plant.take("meter-2");
+    later.pass(std::time::Duration::from_secs(1));
+    later.start_anew();
+    later.connect(0);
+    let anew = aliases(&later.run());
+    assert!(
+        anew.iter().all(|(alias, _)| first.iter().all(|(known, _)| known != alias) && *alias < 1 << 53),
+        "{anew:?}"
+    );
 }
 
 #[test]
@@ -118,7 +129,7 @@ fn a_device_that_was_not_heard_of_is_not_born_until_it_is() {
     let late_stream = stream(9, "late", &[("a", ValueKind::Int)]);
     let published = scene.rows(&[row(&late_stream, START, vec![Slot::Good(Value::Int(1))])], false);
     assert_eq!(topics(&published), ["DBIRTH/late", "DDATA/late"]);
-    assert_eq!(published[1].payload.metrics[0].is_historical, Some(true), "the birth has shown it");
+    assert_eq!(published[1].payload.metrics[0].value, published[0].metric("a").value, "the birth has shown it");
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tidegate_model::{Slot, Value};
 use tidegate_sparkplug::{
-    Command, Heard, REBIRTH, encode,
+    Command, DataType, Heard, MetricInfo, REBIRTH, encode,
     wire::{Metric, MetricValue, Payload},
 };
 
-use crate::plant::{START, Scene, meter_1, row, topics};
+use crate::plant::{START, Scene, good, meter_1, metric, nothing, row, topics};
 
 const NODE: &str = "spBv1.0/plant/NCMD/line3";
 const DEVICE: &str = "spBv1.0/plant/DCMD/line3/meter-1";
@@ -116,4 +116,56 @@ fn a_command_for_a_device_that_is_none_of_ours_or_that_was_kept_is_none() {
     let payload = encode(&Payload { metrics: write(), ..Payload::default() });
     assert_eq!(scene.node.heard(DEVICE, &payload, true, scene.now), Heard::Nothing);
     assert!(matches!(scene.node.heard(DEVICE, &[0x12], false, scene.now), Heard::Malformed(_)));
+}
+
+#[test]
+fn a_command_that_comes_before_the_births_is_not_carried_out() {
+    let write = || vec![named("setpoint", MetricValue::Long(1))];
+    let unborn = || Heard::Unborn("meter-1".parse().unwrap());
+    let mut scene = Scene::new(Some("scada"));
+    scene.connect(0);
+    assert!(scene.run().is_empty());
+    assert_eq!(scene.heard(DEVICE, write()), unborn(), "the primary host is offline");
+    scene.state("scada", true, 6);
+    scene.run();
+    assert!(matches!(scene.heard(DEVICE, write()), Heard::Command(_)));
+    scene.connect(1);
+    assert_eq!(scene.heard(DEVICE, write()), unborn(), "the births of this connection are not out");
+}
+
+#[test]
+fn a_command_for_a_device_that_is_not_born_is_not_carried_out() {
+    let mut scene = Scene::new(None);
+    let setpoint = MetricInfo { writable: true, ..metric("setpoint", DataType::Int64) };
+    let late = scene.plant.put("late", vec![setpoint], vec![nothing()]);
+    late.lock().unwrap().there = None;
+    scene.connect(0);
+    scene.run();
+    let write = || vec![named("setpoint", MetricValue::Long(1))];
+    let topic = "spBv1.0/plant/DCMD/line3/late";
+    assert_eq!(scene.heard(topic, write()), Heard::Unborn("late".parse().unwrap()));
+    late.lock().unwrap().there = Some(true);
+    scene.pass(Duration::from_secs(1));
+    scene.run();
+    assert!(matches!(scene.heard(topic, write()), Heard::Command(_)));
+}
+
+#[test]
+fn a_host_that_asks_for_births_for_ever_does_not_keep_rows_or_devices_waiting() {
+    let (mut scene, _) = Scene::born();
+    let state = scene.plant.put("meter-3", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
+    scene.run();
+    scene.heard(NODE, rebirth());
+    assert!(scene.node.may_publish(), "the births of a moment ago are not made again yet");
+    state.lock().unwrap().there = Some(false);
+    let (mut births, mut deaths) = (0, 0);
+    for _ in 0..100 {
+        scene.pass(Duration::from_millis(50));
+        let published = topics(&scene.run());
+        births += published.iter().filter(|topic| *topic == "NBIRTH").count();
+        deaths += published.iter().filter(|topic| *topic == "DDEATH/meter-3").count();
+        assert!(scene.node.may_publish());
+        scene.heard(NODE, rebirth());
+    }
+    assert_eq!((births, deaths), (2, 1));
 }

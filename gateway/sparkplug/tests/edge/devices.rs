@@ -102,3 +102,26 @@ fn a_device_that_is_off_from_the_start_is_not_told_of() {
     scene.pass(LONG);
     assert!(scene.run().is_empty());
 }
+
+#[test]
+fn devices_that_are_not_born_again_at_a_rebirth_die_before_it() {
+    let (mut scene, _) = Scene::born();
+    let state = scene.plant.put("meter-3", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
+    scene.run();
+    let gone = crate::plant::stream(7, "gone", &[("level", tidegate_model::ValueKind::Int)]);
+    let level = row(&gone, START - 5_000, vec![Slot::Good(Value::Int(1))]);
+    scene.pass(LONG);
+    assert_eq!(topics(&scene.rows(&[level], true)), ["DBIRTH/gone", "DDATA/gone"]);
+    state.lock().unwrap().there = Some(false);
+    scene.node.births_again(scene.now);
+    let births = scene.run();
+    let expected = ["DDEATH/gone", "DDEATH/meter-3", "NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"];
+    assert_eq!(topics(&births), expected);
+    let numbers: Vec<_> = births.iter().map(|birth| birth.payload.seq.unwrap()).collect();
+    assert_eq!(numbers, [6, 7, 0, 1, 2], "deaths go on from the data before, births begin anew");
+    // A new connection begins without deaths: the will has said it.
+    let level = row(&gone, START - 4_000, vec![Slot::Good(Value::Int(2))]);
+    scene.rows(&[level], true);
+    scene.connect(1);
+    assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+}

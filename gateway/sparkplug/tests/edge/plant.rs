@@ -146,13 +146,14 @@ impl Scene {
         let latest = vec![good(Value::F64(229.8), START - 10), good(Value::Int(-5), START - 10)];
         plant.put("meter-1", vec![voltage, setpoint], latest);
         plant.put("meter-2", vec![metric("count", DataType::UInt64)], vec![good(Value::Uint(u64::MAX), START - 20)]);
-        let node = EdgeNode::new(EdgeOptions {
+        let options = EdgeOptions {
             group: "plant".parse().unwrap(),
             node: "line3".parse().unwrap(),
             primary_host: primary_host.map(|host| host.parse().unwrap()),
             software: "Tidegate 0.1.0".to_owned(),
-        });
-        Scene { node, plant, now: Now { at: Instant::now(), time: Timestamp::from_millis(START) } }
+        };
+        let now = Now { at: Instant::now(), time: Timestamp::from_millis(START) };
+        Scene { node: EdgeNode::new(options, now.time), plant, now }
     }
 
     /// The same, with a connection whose births are out; those are given.
@@ -161,6 +162,17 @@ impl Scene {
         scene.connect(0);
         let births = scene.run();
         (scene, births)
+    }
+
+    /// Another process of the same gateway.
+    pub(crate) fn start_anew(&mut self) {
+        let options = EdgeOptions {
+            group: "plant".parse().unwrap(),
+            node: "line3".parse().unwrap(),
+            primary_host: None,
+            software: "Tidegate 0.1.0".to_owned(),
+        };
+        self.node = EdgeNode::new(options, self.now.time);
     }
 
     pub(crate) fn connect(&mut self, bd_seq: u8) -> Published {

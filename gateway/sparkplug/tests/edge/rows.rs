@@ -26,11 +26,22 @@ fn rows_of_the_past_are_historical() {
 }
 
 #[test]
-fn a_present_row_that_a_birth_has_shown_already_is_historical_and_the_next_one_is_not() {
+fn a_present_row_that_is_older_than_what_a_birth_has_shown_is_historical_and_the_next_one_is_not() {
     let (mut scene, _) = Scene::born();
     let published = scene.rows(&[voltage(START - 20, 1.0), voltage(START - 10, 2.0), voltage(START - 9, 3.0)], false);
     let past: Vec<_> = published[0].payload.metrics.iter().map(|metric| metric.is_historical).collect();
-    assert_eq!(past, [Some(true), Some(true), None]);
+    assert_eq!(past, [Some(true), None, None]);
+}
+
+#[test]
+fn of_two_present_rows_of_one_millisecond_the_later_is_the_present_value() {
+    let (mut scene, _) = Scene::born();
+    let published = scene.rows(&[voltage(START + 1, 1.0), voltage(START + 1, 2.0)], false);
+    let metrics = &published[0].payload.metrics;
+    assert!(metrics.iter().all(|metric| metric.is_historical.is_none()), "{metrics:?}");
+    assert_eq!(metrics[1].value, Some(MetricValue::Double(2.0)));
+    let again = scene.rows(&[voltage(START + 1, 1.0)], true);
+    assert_eq!(again[0].payload.metrics[0].is_historical, Some(true), "of the backlog, in no order to it");
 }
 
 #[test]
