@@ -148,13 +148,17 @@ impl Broker {
     }
 
     /// Lets a bridge in as a client that may do everything. What waits for it has at most `max_queue` bytes; more is dropped and
-    /// counted. A session that it had before a restart is its own again.
+    /// counted. A session that it had before a restart is its own again, with the limit of now.
     pub fn let_in(&self, name: &str, max_queue: u64) -> Insider {
         let hub = &self.running.hub;
         let user = format!("{MARK}{name}");
-        let inside = Arc::new(Inside::new(&hub.limits, max_queue));
-        hub.let_in(user.clone(), &inside);
+        let inside = hub.let_in(user.clone(), Inside::new(&hub.limits, max_queue));
         Insider { client: user.clone(), user, address: reachable(self.address()), inside, hub: Arc::clone(hub) }
+    }
+
+    /// Forgets what waits for bridges with other names than these, which would wait for nobody.
+    pub fn let_out_all_but(&self, names: &[&str]) {
+        self.running.hub.let_out_all_but(names);
     }
 
     /// What the broker has done and holds now.

@@ -21,6 +21,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::yield_now,
     time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ use crate::{
 
 /// Bytes ready to be sent, above which no more are made ready.
 const ENOUGH: usize = 64 * 1024;
+/// Steps through retained messages before others have their turn.
+const STEPS: usize = 32;
 /// How long the last bytes may take when the connection ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,10 @@ pub(crate) struct Connection {
     pub(crate) aliases: HashMap<u16, Bytes>,
     /// Retained messages that the client is still to get.
     pub(crate) replays: VecDeque<Replay>,
+    /// Steps of such walks that may still be taken before others have their turn.
+    steps: usize,
+    /// Whether there are more to be taken then.
+    more: bool,
     /// The next batch to be sent.
     pub(crate) out: Batch,
     /// The batch that is on its way.
@@ -153,6 +160,8 @@ impl Connection {
             will: connect.will,
             aliases: HashMap::new(),
             replays: VecDeque::new(),
+            steps: STEPS,
+            more: false,
             out: Batch::default(),
             sending: Batch::default(),
             refused: false,
@@ -185,6 +194,7 @@ impl Connection {
         let pause = sleep_until(heard);
         tokio::pin!(silence, pause);
         loop {
+            self.steps = STEPS;
             if let Err(end) = self.handle_all(&mut input).and_then(|()| self.next_batch()) {
                 return end;
             }
@@ -199,6 +209,7 @@ impl Connection {
                 () = stop.cancelled() => return End::Stopping,
                 () = kick.cancelled() => return self.replaced(),
                 () = wake.notified() => {}
+                () = yield_now(), if self.more => {}
                 moved = stream.exchange(&mut self.sending, reads.then_some(&mut input)) => match moved {
                     Ok(Moved { read: Some(0), .. }) => return End::Lost(io::ErrorKind::ConnectionAborted.into()),
                     Ok(Moved { read, .. }) => {
@@ -246,8 +257,10 @@ impl Connection {
         let last = async {
             stream.write_all_buf(&mut self.sending).await?;
             if matches!(end, End::Stopping) {
+                self.steps = STEPS;
                 while self.fill(1).is_ok() && self.out.has_remaining() {
                     stream.write_all_buf(&mut self.out).await?;
+                    self.steps = STEPS;
                 }
             }
             wire::disconnect(self.out.small(), self.reply, code, text);

@@ -7,7 +7,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -25,6 +25,9 @@ pub(crate) struct Inside {
     pub(crate) limits: Limits,
     dropped: AtomicU64,
     bytes_high: AtomicU64,
+    /// What counts instead of this since a reload gave the part another limit. A session keeps what it was given first, and finds from
+    /// there what counts now without a lock for each message; each change of the limit adds one until the gateway starts again.
+    after: OnceLock<Arc<Inside>>,
 }
 
 impl Inside {
@@ -33,7 +36,21 @@ impl Inside {
         let limits =
             Limits { queue_bytes: bytes, queue_bytes_qos0: bytes, queue_bytes_offline: bytes, ..limits.clone() };
         let password = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        Inside { password, limits, dropped: AtomicU64::new(0), bytes_high: AtomicU64::new(0) }
+        Inside { password, limits, dropped: AtomicU64::new(0), bytes_high: AtomicU64::new(0), after: OnceLock::new() }
+    }
+
+    /// What counts now.
+    pub(crate) fn now(&self) -> &Inside {
+        let mut now = self;
+        while let Some(after) = now.after.get() {
+            now = after;
+        }
+        now
+    }
+
+    /// From now on `after`, which is new, counts.
+    pub(crate) fn give_way_to(&self, after: &Arc<Inside>) {
+        let _ = self.now().after.set(Arc::clone(after));
     }
 
     /// Counts a message that found no room.

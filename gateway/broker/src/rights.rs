@@ -20,7 +20,7 @@ struct Holder {
     client: String,
     granted: RwLock<Arc<Granted>>,
     topic_root: Arc<str>,
-    /// Present for a part of the gateway itself.
+    /// Present for a part of the gateway itself; leads to what counts now.
     inside: OnceLock<Arc<Inside>>,
 }
 
@@ -75,10 +75,15 @@ impl Rights {
 
     /// What is special about a part of the gateway itself.
     pub(crate) fn inside(&self) -> Option<&Inside> {
-        self.holder.inside.get().map(|inside| &**inside)
+        self.holder.inside.get().map(|inside| inside.now())
     }
 
-    /// From now on this is a part of the gateway itself.
+    /// The same as it was when these rights were made.
+    pub(crate) fn first_inside(&self) -> Option<&Arc<Inside>> {
+        self.holder.inside.get()
+    }
+
+    /// From now on this is a part of the gateway itself, if it is not already.
     pub(crate) fn is_inside(&self, inside: &Arc<Inside>) {
         let _ = self.holder.inside.set(Arc::clone(inside));
     }

@@ -52,6 +52,7 @@ impl Aliases {
 impl Connection {
     /// Sends the next batch on its way when the one before has been sent.
     pub(super) fn next_batch(&mut self) -> Result<(), End> {
+        self.more = false;
         if self.sending.has_remaining() {
             return Ok(());
         }
@@ -90,12 +91,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts some retained messages into the session, while few wait there.
+    /// Puts some retained messages into the session, while few wait there and there are steps left.
     fn replay(&mut self) {
         while !self.replays.is_empty()
             && self.session.waiting() < FEW
             && let Some(replay) = self.replays.front_mut()
         {
+            if self.steps == 0 {
+                self.more = true;
+                return;
+            }
+            self.steps -= 1;
             if !self.hub.replay(&self.session, replay) {
                 self.replays.pop_front();
             }

@@ -113,6 +113,10 @@ impl Hub {
         let now = Instant::now();
         let state = self.lock();
         let Replay { filter, walk, wish, identifiers } = replay;
+        if !session.rights.may_subscribe(filter) {
+            // It was when the walk began.
+            return false;
+        }
         let messages = if filter.starts_with("$SYS") { &state.about_itself } else { &state.retained };
         messages.step(walk, WALK_STEP, now, |message| {
             let identifiers = identifiers.clone();

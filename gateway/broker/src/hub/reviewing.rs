@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tidegate_config as config;
 
 use super::Hub;
-use crate::{inside::Inside, session::Session, users::Standing};
+use crate::{
+    inside::{Inside, MARK},
+    session::Session,
+    users::Standing,
+};
 
 impl Hub {
     /// Goes over to other users.
@@ -51,11 +55,40 @@ impl Hub {
         }
     }
 
-    /// Lets a part of the gateway in, also into the session that it had before a restart.
-    pub(crate) fn let_in(&self, name: String, inside: &Arc<Inside>) {
-        self.users.let_in(name.clone(), Arc::clone(inside));
+    /// Lets a part of the gateway in, also into the session that it had before a restart. Returns what counts for it: what did
+    /// before, when the limits are the same.
+    pub(crate) fn let_in(&self, name: String, inside: Inside) -> Arc<Inside> {
+        let before = self.users.rights(Some(&name), &name);
+        let before = before.as_ref().and_then(|rights| rights.first_inside());
+        if let Some(before) = before.filter(|before| before.limits == inside.limits) {
+            return Arc::clone(before);
+        }
+        let inside = Arc::new(inside);
+        self.users.let_in(name.clone(), Arc::clone(&inside));
+        if let Some(before) = before {
+            before.give_way_to(&inside);
+        }
         for session in self.lock().sessions.values().filter(|session| session.rights.user() == Some(&name)) {
-            session.rights.is_inside(inside);
+            session.rights.is_inside(&inside);
+        }
+        inside
+    }
+
+    /// Gives up the sessions of parts of the gateway that there are no more, with what waits in them.
+    pub(crate) fn let_out_all_but(&self, names: &[&str]) {
+        let mut state = self.lock();
+        let is_gone = |client: &str| client.strip_prefix(MARK).is_some_and(|name| !names.contains(&name));
+        let gone: Vec<Arc<Session>> =
+            state.sessions.values().filter(|session| is_gone(&session.client)).map(Arc::clone).collect();
+        for session in gone {
+            let (messages, bytes) = session.all_waiting();
+            self.give_up(&mut state, &session);
+            tracing::info!(
+                session = &*session.client,
+                messages,
+                bytes,
+                "the site has no such durable bridge any more; what waited for it is dropped"
+            );
         }
     }
 

@@ -1,11 +1,11 @@
 //! Retained messages.
 
 use bytes::Bytes;
-use tidegate_broker::Limits;
+use tidegate_broker::{Broker, Limits};
 
 use crate::{
     raw::{Options, Raw},
-    rig::{broker, broker_with},
+    rig::{broker, broker_with, options},
 };
 
 const ON: Bytes = Bytes::from_static(b"online");
@@ -117,4 +117,50 @@ async fn clients_cannot_fill_the_memory_with_retained_messages() {
     broker.publisher().publish("g/state", ON, true);
     client.subscribe(&[("g/state", 0)]).await;
     assert_eq!(client.published().await.payload, &ON[..]);
+}
+
+/// Filters that select none of many retained messages, and then `last`.
+fn many_and(last: &str) -> Vec<String> {
+    (0..60).map(|n| format!("a/+/{n}")).chain([last.to_owned()]).collect()
+}
+
+async fn subscribe(client: &mut Raw, filters: &[String]) {
+    let filters: Vec<(&str, u8)> = filters.iter().map(|filter| (&**filter, 0)).collect();
+    assert_eq!(client.subscribe(&filters).await, vec![0; filters.len()]);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_while_retained_messages_are_looked_for() {
+    let broker = broker().await;
+    for n in 0..2_000 {
+        broker.publisher().publish(format!("a/{n}/x"), ON, true);
+    }
+    broker.publisher().publish("z", ON, true);
+    let mut client = Raw::connect(broker.address(), Options::new(4, "client")).await;
+    subscribe(&mut client, &many_and("z")).await;
+    let mut turns = 0;
+    while broker.status().delivered == 0 {
+        // On this one thread the client's connection is what others have to wait for.
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    assert!(turns > 20, "{turns} turns");
+    assert_eq!(client.published().await.topic, "z");
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_ends_the_search_for_retained_messages() {
+    let may = |subscribe: &'static [&'static str]| options(&[("scada", "x", &[], subscribe)]);
+    let broker = Broker::start(&may(&["#"])).await.unwrap();
+    for n in 0..2_000 {
+        broker.publisher().publish(format!("a/{n}/x"), ON, true);
+    }
+    broker.publisher().publish("z", ON, true);
+    let login = Some(("scada", "x"));
+    let mut client = Raw::connect(broker.address(), Options { login, ..Options::new(4, "client") }).await;
+    subscribe(&mut client, &many_and("z")).await;
+    assert_eq!(broker.status().delivered, 0);
+    broker.reload(&may(&["a/#"]));
+    subscribe(&mut client, &["a/7/x".to_owned()]).await;
+    assert_eq!(client.published().await.topic, "a/7/x");
 }
