@@ -11,7 +11,8 @@ use tidegate_runtime::{BridgeProbe, BridgeStatus, Handle};
 pub(crate) struct Bridges(Vec<(config::Bridge, Bridge)>);
 
 impl Bridges {
-    /// Stops bridges that are gone or changed and starts those that are new or changed. One that cannot be started is said.
+    /// Stops bridges that are gone or changed and starts those that are new or changed. One that cannot be started is said. What
+    /// waits for bridges that are gone, or do not want it any more, is dropped.
     pub(crate) async fn reload(&mut self, new: &[config::Bridge], gateway: &Name, broker: &Broker, handle: &Handle) {
         let (kept, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.0).into_iter().partition(|(old, _)| new.contains(old));
@@ -19,6 +20,8 @@ impl Bridges {
         for (_, bridge) in gone {
             bridge.stop().await;
         }
+        let goes_on = |it: &&config::Bridge| it.durable || self.0.iter().any(|(running, _)| running.name == it.name);
+        broker.let_out_all_but(&new.iter().filter(goes_on).map(|it| it.name.as_str()).collect::<Vec<_>>());
         for options in new {
             if self.0.iter().any(|(running, _)| running.name == options.name) {
                 continue;

@@ -8,17 +8,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod byte_by_byte;
+mod reloads;
+
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tidegate_bridge::Bridge;
 use tidegate_broker::{Broker, Waiting};
 use tidegate_config::{self as config, BridgeDirection, BridgeProtocol, BridgeRoute, BrokerPersistence, ByteSize};
 use tidegate_mqtt::{ConnectOptions, Connection, Connector, Event, Filter, Message, Properties, Protocol, QoS, Words};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for a message that goes in circles to come again.
@@ -51,6 +50,18 @@ fn options(remote: SocketAddr, protocol: BridgeProtocol, routes: Vec<BridgeRoute
         retry_longest: Duration::from_secs(1),
         durable: false,
         max_queue: ByteSize(1 << 20),
+    }
+}
+
+/// A durable bridge to a broker that is not there.
+async fn to_nobody(max_queue: u64) -> config::Bridge {
+    let gone = broker().await;
+    let nobody = gone.address();
+    gone.stop().await;
+    config::Bridge {
+        durable: true,
+        max_queue: ByteSize(max_queue),
+        ..options(nobody, BridgeProtocol::V5, vec![route(BridgeDirection::Out, "#", "", "")])
     }
 }
 
@@ -133,112 +144,6 @@ async fn quiet(client: &mut Connection) {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The other broker byte by byte (MQTT 3.1.1), for what real ones do only at times.
-struct Far(TcpStream);
-
-impl Far {
-    /// A connection of a bridge with one filter.
-    async fn accept(listener: &TcpListener, session_present: bool) -> Far {
-        let mut far = Far(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0);
-        far.until(1).await;
-        far.0.write_all(&[0x20, 2, u8::from(session_present), 0]).await.unwrap();
-        let subscribe = far.until(8).await;
-        far.0.write_all(&[0x90, 3, subscribe[0], subscribe[1], 1]).await.unwrap();
-        far
-    }
-
-    /// What follows the length of the next packet of a kind.
-    async fn until(&mut self, kind: u8) -> Vec<u8> {
-        loop {
-            let first = timeout(PATIENCE, self.0.read_u8()).await.unwrap().unwrap();
-            let length = self.0.read_u8().await.unwrap();
-            assert!(length < 128, "the packets of these tests are short");
-            let mut rest = vec![0; usize::from(length)];
-            self.0.read_exact(&mut rest).await.unwrap();
-            if first >> 4 == kind {
-                return rest;
-            }
-        }
-    }
-
-    /// Publishes to "a" at QoS 1.
-    async fn publish(&mut self, again: bool, packet_id: u16, payload: &str) {
-        let length = u8::try_from(5 + payload.len()).unwrap();
-        let mut packet = vec![0x32 | u8::from(again) << 3, length, 0, 1, b'a'];
-        packet.extend(packet_id.to_be_bytes());
-        packet.extend(payload.as_bytes());
-        self.0.write_all(&packet).await.unwrap();
-    }
-
-    /// Acknowledges the next message to "a", and returns its payload.
-    async fn acknowledge(&mut self) -> String {
-        let publish = self.until(3).await;
-        assert_eq!(publish[..3], [0, 1, b'a']);
-        self.0.write_all(&[0x40, 2, publish[3], publish[4]]).await.unwrap();
-        text(&publish[5..])
-    }
-}
-
-#[tokio::test]
-async fn what_was_sent_is_known_when_it_comes_back_after_a_reconnect() {
-    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let routes = vec![route(BridgeDirection::Both, "a", "", "")];
-    let bridge = start(&options(listener.local_addr().unwrap(), BridgeProtocol::V4, routes), &local);
-    let mut far = Far::accept(&listener, false).await;
-    online(&bridge).await;
-    let mut near = client(local.address(), "near", "a").await;
-    for payload in ["open", "close"] {
-        near.publish(Message::new("a", payload)).unwrap();
-        assert_eq!(text(&next(&mut near).await.payload), payload);
-        assert_eq!(far.acknowledge().await, payload);
-    }
-    far.publish(false, 1, "open").await;
-    assert_eq!(far.until(4).await, [0, 1]);
-    until(&bridge, |status, _| (status.acknowledged, status.looped) == (2, 1)).await;
-    drop(far);
-    let mut far = Far::accept(&listener, true).await;
-    // The first because the broker did not hear that it came, the second because there was no time for it.
-    far.publish(true, 1, "open").await;
-    far.publish(false, 2, "close").await;
-    far.publish(false, 3, "somebody else's").await;
-    assert_eq!(text(&next(&mut near).await.payload), "somebody else's");
-    until(&bridge, |status, _| status.looped == 3).await;
-    bridge.stop().await;
-}
-
-#[tokio::test]
-async fn a_broker_that_does_not_wait_for_acknowledgements_loses_nothing() {
-    const MESSAGES: u16 = 10_000;
-    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let routes = vec![route(BridgeDirection::In, "a", "", "")];
-    let bridge = start(&options(listener.local_addr().unwrap(), BridgeProtocol::V4, routes), &local);
-    let Far(stream) = Far::accept(&listener, false).await;
-    let (mut answers, mut far) = stream.into_split();
-    let mut near = client(local.address(), "near", "a").await;
-    tokio::join!(
-        async {
-            for id in 1..=MESSAGES {
-                let [high, low] = id.to_be_bytes();
-                far.write_all(&[0x32, 6, 0, 1, b'a', high, low, b'x']).await.unwrap();
-            }
-        },
-        async {
-            for id in 1..=MESSAGES {
-                let mut answer = [0; 4];
-                timeout(PATIENCE, answers.read_exact(&mut answer)).await.unwrap().unwrap();
-                assert_eq!(answer, [0x40, 2, id.to_be_bytes()[0], id.to_be_bytes()[1]]);
-            }
-        },
-        async {
-            for _ in 1..=MESSAGES {
-                next(&mut near).await;
-            }
-        }
-    );
-    until(&bridge, |status, _| (status.received, status.dropped) == (u64::from(MESSAGES), 0)).await;
-    bridge.stop().await;
 }
 
 #[tokio::test]
@@ -383,17 +288,7 @@ async fn what_waits_for_a_durable_bridge_survives_restarts_of_both_sides() {
 #[tokio::test]
 async fn a_durable_bridge_keeps_what_comes_before_it_was_ever_connected_and_counts_what_finds_no_room() {
     let local = broker().await;
-    let nobody: SocketAddr = {
-        let gone = broker().await;
-        let address = gone.address();
-        gone.stop().await;
-        address
-    };
-    let durable = config::Bridge {
-        durable: true,
-        max_queue: ByteSize(64 << 10),
-        ..options(nobody, BridgeProtocol::V5, vec![route(BridgeDirection::Out, "#", "", "")])
-    };
+    let durable = to_nobody(64 << 10).await;
     let bridge = start(&durable, &local);
     until(&bridge, |status, _| status.connect_failures > 0).await;
     for _ in 0..100 {
