@@ -104,9 +104,22 @@ fn report(connection: &Connection, end: &End) {
     }
 }
 
+/// Publishes a will, if the user may still publish it: users may have changed since the client has come.
 fn publish(hub: &Hub, session: &Session, will: Will) {
+    let rights = hub.users.rights(session.rights.user(), &session.client);
+    let Some(rights) = rights.filter(|rights| rights.may_publish(&will.topic)) else {
+        hub.counters.refused_publishes.increase();
+        let (client, user, topic) = (&*session.client, session.rights.user(), &*will.topic);
+        tracing::debug!(
+            client,
+            user,
+            topic,
+            "the will of an MQTT client goes where its user may not publish any more; refused and counted"
+        );
+        return;
+    };
     let response = will.passed.response_topic();
-    let may_be_answered = response.is_some_and(|topic| session.rights.may_be_answered_at(topic));
+    let may_be_answered = response.is_some_and(|topic| rights.may_be_answered_at(topic));
     hub.counters.received.increase();
     hub.counters.received_bytes.add(will.payload.len());
     hub.publish(Published {

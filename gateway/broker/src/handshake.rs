@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connection::Connection,
     farewell::Left,
-    hub::Hub,
+    hub::{Guest, Hub},
     inside::MARK,
     rights::Rights,
     session::Attached,
@@ -64,17 +64,16 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival, stop: &CancellationTo
             return None;
         }
     };
+    let (version, users) = (connect.version, hub.users.generation());
     let admitted = tokio::select! {
         () = stop.cancelled() => return None,
         admitted = admit(&hub, &connect, certificate.as_deref(), peer) => admitted,
     };
-    match admitted {
-        Ok((client, rights)) => {
-            let (connection, answer) = attach(hub, connect, client, rights, peer);
-            Some(connection.run(stream, input, &answer, stop).await)
-        }
+    let attached = admitted.and_then(|(client, rights)| attach(&hub, connect, client, (rights, users), peer));
+    match attached {
+        Ok((connection, answer)) => Some(connection.run(stream, input, &answer, stop).await),
         Err(refusal) => {
-            refuse(&hub, stream, peer, connect.version, refusal).await;
+            refuse(&hub, stream, peer, version, refusal).await;
             None
         }
     }
@@ -138,14 +137,14 @@ fn may_not_be_empty(connect: &Connect) -> bool {
     connect.version == Version::V3 || (connect.version == Version::V4 && !connect.clean)
 }
 
-/// Gives an admitted client its session. Returns the connection and the CONNACK.
+/// Gives an admitted client its session, unless users are others than at its login. Returns the connection and the CONNACK.
 fn attach(
-    hub: Arc<Hub>,
+    hub: &Arc<Hub>,
     connect: Connect,
     assigned: Option<String>,
-    rights: Rights,
+    (rights, users): (Rights, u64),
     peer: SocketAddr,
-) -> (Connection, Vec<u8>) {
+) -> Result<(Connection, Vec<u8>), Refusal> {
     let number = hub.number();
     let client = assigned.as_deref().unwrap_or(&connect.client);
     let limits = &hub.limits;
@@ -165,7 +164,8 @@ fn attach(
         leave: None,
     };
     tracing::debug!(client, %peer, user = rights.user(), version = ?connect.version, "MQTT client connected");
-    let (session, session_present) = hub.attach(client, rights, connect.clean, attached.clone());
+    let guest = Guest { client, rights, clean: connect.clean, users };
+    let (session, session_present) = hub.attach(guest, attached.clone()).ok_or(Refusal::UsersChanged)?;
     let accepted = Accepted {
         session_present,
         assigned: assigned.as_deref(),
@@ -177,7 +177,7 @@ fn attach(
     };
     let mut out = Vec::with_capacity(256);
     wire::accept(&mut out, connect.version, &accepted);
-    (Connection::new(hub, session, attached, connect, keep_alive, peer), out)
+    Ok((Connection::new(Arc::clone(hub), session, attached, connect, keep_alive, peer), out))
 }
 
 /// Tells a client why it may not come in.

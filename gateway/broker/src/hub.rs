@@ -53,6 +53,18 @@ pub(crate) struct Lines {
     retained: Seldom,
 }
 
+/// A client that has logged in.
+#[derive(Debug)]
+pub(crate) struct Guest<'a> {
+    /// The client id.
+    pub(crate) client: &'a str,
+    pub(crate) rights: Rights,
+    /// Whether it wants a new session.
+    pub(crate) clean: bool,
+    /// [`Users::generation`] from before the login.
+    pub(crate) users: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
     routes: Routes,
@@ -114,14 +126,19 @@ impl Hub {
 
     /// Gives a client its session: the one it had, unless it wants a new one, another user has it now or
     /// messages are missing from it. Says whether it is the old one.
-    pub(crate) fn attach(&self, client: &str, rights: Rights, clean: bool, attached: Attached) -> (Arc<Session>, bool) {
+    /// `None` when users have changed since the login: the client is not among those that were reviewed then.
+    pub(crate) fn attach(&self, guest: Guest<'_>, attached: Attached) -> Option<(Arc<Session>, bool)> {
+        let Guest { client, rights, clean, users } = guest;
         let mut state = self.lock();
+        if self.users.generation() != users {
+            return None;
+        }
         self.counters.connected();
         if let Some(session) = state.sessions.get(client) {
             if !clean && session.rights.user() == rights.user() && !session.is_to_end() {
                 let session = Arc::clone(session);
                 session.attach(attached);
-                return (session, true);
+                return Some((session, true));
             }
             let session = Arc::clone(session);
             self.give_up(&mut state, &session);
@@ -129,7 +146,7 @@ impl Hub {
         let session = Arc::new(Session::new(self.number(), client.to_owned(), rights));
         session.attach(attached);
         state.sessions.insert(client.to_owned(), Arc::clone(&session));
-        (session, false)
+        Some((session, false))
     }
 
     /// Takes a connection off its session. Returns a token that is cancelled when the client is back or the session has

@@ -34,6 +34,11 @@ pub(crate) enum Granted {
 }
 
 impl Granted {
+    /// What somebody may do who is no user any more.
+    pub(crate) fn nothing() -> Granted {
+        Granted::Filters(TopicRights::default())
+    }
+
     /// What `rights` grant to a user with a client id.
     pub(crate) fn to(rights: &TopicRights, user: Option<&str>, client: &str) -> Granted {
         let fill = |patterns: &[String]| patterns.iter().filter_map(|it| fill(it, user, client)).collect();

@@ -39,6 +39,8 @@ pub(crate) struct Users {
 struct List {
     users: Vec<BrokerUser>,
     anonymous: Anonymous,
+    /// Counts the lists; one that says the same as the one before has its number.
+    generation: u64,
 }
 
 /// Whoever wants to come in.
@@ -75,7 +77,7 @@ pub(crate) enum Standing {
 
 impl Users {
     pub(crate) fn new(options: &Broker) -> Users {
-        let list = List { users: options.users.clone(), anonymous: options.anonymous.clone() };
+        let list = List { users: options.users.clone(), anonymous: options.anonymous.clone(), generation: 0 };
         Users {
             list: RwLock::new(Arc::new(list)),
             passwords: Passwords::default(),
@@ -98,19 +100,32 @@ impl Users {
         Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Which list of users there is now. Whoever has logged in with another one has not been reviewed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.list().generation
+    }
+
     /// Takes other users. Returns the names of those who have to log in again: their password is another one now.
     pub(crate) fn replace(&self, options: &Broker) -> Vec<String> {
-        let list = List { users: options.users.clone(), anonymous: options.anonymous.clone() };
-        let before = std::mem::replace(&mut *self.list.write().unwrap_or_else(PoisonError::into_inner), Arc::new(list));
+        let (users, anonymous) = (options.users.clone(), options.anonymous.clone());
+        let before = {
+            let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+            let is_other = (&list.users, &list.anonymous) != (&users, &anonymous);
+            let generation = list.generation + u64::from(is_other);
+            std::mem::replace(&mut *list, Arc::new(List { users, anonymous, generation }))
+        };
         self.passwords.forget();
         let now = self.list();
         let changed = before.users.iter().filter(|old| now.user(&old.name).is_some_and(|new| new.login != old.login));
         changed.map(|user| user.name.clone()).collect()
     }
 
-    /// Gives somebody who is in the rights of now.
+    /// Gives somebody who is in the rights of now; none to who is no user any more.
     pub(crate) fn review(&self, rights: &Rights) -> Standing {
-        let Some(granted) = self.list().granted(rights.user(), rights.client()) else { return Standing::Gone };
+        let Some(granted) = self.list().granted(rights.user(), rights.client()) else {
+            rights.grant(Granted::nothing());
+            return Standing::Gone;
+        };
         if rights.grant(granted) { Standing::Changed } else { Standing::Same }
     }
 
@@ -337,6 +352,7 @@ mod tests {
         assert_eq!(users.replace(&options(vec![other])), ["scada"]);
         assert_eq!((users.review(&scada), users.review(&viewer)), (Standing::Changed, Standing::Gone));
         assert!(scada.may_publish("b") && !scada.may_publish("a"));
+        assert!(!viewer.may_publish("a"), "who is gone may do nothing");
         assert!(users.login(visitor(Some(("scada", "one")), None)).await.is_err());
     }
 }

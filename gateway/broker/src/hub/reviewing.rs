@@ -99,3 +99,44 @@ impl Hub {
         (u64::try_from(messages).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::{Broker, BrokerUser};
+    use tokio::sync::Notify;
+    use tokio_util::sync::CancellationToken;
+
+    use crate::{
+        hub::{Guest, Hub},
+        limits::Limits,
+        session::Attached,
+        users::Users,
+    };
+
+    #[test]
+    fn who_began_to_log_in_before_users_changed_is_not_let_in() {
+        let site =
+            |password| Broker::on_loopback().with_users(vec![BrokerUser::literal("scada", password, &["#"], &[])]);
+        let hub = Hub::new(Limits::default(), Users::new(&site("x")));
+        let enter = |users| {
+            let rights = hub.users.rights(Some("scada"), "client").unwrap();
+            let attached = Attached {
+                connection: hub.number(),
+                wake: Notify::new().into(),
+                kick: CancellationToken::new(),
+                expiry: 0,
+                window: 1,
+                window_bytes: 1,
+                leave: None,
+            };
+            hub.attach(Guest { client: "client", rights, clean: true, users }, attached).is_some()
+        };
+        let before = hub.users.generation();
+        hub.replace_users(&site("x"));
+        assert!(enter(before), "the same users as before");
+        hub.replace_users(&site("y"));
+        assert!(!enter(before));
+        assert_eq!(hub.status().clients, 1);
+        assert!(enter(hub.users.generation()));
+    }
+}

@@ -64,6 +64,8 @@ pub(crate) enum Refusal {
     ClientId,
     /// The login is missing or wrong.
     Login,
+    /// Users have changed while the client logged in; the next try counts.
+    UsersChanged,
     /// The will goes where the user may not publish.
     NotAuthorized,
     /// The client wants to authenticate in another way than by user name and password.
@@ -81,11 +83,13 @@ impl Refusal {
             (Refusal::ProtocolVersion, Version::V3 | Version::V4) => 1,
             (Refusal::ClientId, Version::V3 | Version::V4) => 2,
             (Refusal::Login, Version::V3 | Version::V4) => 4,
+            (Refusal::UsersChanged, Version::V3 | Version::V4) => 3,
             (_, Version::V3 | Version::V4) => 5,
             (Refusal::ProtocolVersion, Version::V5) => 0x84,
             (Refusal::ClientId, Version::V5) => 0x85,
             (Refusal::Login, Version::V5) => 0x86,
             (Refusal::NotAuthorized, Version::V5) => 0x87,
+            (Refusal::UsersChanged, Version::V5) => 0x89,
             (Refusal::AuthenticationMethod, Version::V5) => 0x8C,
             (Refusal::TopicName, Version::V5) => 0x90,
             (Refusal::Fault(fault), Version::V5) => fault.code,
@@ -98,6 +102,7 @@ impl Refusal {
             Refusal::ProtocolVersion => "the protocol version is none of 3.1, 3.1.1 and 5",
             Refusal::ClientId => "a session is to be kept without a client id",
             Refusal::Login => "user name or password is wrong",
+            Refusal::UsersChanged => "users have changed while the client logged in; its next try counts",
             Refusal::NotAuthorized => "the user may not publish to the topic of the will",
             Refusal::AuthenticationMethod => "clients authenticate by user name and password here",
             Refusal::TopicName => "the topic of the will is empty, has a wildcard in it, or begins with $SYS",

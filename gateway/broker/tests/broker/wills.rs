@@ -4,7 +4,7 @@ use tidegate_broker::Broker;
 
 use crate::{
     raw::{Options, Raw},
-    rig::broker,
+    rig::{broker, options, until},
 };
 
 async fn watcher(broker: &Broker) -> Raw {
@@ -88,4 +88,23 @@ async fn a_will_may_be_retained() {
     let mut late = Raw::connect(broker.address(), Options::new(4, "late")).await;
     late.subscribe(&[("will/x", 0)]).await;
     assert!(late.published().await.retain);
+}
+
+#[tokio::test]
+async fn a_will_that_the_user_may_not_publish_any_more_is_not_published() {
+    let watches = ("watcher", "x", &[][..], &["#"][..]);
+    let dies = |publish| ("mortal", "x", publish, &[][..]);
+    let may = options(&[watches, dies(&["will/x"][..])]);
+    for now in [options(&[watches, dies(&["other"][..])]), options(&[watches])] {
+        let broker = Broker::start(&may).await.unwrap();
+        let login = |name| Some((name, "x"));
+        let watcher = Options { login: login("watcher"), ..Options::new(4, "watcher") };
+        let mut watcher = Raw::connect(broker.address(), watcher).await;
+        watcher.subscribe(&[("will/#", 0)]).await;
+        let client = Raw::connect(broker.address(), Options { login: login("mortal"), ..mortal(5) }).await;
+        broker.reload(&now);
+        drop(client);
+        until(&broker, |status| status.refused_publishes == 1).await;
+        watcher.quiet().await;
+    }
 }
