@@ -4,12 +4,13 @@
 //! nothing: the next one goes on waiting for the same answers.
 
 mod jobs;
+mod kept;
 mod messages;
 mod outcomes;
 mod parked;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +20,8 @@ use opcua::types::{PublishResponse, SubscriptionAcknowledgement};
 use tidegate_driver_api::{Cx, Expired};
 
 pub(crate) use jobs::{Job, Outcome};
+use kept::Deadly;
+pub(crate) use kept::{Kept, Left};
 use parked::{Parked, Thing};
 
 use crate::{
@@ -49,6 +52,9 @@ const PUBLISH: Duration = Duration::from_secs(120);
 const MOST_PUBLISHES: usize = 8;
 /// Pause after a question for messages was refused.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A subscription that has to be made anew within this time of the last time waits.
+const SHORT: Duration = Duration::from_secs(60);
 
 type Published = Result<PublishResponse, Fault>;
 
@@ -96,6 +102,9 @@ pub(crate) struct Feed {
     unwatched: BTreeSet<usize>,
     /// Holes whose items the server does not have now.
     unplaced: Vec<Hole>,
+    deadly: Deadly,
+    /// By index of a subscription: when it was made anew without delay.
+    made_anew: BTreeMap<usize, Instant>,
     warned: bool,
 }
 
@@ -106,23 +115,6 @@ enum Event {
     Sign(Result<(), Fault>),
     Ended(Fault),
     Quiet,
-}
-
-/// What a feed leaves behind for the next connection.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Kept {
-    pub(crate) subscriptions: Vec<Subscription>,
-    parked: Option<Parked>,
-    ids: Vec<u32>,
-}
-
-/// What a feed leaves behind whatever the next connection finds.
-#[derive(Debug, Default)]
-pub(crate) struct Left {
-    /// What had come and was no row yet.
-    rows: Rows,
-    /// What was still to be asked for of the past.
-    holes: Vec<Hole>,
 }
 
 /// What a feed is made of.
@@ -180,6 +172,8 @@ impl Feed {
             telling: BTreeSet::new(),
             unwatched: BTreeSet::new(),
             unplaced: Vec::new(),
+            deadly: Deadly::default(),
+            made_anew: BTreeMap::new(),
             warned: false,
         }
     }
@@ -252,7 +246,9 @@ impl Feed {
                         // To look into its history may take a server longer than anything else.
                         Err(Fault::Silent) if matches!(job, Job::Past(_)) => {}
                         Err(fault @ (Fault::Closed(_) | Fault::Malformed(_) | Fault::Silent)) => {
-                            return Err(fault.clone());
+                            let fault = fault.clone();
+                            self.put_back(job);
+                            return Err(fault);
                         }
                         _ => {}
                     }
@@ -283,7 +279,7 @@ impl Feed {
     /// Begins what has to be begun: questions for messages, the next job, a sign of life.
     fn start(&mut self, now: Instant, items: &Items<'_>, places: &[Place], roots: &Roots<'_>) {
         let live = self.subscriptions.iter().filter(|subscription| subscription.state == State::Live).count();
-        let wanted = if live == 0 { 0 } else { (live + 1).clamp(2, self.most_publishes.max(1)) };
+        let wanted = if live == 0 { 0 } else { (live + 1).max(2).min(self.most_publishes.max(1)) };
         if self.pause.is_none_or(|pause| pause <= now) {
             self.pause = None;
             while self.asked < wanted {
@@ -318,6 +314,7 @@ impl Feed {
                 // The server may have lost the questions that it has, and then others would never be asked.
                 self.round = self.round.wrapping_add(1);
                 self.asked = 0;
+                self.most_publishes = MOST_PUBLISHES;
                 self.make_anew(index);
             }
         }
@@ -335,6 +332,7 @@ impl Feed {
             match thing {
                 Thing::Item(number) => numbers.push(number),
                 Thing::Events(of, slot) => self.jobs.push_back(Job::Events(of, slot)),
+                Thing::Subscription(of) if self.is_live(of) => self.make_anew(of),
                 Thing::Subscription(of) => self.jobs.push_back(Job::Make(of)),
             }
         }
@@ -352,39 +350,24 @@ impl Feed {
         self.jobs.remove(place.or((!now_first).then_some(0))?)
     }
 
-    /// What is left to be said of a connection that is over.
-    pub(crate) fn leave(&mut self) -> Left {
-        let doing = self.doing.take().filter(|_| self.job.is_some());
-        let hole = |job| if let Job::Past(hole) = job { Some(hole) } else { None };
-        let holes = doing.into_iter().chain(self.jobs.drain(..)).filter_map(hole).chain(self.unplaced.drain(..));
-        let holes = holes.map(Hole::over_another_session).collect();
-        Left { rows: std::mem::take(&mut self.rows).into_past(), holes }
+    fn is_live(&self, index: usize) -> bool {
+        self.subscriptions.get(index).is_some_and(|subscription| subscription.state == State::Live)
     }
 
-    /// Goes on with what a connection before has left.
-    pub(crate) fn take_up(&mut self, left: Left) {
-        self.rows = left.rows;
-        self.jobs.extend(left.holes.into_iter().map(Job::Past));
-    }
-
-    /// What another connection can go on with: subscriptions that are complete, and what is parked. The others are nobody's
-    /// any more and end by themselves.
-    pub(crate) fn keep(&self) -> Kept {
-        let doing = self.doing.iter().filter(|_| self.job.is_some());
-        let open: Vec<&Job> = self.jobs.iter().chain(doing).filter(|job| job.makes()).collect();
-        let is_filling = |index: usize| open.iter().any(|job| job.is_of(index));
-        let keep = |(index, subscription): (usize, &Subscription)| {
-            let mut kept = subscription.clone();
-            if kept.state != State::Live || is_filling(index) {
-                kept.begin_anew();
+    /// Gives a subscription up that the server has and makes it again; later, if that has helped for a short time only.
+    fn make_anew_slowly(&mut self, index: usize, now: Instant) {
+        if !self.is_live(index) {
+            return;
+        }
+        match self.made_anew.get(&index) {
+            Some(before) if now.saturating_duration_since(*before) < SHORT => {
+                self.parked.add(Thing::Subscription(index), now);
             }
-            kept
-        };
-        let subscriptions: Vec<Subscription> = self.subscriptions.iter().enumerate().map(keep).collect();
-        let mut parked = self.parked.clone();
-        let made_anew = subscriptions.iter().enumerate().filter(|(_, kept)| kept.state != State::Live);
-        made_anew.for_each(|(index, _)| parked.forget(index));
-        Kept { subscriptions, parked: Some(parked), ids: self.ids.clone() }
+            _ => {
+                self.made_anew.insert(index, now);
+                self.make_anew(index);
+            }
+        }
     }
 
     /// Gives a subscription up and makes it again.

@@ -98,6 +98,11 @@ impl Hole {
         Some(Question { numbers, nodes, details: ExtensionObject::from_message(details) })
     }
 
+    /// How many items one question is about, at most.
+    pub(crate) fn most_asked(&self, limit: usize) -> usize {
+        limit.min(MOST_ITEMS).min(self.items.len())
+    }
+
     /// The values that came, and what still has to be asked for.
     pub(crate) fn take(mut self, piece: Piece) -> (Vec<MonitoredItemNotification>, Option<Hole>) {
         let (mut values, mut open) = (Vec::new(), Vec::new());

@@ -34,6 +34,11 @@ impl Limit {
         }
     }
 
+    /// No more than so many from now on.
+    pub(crate) fn at_most(&self, entries: usize) {
+        self.0.fetch_min(entries.max(1), Ordering::Relaxed);
+    }
+
     /// Whether fewer may be asked for than these, which the server took for too much; it is asked for fewer from now on.
     pub(crate) fn yields(&self, fault: &Fault, asked: usize) -> bool {
         let yields = asked > 1 && matches!(fault, Fault::Refused(status) if is_too_much(*status));

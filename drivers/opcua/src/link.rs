@@ -163,7 +163,7 @@ impl ServerLink {
         feed.take_up(std::mem::take(&mut self.memory.left));
         // What happened while nobody listened.
         let missing = self.memory.told.hole();
-        if !missing.is_empty() {
+        if !missing.is_empty() && feed.may_ask_for_history() {
             feed.later(Job::Past(Hole::new(missing)));
         }
         Ok(ServerSession::new(self, channel, server, held, places, feed))

@@ -56,6 +56,8 @@ pub(crate) struct Subscription {
     sequence: Option<u32>,
     /// Numbers before that one whose messages have not come and are asked for again.
     missed: BTreeSet<u32>,
+    /// Messages in a row that the server sent and that had been seen.
+    old: u32,
 }
 
 /// What the number of a message says.
@@ -73,6 +75,8 @@ pub(crate) enum Sequence {
 
 /// The number of a subscription's first message.
 const FIRST: u32 = 1;
+/// So many old messages in a row are none that were sent twice: the server counts from another number on.
+const MOST_OLD: u32 = 3;
 /// Messages that are asked for again at most; with more missing, everything is read instead.
 const MOST_MISSED: u32 = 64;
 
@@ -89,6 +93,7 @@ impl Subscription {
             heard: None,
             sequence: None,
             missed: BTreeSet::new(),
+            old: 0,
         }
     }
 
@@ -158,6 +163,13 @@ impl Subscription {
             self.sequence = Some(after(number));
         }
         sequence
+    }
+
+    /// The server has sent a message whose number said that. True when its numbers have gone back, and everything it says from now on
+    /// would be taken for old.
+    pub(crate) fn has_gone_back(&mut self, sequence: Sequence) -> bool {
+        self.old = if sequence == Sequence::Old { self.old + 1 } else { 0 };
+        self.old >= MOST_OLD
     }
 
     /// Takes the number of the next message from a sign of life.
@@ -311,6 +323,20 @@ mod tests {
         assert_eq!(subscription.message(2), Sequence::Gap);
         let missed: Vec<u32> = subscription.missed.into_iter().collect();
         assert_eq!(missed, [1, u32::MAX]);
+    }
+
+    #[test]
+    fn numbers_that_go_back_are_not_taken_for_single_messages_that_come_twice() {
+        let mut subscription = Subscription::new(Duration::from_secs(1), vec![0]);
+        subscription.sequence = Some(70);
+        let mut sent = |number| {
+            let sequence = subscription.message(number);
+            subscription.has_gone_back(sequence)
+        };
+        assert_eq!([70, 69, 70, 71, 70, 71, 1].map(&mut sent), [false, false, false, false, false, false, true]);
+        subscription.begin_anew();
+        let sequence = subscription.message(1);
+        assert!(!subscription.has_gone_back(sequence));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use rig::{
         ACTIVATE, BROWSE, CREATE_ITEMS, CREATE_SUBSCRIPTION, Deed, Meddler, PUBLISHED, READ, REPUBLISH, TRANSFER,
         TRANSLATE,
     },
-    tag,
+    moves, numbers, tag,
 };
 use tidegate_driver_api::{
     Arrival, Listing, Next, Readings, Session, Step,
@@ -30,10 +30,6 @@ use tidegate_driver_api::{
 
 /// What is parked is asked for every second.
 const QUIRKS: &str = "\n[quirks]\nretry_bad_address = \"1s\"\n";
-
-fn numbers(count: usize) -> String {
-    (0..count).map(|n| tag(&format!("t{n}"), &format!("T{n}"), "type = \"f64\"")).collect()
-}
 
 fn number(reading: &Reading) -> Option<f64> {
     if let Reading::Value(value) = reading { value.as_f64() } else { None }
@@ -46,18 +42,6 @@ async fn poll(session: &mut dyn Session, columns: usize) -> Readings {
         step = next;
     }
     out
-}
-
-/// Gives the plant a new value until it has come.
-async fn moves(session: &mut dyn Session, known: &mut Known, plant: &Plant, column: usize, what: &str) {
-    let mut value = known.number(column).unwrap_or_default();
-    let wanted = value + 0.5;
-    let come = |known: &Known| {
-        value += 1.0;
-        plant.set(&format!("T{column}"), value);
-        known.number(column) > Some(wanted)
-    };
-    known.until(session, what, come).await.unwrap();
 }
 
 #[tokio::test]

@@ -26,6 +26,10 @@ impl Feed {
             Ok(answer) => answer,
             Err(Fault::Refused(StatusCode::BadTooManyPublishRequests)) => {
                 self.most_publishes = self.asked.max(1);
+                // One that does not even keep the only one is not asked without end.
+                if self.asked == 0 {
+                    self.pause = Some(now + PAUSE);
+                }
                 return Ok(());
             }
             Err(Fault::Refused(StatusCode::BadNoSubscription)) => {
@@ -62,7 +66,16 @@ impl Feed {
         }
         let number = message.sequence_number;
         let sequence = subscription.message(number);
+        let has_gone_back = subscription.has_gone_back(sequence);
         self.acknowledge(answer.subscription_id, number);
+        if has_gone_back {
+            tracing::info!(
+                number,
+                "the server counts the messages of a subscription from another number on; it is made anew"
+            );
+            self.make_anew_slowly(of, now);
+            return Ok(());
+        }
         self.catch_up(of, sequence, items);
         if sequence != Sequence::Old {
             self.notify(of, message, now, items);

@@ -1,6 +1,9 @@
 //! What comes of the work beside listening.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use opcua::types::{CreateSubscriptionResponse, MonitoredItemCreateResult, MonitoredItemNotification, StatusCode};
 use tidegate_driver_api::model::Reason;
@@ -50,6 +53,7 @@ impl Feed {
                 let parts = numbers.chunks(self.server.limits.read.get()).map(|part| Job::Read(part.to_vec()));
                 self.jobs.extend(parts);
             }
+            (Job::Read(numbers), Err(fault)) => self.not_read(&numbers, &fault, now, items),
             (Job::Events(of, slot), Ok(Outcome::Watched(status))) if status.is_good() => {
                 self.parked.remove(Thing::Events(of, slot));
                 // What is retained may be from before this subscription.
@@ -95,6 +99,7 @@ impl Feed {
             }
             (Job::Retry(numbers), Ok(Outcome::Found(found))) => self.found(numbers, found, items, places),
             (Job::Past(hole), Ok(Outcome::Past(piece))) => {
+                self.deadly.is_answered();
                 let (values, rest) = hole.take(piece);
                 if !values.is_empty() {
                     self.rows.values(items, values, true);
@@ -155,6 +160,19 @@ impl Feed {
         tracing::warn!(%fault, "the server does not let subscribe; the groups are polled, events do not come, and it is asked again from time to time");
         let slots = subscription.slots.clone();
         event_slots(&slots, items).for_each(|slot| self.fail_slot(slot, Reason::DeviceFault, items));
+    }
+
+    /// What was to be read was not told otherwise, and what is known of it may be old: a subscription made anew tells it.
+    fn not_read(&mut self, numbers: &[usize], fault: &Fault, now: Instant, items: &Items<'_>) {
+        tracing::debug!(%fault, "what may have been missed cannot be read; it is subscribed to anew");
+        let slots: BTreeSet<usize> = numbers.iter().filter_map(|number| Some(items.slot(*number)?.0)).collect();
+        for of in 0..self.subscriptions.len() {
+            let brings =
+                self.subscriptions.get(of).is_some_and(|known| known.slots.iter().any(|of| slots.contains(of)));
+            if brings {
+                self.make_anew_slowly(of, now);
+            }
+        }
     }
 
     /// The server does not report the events of a slot now; it is asked again slowly.

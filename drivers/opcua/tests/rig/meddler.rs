@@ -33,6 +33,8 @@ pub(crate) enum Deed {
     Swallow,
     /// The server never gets the request, and the client gets this as its answer.
     Refuse(StatusCode),
+    /// It passes, as the first message of its subscription.
+    First,
 }
 
 pub(crate) const READ: u16 = 631;
@@ -41,9 +43,11 @@ pub(crate) const TRANSLATE: u16 = 554;
 pub(crate) const ACTIVATE: u16 = 467;
 pub(crate) const CREATE_SUBSCRIPTION: u16 = 787;
 pub(crate) const CREATE_ITEMS: u16 = 751;
+pub(crate) const PUBLISH: u16 = 826;
 pub(crate) const PUBLISHED: u16 = 829;
 pub(crate) const REPUBLISH: u16 = 832;
 pub(crate) const TRANSFER: u16 = 841;
+pub(crate) const HISTORY: u16 = 664;
 
 type Judge = Arc<Mutex<Box<dyn FnMut(Message) -> Deed + Send>>>;
 
@@ -171,7 +175,7 @@ async fn requests(
         if let Some(message) = message(&chunk, &mut open) {
             counts.lock().unwrap().push(message.kind);
             let deed = (judge.lock().unwrap())(message);
-            if deed != Deed::Pass {
+            if !matches!(deed, Deed::Pass | Deed::First) {
                 kept.insert(number(&chunk[20..]));
             }
             if let Deed::Refuse(status) = deed {
@@ -188,11 +192,19 @@ async fn requests(
 async fn answers(mut from: OwnedReadHalf, near: &tokio::sync::Mutex<Side>, judge: &Judge) -> std::io::Result<()> {
     let (mut open, mut kept) = (HashSet::new(), HashSet::new());
     loop {
-        let chunk = chunk(&mut from).await?;
-        if let Some(message) = message(&chunk, &mut open)
-            && (judge.lock().unwrap())(message) != Deed::Pass
-        {
-            kept.insert(number(&chunk[20..]));
+        let mut chunk = chunk(&mut from).await?;
+        if let Some(message) = message(&chunk, &mut open) {
+            match (judge.lock().unwrap())(message) {
+                Deed::Pass => {}
+                Deed::First => {
+                    // Behind 24 bytes of the answer's header: the subscription, the numbers that can be had, whether there is more.
+                    let available = usize::try_from(number(&chunk[56..]).cast_signed()).unwrap_or(0);
+                    chunk[61 + 4 * available..][..4].copy_from_slice(&1_u32.to_le_bytes());
+                }
+                Deed::Swallow | Deed::Refuse(_) => {
+                    kept.insert(number(&chunk[20..]));
+                }
+            }
         }
         if !(chunk.starts_with(b"MSG") && kept.contains(&number(&chunk[20..]))) {
             near.lock().await.send(chunk).await?;

@@ -244,6 +244,11 @@ pub(crate) fn tag(name: &str, node: &str, keys: &str) -> String {
     )
 }
 
+/// So many tags, each of one of the plant's numbers.
+pub(crate) fn numbers(count: usize) -> String {
+    (0..count).map(|n| tag(&format!("t{n}"), &format!("T{n}"), "type = \"f64\"")).collect()
+}
+
 /// A link to a server there, with a device whose group `all` has these tags.
 pub(crate) fn link(address: SocketAddr, keys: &str, group: &str, tags: &str) -> config::Link {
     let folder = tempfile::tempdir().unwrap();
@@ -328,4 +333,16 @@ impl Known {
             _ => None,
         }
     }
+}
+
+/// Gives the plant a new value until it has come.
+pub(crate) async fn moves(session: &mut dyn Session, known: &mut Known, plant: &Plant, column: usize, what: &str) {
+    let mut value = known.number(column).unwrap_or_default();
+    let wanted = value + 0.5;
+    let come = |known: &Known| {
+        value += 1.0;
+        plant.set(&format!("T{column}"), value);
+        known.number(column) > Some(wanted)
+    };
+    known.until(session, what, come).await.unwrap();
 }
