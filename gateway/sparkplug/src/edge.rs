@@ -6,8 +6,8 @@
 //!            └──── host offline: NDEATH, new connection └────────┘ rebirth asked for
 //! ```
 //!
-//! Births show what the [`Plant`] knows at that moment. Rows come from the store a little later, and not in order: those that are not
-//! newer than what was published of a metric before are marked as historical, so that for a host its present value never goes back in time
+//! Births show what the [`Plant`] knows at that moment. Rows come from the store a little later, and not in order: those that are
+//! older than what was published of a metric before are marked as historical, so that for a host its present value never goes back in time
 //! and is never left behind.
 //!
 //! Rows of a device that is not there (it is dead, or gone from the site) are published between a birth without values and a death.
@@ -17,6 +17,7 @@ mod command;
 mod data;
 mod device;
 mod gate;
+mod left_out;
 mod plant;
 
 use std::{
@@ -37,6 +38,7 @@ use crate::{
 
 pub use self::{
     command::{Command, Heard, Refused, Written},
+    left_out::{LeftOut, What},
     plant::{Device, Latest, MetricInfo, Plant},
 };
 
@@ -69,6 +71,8 @@ pub struct EdgeOptions {
     pub primary_host: Option<Id>,
     /// What program this is (`Tidegate 0.1.0`), for hosts to show.
     pub software: String,
+    /// Bytes of a payload, at most: larger ones are not sent. See [`EdgeNode::left_out`].
+    pub largest: usize,
 }
 
 /// A moment, on the clock that only goes forward and on the clock of the wall.
@@ -111,6 +115,7 @@ pub struct EdgeNode {
     order: Vec<Name>,
     plant_version: Option<u64>,
     next_look: Option<Instant>,
+    left_out: Vec<LeftOut>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +147,7 @@ impl EdgeNode {
             order: Vec::new(),
             plant_version: None,
             next_look: None,
+            left_out: Vec::new(),
         }
     }
 

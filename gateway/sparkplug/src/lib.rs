@@ -30,7 +30,8 @@ pub use any_bytes::any_bytes;
 pub use bounds::Bounds;
 pub use datatype::DataType;
 pub use edge::{
-    Command, Device, EdgeNode, EdgeOptions, Heard, Latest, Message, MetricInfo, Now, Plant, REBIRTH, Refused, Written,
+    Command, Device, EdgeNode, EdgeOptions, Heard, Latest, LeftOut, Message, MetricInfo, Now, Plant, REBIRTH, Refused,
+    What, Written,
 };
 pub use host::{
     Event, Host, HostOptions, HostStatistics, Known, NodeId, Sample, Worth, rebirth_request, write_request,

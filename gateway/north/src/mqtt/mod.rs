@@ -22,7 +22,7 @@ pub(crate) mod settling;
 pub(crate) mod share;
 #[cfg(test)]
 mod simulated;
-mod suspicion;
+pub(crate) mod suspicion;
 mod window;
 
 use std::time::Duration;

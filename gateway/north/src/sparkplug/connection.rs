@@ -11,6 +11,9 @@ use crate::TargetError;
 /// Commands and what hosts say of themselves are all that comes in.
 const LARGEST_INCOMING: u32 = 2 << 20;
 
+/// Bytes of a payload, at most; what is around it in a packet is some hundred bytes more, and fits into what the client sends.
+pub(super) const LARGEST_PAYLOAD: usize = (16 << 20) - (1 << 16);
+
 /// How the keys of a target are called.
 const WORDS: Words = Words {
     us: "the gateway",

@@ -84,6 +84,7 @@ impl SparkplugTarget {
             node: id("edge_node_id", edge_node)?,
             primary_host: ids.primary_host.as_deref().map(|host| id("primary_host", host)).transpose()?,
             software: software.to_owned(),
+            largest: connection::LARGEST_PAYLOAD,
         };
         let node = EdgeNode::new(options_of_node, clock());
         let client_id = options.connection.client_id.clone().unwrap_or_else(|| format!("{gateway}-{name}"));

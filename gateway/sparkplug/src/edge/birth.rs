@@ -6,6 +6,7 @@ use tidegate_model::{Name, Reason, Slot};
 
 use super::{
     BD_SEQ, Device, EdgeNode, GAP, Latest, Message, MetricInfo, Now, Phase, Plant, REBIRTH, REBIRTH_PAUSE, SOFTWARE,
+    What,
     device::{Entry, Life, MetricEntry},
     millis,
 };
@@ -28,7 +29,8 @@ impl EdgeNode {
         let metrics = self.node_metrics(now);
         out.push(self.message(Verb::Birth, None, metrics, now));
         for name in self.order.clone() {
-            let there = self.entries.get(&name).is_some_and(|entry| entry.is_there() == Some(true));
+            let there =
+                self.entries.get(&name).is_some_and(|entry| entry.is_there() == Some(true) && !entry.is_too_large());
             if there {
                 self.device_birth(&name, now, out);
             }
@@ -105,16 +107,39 @@ impl EdgeNode {
             source.latest(&mut latest);
         }
         entry.born();
-        let metrics = metrics(entry, latest, now);
-        out.push(self.message(Verb::Birth, Some(name), metrics, now));
+        let with_values = metrics(entry, latest, now);
+        match self.fitting(Verb::Birth, name, with_values, now) {
+            Ok(birth) => out.push(birth),
+            Err(bytes) => {
+                if self.birth_without_values(name, now, out) {
+                    self.leave_out(name, What::ValuesOfBirth, bytes);
+                }
+            }
+        }
+    }
+
+    /// False when not even that can be sent: then there is no such device for hosts.
+    fn birth_without_values(&mut self, name: &Name, now: Now, out: &mut Vec<Message>) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else { return false };
+        let without_values = metrics(entry, Vec::new(), now);
+        match self.fitting(Verb::Birth, name, without_values, now) {
+            Ok(birth) => out.push(birth),
+            Err(bytes) => {
+                if let Some(entry) = self.entries.get_mut(name) {
+                    entry.cannot_be_born();
+                }
+                self.leave_out(name, What::Birth, bytes);
+                return false;
+            }
+        }
+        true
     }
 
     /// The birth of a device that is not there, so that rows of it can be published. Nothing in it has a value.
     pub(super) fn passing_birth(&mut self, name: &Name, now: Now, out: &mut Vec<Message>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.passing(now.at);
-        let metrics = metrics(entry, Vec::new(), now);
-        out.push(self.message(Verb::Birth, Some(name), metrics, now));
+        self.birth_without_values(name, now, out);
     }
 
     /// Goes over to the devices that the plant has now. What is the same stays born.

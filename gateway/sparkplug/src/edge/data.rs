@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate_model::{Name, Row, Slot, Stream, Timestamp};
 
 use super::{
-    EdgeNode, Message, Now,
+    EdgeNode, Message, Now, What,
     device::{Entry, Life, MetricEntry},
     millis,
 };
@@ -14,16 +14,32 @@ use crate::{
     wire::{Metric, MetricValue, PropertySet},
 };
 
-/// A message is full at about this size.
+/// A message is full at about this size. It is larger only when one value is.
 const FULL: usize = 48 * 1024;
 /// Metrics of one message, at most.
 const MOST_METRICS: usize = 4_000;
+/// Why rows are missing whose message is larger than may be sent.
+const TOO_LARGE: &str = "too_large";
 
 /// Metrics of one device on the way into a message.
 struct Gathered {
     device: Name,
     metrics: Vec<Metric>,
     bytes: usize,
+    /// The row of the last metric. Of a metric too large to be sent it is the only one.
+    stream: Arc<Stream>,
+    seq: u64,
+}
+
+impl Gathered {
+    fn new(row: &Row) -> Gathered {
+        let stream = Arc::clone(&row.stream);
+        Gathered { device: stream.device().clone(), metrics: Vec::new(), bytes: 0, stream, seq: row.seq }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.metrics.is_empty() || (self.bytes + bytes <= FULL && self.metrics.len() < MOST_METRICS)
+    }
 }
 
 impl EdgeNode {
@@ -34,10 +50,7 @@ impl EdgeNode {
         let mut gathered: Option<Gathered> = None;
         for row in rows {
             let device = row.stream.device();
-            let full = gathered.as_ref().is_some_and(|gathered| {
-                gathered.device != *device || gathered.bytes >= FULL || gathered.metrics.len() >= MOST_METRICS
-            });
-            if full {
+            if gathered.as_ref().is_some_and(|gathered| gathered.device != *device) {
                 self.flush(gathered.take(), now, out);
             }
             self.row(row, past, now, &mut gathered, out);
@@ -59,7 +72,7 @@ impl EdgeNode {
         if !past && !there && is_silent && row.slots.iter().all(|slot| slot.value().is_none()) {
             return;
         }
-        if !entry.takes_rows() {
+        if !entry.takes_rows() && !entry.is_too_large() {
             self.flush(gathered.take(), now, out);
             match there {
                 true => self.device_birth(device, now, out),
@@ -67,25 +80,44 @@ impl EdgeNode {
             }
         }
         let Some(entry) = self.entries.get_mut(device) else { return };
+        if entry.is_too_large() {
+            return self.row_left_out(&row.stream, row.seq, 0, now, out);
+        }
         if let Life::Passing { .. } = entry.life() {
             entry.passing(now.at);
         }
-        let gathered =
-            gathered.get_or_insert_with(|| Gathered { device: device.clone(), metrics: Vec::new(), bytes: 0 });
         for (slot, place) in row.slots.iter().zip(columns.iter()) {
-            if let Some(metric) = entry.metric(*place).and_then(|entry| metric(entry, slot, row.time, past, now)) {
-                gathered.bytes += 24 + slot.value().map_or(32, tidegate_model::Value::heap_bytes);
-                gathered.metrics.push(metric);
+            let entry = self.entries.get_mut(device).and_then(|entry| entry.metric(*place));
+            let Some(metric) = entry.and_then(|entry| metric(entry, slot, row.time, past, now)) else { continue };
+            let properties = if metric.properties.is_some() { 64 } else { 0 };
+            let bytes = 32 + properties + slot.value().map_or(0, tidegate_model::Value::heap_bytes);
+            if gathered.as_ref().is_some_and(|gathered| !gathered.has_room(bytes)) {
+                self.flush(gathered.take(), now, out);
             }
+            let into = gathered.get_or_insert_with(|| Gathered::new(row));
+            into.metrics.push(metric);
+            into.bytes += bytes;
+            (into.stream, into.seq) = (Arc::clone(&row.stream), row.seq);
         }
     }
 
+    /// A gap in the place of a row that cannot be sent, or not all of it.
+    fn row_left_out(&mut self, stream: &Stream, seq: u64, bytes: usize, now: Now, out: &mut Vec<Message>) {
+        self.leave_out(stream.device(), What::Row(seq), bytes);
+        self.gap(stream, seq, seq, TOO_LARGE, now, out);
+    }
+
     fn flush(&mut self, gathered: Option<Gathered>, now: Now, out: &mut Vec<Message>) {
-        let Some(Gathered { device, mut metrics, .. }) = gathered else { return };
-        if !metrics.is_empty() {
-            // Rows of several groups, each in its order.
-            metrics.sort_by_key(|metric| metric.timestamp);
-            out.push(self.message(Verb::Data, Some(&device), metrics, now));
+        let Some(Gathered { device, mut metrics, stream, seq, .. }) = gathered else { return };
+        if metrics.is_empty() {
+            return;
+        }
+        // Rows of several groups, each in its order.
+        metrics.sort_by_key(|metric| metric.timestamp);
+        match self.fitting(Verb::Data, &device, metrics, now) {
+            Ok(data) => out.push(data),
+            // Many small metrics never are: this is one large one.
+            Err(bytes) => self.row_left_out(&stream, seq, bytes, now, out),
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Entry {
     changed: bool,
     /// When it is declared dead.
     dies_at: Option<Instant>,
+    /// Its birth cannot be sent, with the metrics that it has.
+    too_large: bool,
 }
 
 impl Aliases {
@@ -91,6 +93,7 @@ impl Entry {
             life: Life::Unborn,
             changed: false,
             dies_at: None,
+            too_large: false,
         };
         if let Some(source) = source {
             entry.take_over(source, aliases);
@@ -137,7 +140,7 @@ impl Entry {
             && self.present().len() == source.metrics().len()
             && self.present().iter().zip(source.metrics()).all(|(metric, info)| metric.info == *info);
         if !same {
-            self.changed = true;
+            (self.changed, self.too_large) = (true, false);
             let mut before: HashMap<(TagName, DataType), u64> = HashMap::new();
             for metric in self.metrics.drain(..) {
                 before.insert((metric.info.name.clone(), metric.info.datatype), metric.alias);
@@ -208,6 +211,15 @@ impl Entry {
         self.life = Life::Born;
     }
 
+    /// Its birth is too large to be sent. Hosts that know it from before do not hear of it any more: what they know is dead with its birth.
+    pub(super) fn cannot_be_born(&mut self) {
+        (self.life, self.dies_at, self.too_large) = (Life::Dead, None, true);
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+
     /// A birth was published only so that rows can be.
     pub(super) fn passing(&mut self, now: Instant) {
         self.changed = false;
@@ -230,6 +242,7 @@ impl Entry {
     /// What is to be done now.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         match (self.life, self.is_there()) {
+            _ if self.too_large => Step::None,
             (Life::Unborn | Life::Dead | Life::Passing { .. }, Some(true)) => Step::Birth,
             (Life::Born, Some(true)) | (Life::Born, None) => {
                 self.dies_at = None;

@@ -12,6 +12,7 @@
 mod births;
 mod commands;
 mod devices;
+mod large;
 mod plant;
 mod primary_host;
 mod rows;

@@ -104,6 +104,9 @@ impl FakePlant {
     }
 }
 
+/// Bytes of a payload, at most.
+pub(crate) const LARGEST: usize = 100_000;
+
 /// An edge node, its plant, and the time.
 pub(crate) struct Scene {
     pub(crate) node: EdgeNode,
@@ -151,6 +154,7 @@ impl Scene {
             node: "line3".parse().unwrap(),
             primary_host: primary_host.map(|host| host.parse().unwrap()),
             software: "Tidegate 0.1.0".to_owned(),
+            largest: LARGEST,
         };
         let now = Now { at: Instant::now(), time: Timestamp::from_millis(START) };
         Scene { node: EdgeNode::new(options, now.time), plant, now }
@@ -171,6 +175,7 @@ impl Scene {
             node: "line3".parse().unwrap(),
             primary_host: None,
             software: "Tidegate 0.1.0".to_owned(),
+            largest: LARGEST,
         };
         self.node = EdgeNode::new(options, self.now.time);
     }

@@ -1,0 +1,107 @@
+//! What is too large for one message, or for any.
+
+use std::sync::Arc;
+
+use tidegate_model::{Row, Slot, Value, ValueKind};
+use tidegate_sparkplug::{DataType, LeftOut, MetricInfo, What, encode, wire::MetricValue};
+
+use crate::plant::{LARGEST, Published, START, Scene, good, metric, name, row, stream, tag, topics};
+
+fn text(bytes: usize) -> Value {
+    Value::Text("x".repeat(bytes).into())
+}
+
+/// A plant with a device `notes` of two texts and a number, whose births are out.
+fn born() -> Scene {
+    let mut scene = Scene::new(None);
+    let metrics = vec![metric("a", DataType::String), metric("b", DataType::String), metric("c", DataType::Int64)];
+    let latest = vec![good(text(1), START), good(text(1), START), good(Value::Int(1), START)];
+    scene.plant.put("notes", metrics, latest);
+    scene.connect(0);
+    scene.run();
+    scene
+}
+
+fn note(time: i64, a: Value, b: Value) -> Arc<Row> {
+    let stream = stream(4, "notes", &[("a", ValueKind::Text), ("b", ValueKind::Text), ("c", ValueKind::Int)]);
+    row(&stream, time, vec![Slot::Good(a), Slot::Good(b), Slot::Good(Value::Int(time - START))])
+}
+
+fn gap(published: &Published) -> serde_json::Value {
+    match &published.payload.metrics[0].value {
+        Some(MetricValue::String(text)) => serde_json::from_str(text).unwrap(),
+        other => panic!("{other:?} in place of a gap"),
+    }
+}
+
+#[test]
+fn a_row_that_is_larger_than_a_message_should_be_is_told_in_several() {
+    let mut scene = born();
+    let published = scene.rows(&[note(START + 1, text(40_000), text(40_000))], false);
+    assert_eq!(topics(&published), ["DDATA/notes", "DDATA/notes"]);
+    assert!(published.iter().all(|message| encode(&message.payload).len() < 50_000));
+    let metrics: Vec<_> = published.iter().flat_map(|message| &message.payload.metrics).collect();
+    assert_eq!(metrics.len(), 3);
+    assert!(metrics.iter().all(|metric| metric.timestamp == Some(START as u64 + 1)), "they are of one row");
+    assert!(scene.node.left_out().is_empty());
+}
+
+#[test]
+fn a_value_that_cannot_be_sent_is_a_gap_and_what_is_around_it_comes() {
+    let mut scene = born();
+    let before = note(START + 1, text(1), text(1));
+    let published = scene.rows(&[before, note(START + 2, text(2), text(LARGEST + 1))], false);
+    assert_eq!(topics(&published), ["DDATA/notes", "NDATA", "DDATA/notes"]);
+    let numbers: Vec<_> = published.iter().map(|message| message.payload.seq.unwrap()).collect();
+    assert_eq!(numbers, [4, 5, 6], "no number is missing for hosts");
+    assert_eq!(published[0].payload.metrics.len(), 4);
+    let expected = serde_json::json!({"device": "notes", "group": "fast", "from": 1, "to": 1, "reason": "too_large"});
+    assert_eq!(gap(&published[1]), expected);
+    assert_eq!(published[2].payload.metrics[0].value, Some(MetricValue::Long(2)));
+    let left_out = scene.node.left_out();
+    let [LeftOut { device, what: What::Row(1), bytes }] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert!(device.as_str() == "notes" && *bytes > LARGEST);
+    assert!(scene.node.left_out().is_empty() && scene.node.may_publish());
+}
+
+#[test]
+fn a_device_whose_values_are_too_large_for_its_birth_is_born_without_them() {
+    let mut scene = Scene::new(None);
+    let metrics = vec![metric("a", DataType::String), metric("b", DataType::String), metric("c", DataType::Int64)];
+    let latest = vec![good(text(60_000), START), good(text(60_000), START), good(Value::Int(1), START)];
+    scene.plant.put("notes", metrics, latest);
+    scene.connect(0);
+    let births = scene.run();
+    assert_eq!(topics(&births), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2", "DBIRTH/notes"]);
+    assert_eq!(births[3].payload.seq, Some(3));
+    assert!(births[3].payload.metrics.iter().all(|metric| metric.is_null == Some(true)));
+    let left_out = scene.node.left_out();
+    assert!(matches!(left_out.as_slice(), [LeftOut { what: What::ValuesOfBirth, .. }]), "{left_out:?}");
+    let published = scene.rows(&[note(START + 1, text(3), text(4))], false);
+    assert_eq!(topics(&published), ["DDATA/notes"]);
+}
+
+#[test]
+fn a_device_whose_birth_cannot_be_sent_is_left_out_and_the_others_are_not() {
+    let mut scene = Scene::new(None);
+    let many: Vec<MetricInfo> = (0..3_000)
+        .map(|number| MetricInfo { name: tag(&format!("{number:060}")), ..metric("a", DataType::Int64) })
+        .collect();
+    let latest = (0..3_000).map(|_| good(Value::Int(1), START)).collect();
+    scene.plant.put("vast", many, latest);
+    scene.connect(0);
+    assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+    let left_out = scene.node.left_out();
+    let [LeftOut { device, what: What::Birth, .. }] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert_eq!(*device, name("vast"));
+    // It is not tried again and again, and hosts hear which rows do not come.
+    scene.pass(std::time::Duration::from_secs(10));
+    assert!(scene.run().is_empty() && scene.node.left_out().is_empty());
+    let vast = stream(9, "vast", &[(&format!("{:060}", 0), ValueKind::Int)]);
+    let published = scene.rows(&[row(&vast, START + 1, vec![Slot::Good(Value::Int(2))])], false);
+    assert_eq!(topics(&published), ["NDATA"]);
+    assert_eq!(gap(&published[0])["reason"], "too_large");
+    // Once its metrics are others it is born.
+    scene.plant.put("vast", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
+    assert_eq!(topics(&scene.run()), ["DBIRTH/vast"]);
+}
