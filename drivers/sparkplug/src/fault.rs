@@ -26,6 +26,9 @@ pub(crate) enum Fault {
     /// More has come than is taken.
     #[error("more has come at once than is taken")]
     TooMuch,
+    /// Another connection with the same `host_id` is over that began later than this one.
+    #[error("another connection with the same `host_id` has ended; edge nodes mind this one again once it begins anew")]
+    Superseded,
 }
 
 impl From<Failure> for Fault {
@@ -44,7 +47,7 @@ impl Fault {
                 FailureKind::Protocol => Cause::Malformed,
                 _ => Cause::Closed,
             },
-            Fault::Subscription { .. } | Fault::Certificate(_) | Fault::TooMuch => Cause::Closed,
+            Fault::Subscription { .. } | Fault::Certificate(_) | Fault::TooMuch | Fault::Superseded => Cause::Closed,
         }
     }
 
@@ -58,7 +61,7 @@ impl Fault {
         let retry_soon = match self {
             Fault::Failed(failure) => !failure.kind.needs_a_person(),
             Fault::Subscription { .. } | Fault::Certificate(_) => false,
-            Fault::Expired(_) | Fault::TooMuch => true,
+            Fault::Expired(_) | Fault::TooMuch | Fault::Superseded => true,
         };
         let detail = format!("no session with the broker {address}: {self}");
         ConnectFault { cause: self.cause(), detail, retry_soon }

@@ -38,6 +38,8 @@ pub(crate) struct NodeLink {
     pub(crate) devices: Vec<NodeDevice>,
     /// How long a device has to be heard of at first.
     pub(crate) patience: Duration,
+    /// When a connection under the same `host_id` began that is said to be over: what is said of earlier ones is not minded.
+    pub(crate) begin_after: Timestamp,
     keys: LinkKeys,
     client_id: String,
 }
@@ -49,6 +51,7 @@ impl NodeLink {
             node: NodeId::new(keys.group.as_str(), keys.node.as_str()),
             address: format!("{}:{}", keys.host, keys.port),
             patience: link.timeout.max(Duration::from_secs(5)),
+            begin_after: Timestamp::from_millis(0),
             keys,
             client_id,
             devices,
@@ -104,14 +107,15 @@ impl NodeLink {
 impl Link for NodeLink {
     async fn connect<'link>(&'link mut self, cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
         let host = Host::new(HostOptions { id: self.keys.host_id.clone(), ..HostOptions::default() });
-        let connected = wall();
+        // Later than any other, whichever clock that one had.
+        let connected = wall().max(Timestamp::from_millis(self.begin_after.as_millis().saturating_add(1)));
         let opened = self.open(cx, &host, connected).await;
         let mut connection = opened.map_err(|fault| fault.not_connected(&self.address))?;
         if let Some(birth) = host.state(true, connected) {
             // On a connection that is empty there is room.
             let _ = connection.publish(Sent::new(birth.topic, birth.payload).retained());
         }
-        let ask = rebirth_request(&self.node, connected);
+        let ask = rebirth_request(&self.node, wall());
         let _ = connection.publish(Sent::new(ask.topic, ask.payload).unacknowledged());
         let address = self.address.clone();
         let mut session = NodeSession::new(self, connection, host, connected, cx.now());

@@ -112,7 +112,11 @@ impl<'link> NodeSession<'link> {
                     }
                 }
                 sparkplug::Event::Ask(message) => self.publish(message),
-                sparkplug::Event::SayOnline => {
+                sparkplug::Event::SayOnline { over } => {
+                    if over > self.connected {
+                        self.link.begin_after = over;
+                        return Err(Fault::Superseded);
+                    }
                     if let Some(birth) = self.host.state(true, self.connected) {
                         let _ = self.connection.publish(Sent::new(birth.topic, birth.payload).retained());
                     }

@@ -145,6 +145,35 @@ async fn a_device_that_is_not_born_again_with_its_node_becomes_bad_and_is_not_wr
 }
 
 #[tokio::test]
+async fn a_host_that_is_said_to_be_gone_by_a_later_connection_begins_a_still_later_one() {
+    let plant = Plant::start(Behaviour::Healthy).await;
+    let mut link = link(&plant.address(), "");
+    link.table.set("host_id", Node { origin: Origin::Default, kind: Kind::Text("scada".to_owned()) });
+    let mut compiled = Sparkplug.compile(&link, &mut Report::new()).unwrap();
+    let cx = testkit::within(Duration::from_secs(10));
+    let mut session = compiled.link.connect(&cx).await.unwrap();
+    let mut out = Readings::new(TAGS + 1);
+    // The broker has taken what was said before.
+    session.read(&cx, GROUP, Step::FIRST, &mut out).await.unwrap();
+    let first = plant.host_there();
+    // Of a connection before this one: said anew is enough.
+    plant.host_gone(first - 1);
+    // Of one with a clock an hour ahead.
+    plant.host_gone(first + 3_600_000);
+    let lost = loop {
+        match session.subscriber().unwrap().next(&cx, &mut out).await {
+            Ok(arrival) => assert!(matches!(arrival, Arrival::Row(_)), "the session goes on"),
+            Err(lost) => break lost,
+        }
+    };
+    assert!(lost.to_string().contains("host_id"), "{lost}");
+    drop(session);
+    let mut session = compiled.link.connect(&cx).await.unwrap();
+    session.read(&cx, GROUP, Step::FIRST, &mut out).await.unwrap();
+    assert_eq!(plant.host_there(), first + 3_600_001);
+}
+
+#[tokio::test]
 async fn history_of_the_node_is_of_the_past_and_keeps_its_time() {
     let plant = Plant::start(Behaviour::Healthy).await;
     let link = link(&plant.address(), "");

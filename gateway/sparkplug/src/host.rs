@@ -49,12 +49,14 @@ pub struct HostOptions {
     pub bounds: Bounds,
     /// Edge nodes that are known, at most.
     pub most_nodes: usize,
-    /// Metrics that are known, of one node with its devices, at most.
+    /// Devices that are known, of one node, at most.
+    pub most_devices: usize,
+    /// Metrics that are known, of one node with its devices, at most; members of structures count, and so does what is not taken.
     pub most_metrics: usize,
 }
 
 impl Default for HostOptions {
-    /// A listener; 2 s, 10 s, 10,000 nodes with 200,000 metrics each.
+    /// A listener; 2 s, 10 s, 10,000 nodes with 10,000 devices and 200,000 metrics each.
     fn default() -> HostOptions {
         HostOptions {
             id: None,
@@ -62,6 +64,7 @@ impl Default for HostOptions {
             ask_every: Duration::from_secs(10),
             bounds: Bounds::default(),
             most_nodes: 10_000,
+            most_devices: 10_000,
             most_metrics: 200_000,
         }
     }
@@ -113,7 +116,11 @@ pub enum Event {
     /// A message that has to be published: a node is asked for its births.
     Ask(Message),
     /// Another one says that this host is gone: say again that it is here.
-    SayOnline,
+    SayOnline {
+        /// When the connection began that is said to be over. Where that is later than the own one began, nobody minds what is said of the
+        /// own one: a connection that begins later than this is to be made.
+        over: Timestamp,
+    },
     /// A message cannot be read.
     Malformed {
         /// Its topic.
@@ -162,7 +169,7 @@ pub struct HostStatistics {
     pub malformed: u64,
     /// Births that were asked for.
     pub asked: u64,
-    /// Messages beyond the limits on nodes and metrics.
+    /// Messages beyond the limits on nodes, devices and metrics.
     pub beyond: u64,
 }
 
@@ -233,8 +240,9 @@ impl Host {
             Some(Topic::Device { verb, group, node, device }) => (group, node, verb, Some(device)),
             Some(Topic::State { host }) => {
                 let own = self.options.id.as_ref().is_some_and(|id| id.as_str() == host);
-                if own && HostState::parse(payload).is_some_and(|state| !state.online) {
-                    out.push(Event::SayOnline);
+                if let Some(state) = HostState::parse(payload).filter(|state| own && !state.online) {
+                    let over = Timestamp::from_millis(i64::try_from(state.timestamp).unwrap_or(i64::MAX));
+                    out.push(Event::SayOnline { over });
                 }
                 return;
             }
@@ -258,8 +266,8 @@ impl Host {
             return;
         }
         let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::new(id));
-        let message = node::Heard { verb, device: device.map(Into::into), message };
-        node.heard(message, now, &self.options, &mut self.statistics, out);
+        let heard = node::Heard { verb, device: device.map(Into::into), message, late: false };
+        node.heard(heard, payload, now, &self.options, &mut self.statistics, out);
     }
 
     /// Does what is due: messages that have waited long enough for others are taken, births are asked for.
@@ -278,7 +286,7 @@ impl Host {
     /// asked for its births when something of it comes.
     pub fn disconnected(&mut self, now: Now, out: &mut Vec<Event>) {
         for node in self.nodes.values_mut() {
-            node.lost(now, out);
+            node.disconnected(now, &self.options, &mut self.statistics, out);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+    atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
 };
 
 use bytes::BytesMut;
@@ -19,7 +19,7 @@ use tidegate_driver_api::{
     testkit::{Behaviour, ScriptedDevice},
 };
 use tidegate_sparkplug::{
-    Bounds, DataType, decode, encode,
+    Bounds, DataType, HostState, decode, encode,
     wire::{Metric, MetricValue, Payload},
 };
 use tokio::{
@@ -33,6 +33,8 @@ pub(crate) const TAGS: usize = 300;
 /// The time of what it publishes as history.
 pub(crate) const PAST: i64 = 1_600_000_000_000;
 
+const STATE: &str = "spBv1.0/STATE/scada";
+
 /// What a metric has.
 pub(crate) fn value(metric: usize) -> Value {
     Value::F64(f64::from(u32::try_from(metric).unwrap()) + 0.5)
@@ -45,6 +47,8 @@ enum Act {
     /// Without the pump.
     BeBornAlone,
     History,
+    /// A host says that its connection of that moment is over.
+    HostGone(u64),
 }
 
 #[derive(Default)]
@@ -52,6 +56,7 @@ struct Counters {
     requests: AtomicUsize,
     writes: AtomicUsize,
     open: AtomicUsize,
+    host_there: AtomicU64,
 }
 
 pub(crate) struct Plant {
@@ -102,6 +107,15 @@ impl Plant {
 
     pub(crate) fn be_born_alone(&self) {
         self.acts.send(Act::BeBornAlone).unwrap();
+    }
+
+    pub(crate) fn host_gone(&self, connected: u64) {
+        self.acts.send(Act::HostGone(connected)).unwrap();
+    }
+
+    /// When the connection began of which was said last that the host is there, in Unix milliseconds; 0 when it was not.
+    pub(crate) fn host_there(&self) -> u64 {
+        self.counters.host_there.load(SeqCst)
     }
 
     pub(crate) fn history(&self) {
@@ -174,6 +188,10 @@ impl Client<'_> {
                 }
                 self.answered += 1;
             }
+            Packet::Publish(publish) if publish.topic == STATE => {
+                let state = HostState::parse(&publish.payload).unwrap();
+                self.counters.host_there.store(state.timestamp, SeqCst);
+            }
             Packet::Publish(publish) if publish.topic == "spBv1.0/plant/NCMD/line4" => self.act(Act::BeBorn).await,
             Packet::Publish(publish) if publish.topic == "spBv1.0/plant/DCMD/line4/pump" => {
                 self.counters.requests.fetch_add(1, SeqCst);
@@ -212,6 +230,10 @@ impl Client<'_> {
                 let mut metrics: Vec<Metric> = (0..TAGS).map(metric).collect();
                 metrics.push(born("Set/Point", TAGS, DataType::Int16, MetricValue::Int(0xFFFB)));
                 self.publish("DBIRTH/line4/pump", metrics).await;
+            }
+            Act::HostGone(timestamp) => {
+                let payload = HostState { online: false, timestamp }.payload();
+                self.send(&Packet::Publish(Publish::new(STATE, QoS::AtMostOnce, payload))).await;
             }
             Act::History => {
                 let past = Metric {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Now, Verb,
     edge::BD_SEQ,
+    payload,
     wire::{MetricValue, Payload},
 };
 
@@ -22,6 +23,15 @@ pub(super) struct Heard {
     pub(super) verb: Verb,
     pub(super) device: Option<Arc<str>>,
     pub(super) message: Payload,
+    /// Its turn was given up before it came.
+    pub(super) late: bool,
+}
+
+/// A message that waits for others before it, as it came: taken apart it may be many times as much.
+struct Waiting {
+    verb: Verb,
+    device: Option<Arc<str>>,
+    payload: Box<[u8]>,
 }
 
 /// One edge node with its devices.
@@ -33,25 +43,33 @@ pub(super) struct Node {
     asked: Option<Instant>,
     /// Births are to be asked for as soon as may be.
     wants: bool,
+    /// Its birth is more than is taken: asking for it again is of no use.
+    beyond: bool,
 }
 
 /// What is known from the birth of a node on.
 struct Session {
     bd_seq: Option<u64>,
-    sequence: Sequence<Heard>,
+    sequence: Sequence<Waiting>,
     metrics: Metrics,
     devices: HashMap<Arc<str>, Device>,
+    /// Metrics of the node and all its devices.
+    count: usize,
 }
 
 #[derive(Default)]
 struct Device {
     metrics: Metrics,
     there: bool,
+    /// Its birth is more than is taken.
+    beyond: bool,
+    /// When it was born.
+    born: Option<Timestamp>,
 }
 
 impl Node {
     pub(super) fn new(id: NodeId) -> Node {
-        Node { id, session: None, asked: None, wants: false }
+        Node { id, session: None, asked: None, wants: false, beyond: false }
     }
 
     pub(super) fn known(&self) -> impl Iterator<Item = (Option<&str>, &Known)> {
@@ -65,17 +83,11 @@ impl Node {
         })
     }
 
-    fn known_metrics(&self) -> usize {
-        self.session.as_ref().map_or(0, |session| {
-            let devices = session.devices.values().map(|device| device.metrics.list.len());
-            session.metrics.list.len() + devices.sum::<usize>()
-        })
-    }
-
-    /// A message of the node has come.
+    /// A message of the node has come; `payload` is the same one as it came.
     pub(super) fn heard(
         &mut self,
         heard: Heard,
+        payload: &[u8],
         now: Now,
         options: &HostOptions,
         statistics: &mut HostStatistics,
@@ -83,25 +95,58 @@ impl Node {
     ) {
         match (heard.verb, &heard.device) {
             (Verb::Birth, None) => self.born(&heard.message, now, options, statistics, out),
-            (Verb::Death, None) => self.died(&heard.message, now, out),
+            (Verb::Death, None) => self.died(&heard.message, now, options, statistics, out),
             _ => {
                 let seq = heard.message.seq.and_then(|seq| u8::try_from(seq).ok());
                 let Some(session) = &mut self.session else {
-                    statistics.unborn += 1;
+                    match self.beyond {
+                        true => statistics.beyond += 1,
+                        false => statistics.unborn += 1,
+                    }
                     return self.ask(now, options, statistics, out);
                 };
-                match seq.map(|seq| session.sequence.came(seq, heard, now.at)) {
-                    Some(Turn::Now(heard)) => {
+                // Without a number, nothing can be said about its order.
+                let Some(seq) = seq else {
+                    statistics.malformed += 1;
+                    return;
+                };
+                match session.sequence.turn(seq) {
+                    Turn::Now => {
                         self.take(heard, now, options, statistics, out);
-                        while let Some(heard) = self.session.as_mut().and_then(|session| session.sequence.ready()) {
-                            self.take(heard, now, options, statistics, out);
+                        while let Some(waiting) = self.session.as_mut().and_then(|session| session.sequence.ready()) {
+                            self.take_waiting(waiting, now, options, statistics, out);
                         }
                     }
-                    Some(Turn::Waits) => self.give_up(now, options, statistics, out),
-                    // Without a number, nothing can be said about its order.
-                    None => statistics.malformed += 1,
+                    Turn::Far => {
+                        self.drain(now, options, statistics, out);
+                        self.far(seq, statistics, out);
+                        self.take(heard, now, options, statistics, out);
+                        self.ask(now, options, statistics, out);
+                    }
+                    Turn::Late => self.take(Heard { late: true, ..heard }, now, options, statistics, out),
+                    Turn::Waits => {
+                        let Heard { verb, device, .. } = heard;
+                        let waiting = Waiting { verb, device, payload: payload.into() };
+                        session.sequence.wait(seq, waiting, payload.len(), now.at);
+                        self.give_up(now, options, statistics, out);
+                    }
                 }
             }
+        }
+    }
+
+    fn take_waiting(
+        &mut self,
+        waiting: Waiting,
+        now: Now,
+        options: &HostOptions,
+        statistics: &mut HostStatistics,
+        out: &mut Vec<Event>,
+    ) {
+        let Waiting { verb, device, payload } = waiting;
+        // It was read when it came, within the same bounds.
+        if let Ok(message) = payload::decode(&payload, options.bounds) {
+            self.take(Heard { verb, device, message, late: false }, now, options, statistics, out);
         }
     }
 
@@ -113,10 +158,14 @@ impl Node {
         statistics: &mut HostStatistics,
         out: &mut Vec<Event>,
     ) {
-        if message.metrics.len() > options.most_metrics {
+        // What waited was sent before.
+        self.drain(now, options, statistics, out);
+        let Some(metrics) = Metrics::of(&message.metrics, options.most_metrics) else {
             statistics.beyond += 1;
+            self.lost(now, out);
+            self.beyond = true;
             return;
-        }
+        };
         let bd_seq = message.metrics.iter().find(|metric| metric.name.as_deref() == Some(BD_SEQ));
         let bd_seq = bd_seq.and_then(|metric| match &metric.value {
             Some(MetricValue::Long(number)) => Some(*number),
@@ -125,13 +174,12 @@ impl Node {
         });
         let seq = message.seq.and_then(|seq| u8::try_from(seq).ok()).unwrap_or(0);
         let time = time(message, now);
-        let metrics = Metrics::of(&message.metrics);
-        let list = Arc::clone(&metrics.list);
+        let (list, count) = (Arc::clone(&metrics.list), metrics.count());
         let samples = metrics.samples(&message.metrics, time, &mut 0);
         // The devices are to be born again; until then what is known of them is not sure.
         let devices = HashMap::new();
-        self.session = Some(Session { bd_seq, sequence: Sequence::after(seq), metrics, devices });
-        self.wants = false;
+        self.session = Some(Session { bd_seq, sequence: Sequence::after(seq), metrics, devices, count });
+        (self.wants, self.beyond) = (false, false);
         out.push(Event::Born { node: self.id.clone(), device: None, metrics: Arc::clone(&list), time });
         if !samples.is_empty() {
             out.push(Event::Data { node: self.id.clone(), device: None, metrics: list, samples });
@@ -139,7 +187,14 @@ impl Node {
     }
 
     /// The death of another connection than that of the birth says nothing about this one.
-    fn died(&mut self, message: &Payload, now: Now, out: &mut Vec<Event>) {
+    fn died(
+        &mut self,
+        message: &Payload,
+        now: Now,
+        options: &HostOptions,
+        statistics: &mut HostStatistics,
+        out: &mut Vec<Event>,
+    ) {
         let number = message.metrics.iter().find_map(|metric| match &metric.value {
             Some(MetricValue::Long(number)) => Some(*number),
             Some(MetricValue::Int(number)) => Some((*number).into()),
@@ -149,11 +204,26 @@ impl Node {
         if session.bd_seq.is_some() && number.is_some() && session.bd_seq != number {
             return;
         }
+        // What waited was sent before.
+        self.drain(now, options, statistics, out);
         self.lost(now, out);
     }
 
+    /// The connection through which it is heard is lost.
+    pub(super) fn disconnected(
+        &mut self,
+        now: Now,
+        options: &HostOptions,
+        statistics: &mut HostStatistics,
+        out: &mut Vec<Event>,
+    ) {
+        self.drain(now, options, statistics, out);
+        self.lost(now, out);
+        self.beyond = false;
+    }
+
     /// Nothing of it is sure any more.
-    pub(super) fn lost(&mut self, now: Now, out: &mut Vec<Event>) {
+    fn lost(&mut self, now: Now, out: &mut Vec<Event>) {
         if self.session.take().is_some() {
             out.push(Event::Died { node: self.id.clone(), device: None, time: now.time });
         }
@@ -168,48 +238,64 @@ impl Node {
         statistics: &mut HostStatistics,
         out: &mut Vec<Event>,
     ) {
-        let Heard { verb, device, message } = heard;
+        let Heard { verb, device, message, late } = heard;
         let at = time(&message, now);
-        let room = options.most_metrics.saturating_sub(self.known_metrics());
         let Some(session) = &mut self.session else { return };
         let node = self.id.clone();
-        let (metrics, born) = match (&device, verb) {
-            (None, _) => (&session.metrics, true),
-            (Some(name), Verb::Birth) => {
-                if message.metrics.len() > room {
+        let metrics = match (&device, verb) {
+            (None, _) => &session.metrics,
+            (Some(name), Verb::Birth) => match session.device_born(name, &message, at, late, options) {
+                Ok(None) => return,
+                Ok(Some(metrics)) => {
+                    let list = Arc::clone(&metrics.list);
+                    out.push(Event::Born { node: node.clone(), device: device.clone(), metrics: list, time: at });
+                    metrics
+                }
+                Err(Beyond { died }) => {
                     statistics.beyond += 1;
+                    if died {
+                        out.push(Event::Died { node, device, time: at });
+                    }
                     return;
                 }
-                let metrics = Metrics::of(&message.metrics);
-                let list = Arc::clone(&metrics.list);
-                let known = session.devices.entry(Arc::clone(name)).or_default();
-                *known = Device { metrics, there: true };
-                out.push(Event::Born { node: node.clone(), device: device.clone(), metrics: list, time: at });
-                (&known.metrics, true)
-            }
+            },
             (Some(name), Verb::Death) => {
-                if let Some(known) = session.devices.get_mut(name)
-                    && std::mem::take(&mut known.there)
-                {
+                // One that is late may be of before the birth.
+                let known =
+                    session.devices.get_mut(name).filter(|known| !late || known.born.is_none_or(|born| born <= at));
+                if known.is_some_and(|known| std::mem::take(&mut known.there)) {
                     out.push(Event::Died { node, device, time: at });
                 }
                 return;
             }
             (Some(name), _) => match session.devices.get(name) {
-                Some(known) => (&known.metrics, known.there),
-                None => {
+                Some(known) if known.there => &known.metrics,
+                Some(known) if known.beyond => {
+                    statistics.beyond += 1;
+                    return;
+                }
+                None if session.devices.len() >= options.most_devices => {
+                    statistics.beyond += 1;
+                    return;
+                }
+                _ => {
                     statistics.unborn += 1;
                     return self.ask(now, options, statistics, out);
                 }
             },
         };
         let mut unknown = 0;
-        let samples = metrics.samples(&message.metrics, at, &mut unknown);
-        statistics.unknown += unknown;
+        let mut samples = metrics.samples(&message.metrics, at, &mut unknown);
+        if late {
+            // Newer ones have been taken already.
+            samples.iter_mut().for_each(|sample| sample.historical = true);
+        }
         if !samples.is_empty() {
             out.push(Event::Data { node, device, metrics: Arc::clone(&metrics.list), samples });
         }
-        if unknown > 0 || !born {
+        // What a birth has and does not tell is not told by the next one either.
+        if unknown > 0 && verb != Verb::Birth {
+            statistics.unknown += unknown;
             self.ask(now, options, statistics, out);
         }
     }
@@ -235,25 +321,83 @@ impl Node {
     }
 
     fn give_up(&mut self, now: Now, options: &HostOptions, statistics: &mut HostStatistics, out: &mut Vec<Event>) {
+        let due = self.session.as_ref().and_then(|session| session.sequence.wake_at(options.reorder));
+        if due.is_some_and(|due| due <= now.at) {
+            self.drain(now, options, statistics, out);
+            self.ask(now, options, statistics, out);
+        }
+    }
+
+    /// So many messages are missing that the numbers go on behind this one.
+    fn far(&mut self, found: u8, statistics: &mut HostStatistics, out: &mut Vec<Event>) {
         let Some(session) = &mut self.session else { return };
         let expected = session.sequence.next();
-        let Some((found, waiting)) = session.sequence.give_up(now.at, options.reorder) else { return };
+        session.sequence.resume(found);
         statistics.holes += 1;
         out.push(Event::Hole { node: self.id.clone(), expected, found });
-        for heard in waiting {
-            self.take(heard, now, options, statistics, out);
+    }
+
+    /// Takes what waits for messages that will not come any more.
+    fn drain(&mut self, now: Now, options: &HostOptions, statistics: &mut HostStatistics, out: &mut Vec<Event>) {
+        let Some(session) = &mut self.session else { return };
+        let expected = session.sequence.next();
+        let Some((found, waiting)) = session.sequence.drain() else { return };
+        statistics.holes += 1;
+        out.push(Event::Hole { node: self.id.clone(), expected, found });
+        for waiting in waiting {
+            self.take_waiting(waiting, now, options, statistics, out);
         }
-        self.ask(now, options, statistics, out);
     }
 
     /// Asks the node for its births, now or as soon as it may be asked again.
     fn ask(&mut self, now: Now, options: &HostOptions, statistics: &mut HostStatistics, out: &mut Vec<Event>) {
+        if self.beyond {
+            self.wants = false;
+            return;
+        }
         self.wants = self.asked.is_some_and(|asked| asked + options.ask_every > now.at);
         if !self.wants {
             self.asked = Some(now.at);
             statistics.asked += 1;
             out.push(Event::Ask(rebirth_request(&self.id, now.time)));
         }
+    }
+}
+
+/// A birth is more than is taken.
+struct Beyond {
+    /// Its device was there until now.
+    died: bool,
+}
+
+impl Session {
+    /// A device is born: its metrics; `None` when it was born again before this birth came.
+    fn device_born(
+        &mut self,
+        name: &Arc<str>,
+        message: &Payload,
+        born: Timestamp,
+        late: bool,
+        options: &HostOptions,
+    ) -> Result<Option<&Metrics>, Beyond> {
+        let is_new = !self.devices.contains_key(name);
+        if is_new && self.devices.len() >= options.most_devices {
+            return Err(Beyond { died: false });
+        }
+        let known = self.devices.entry(Arc::clone(name)).or_default();
+        if late && !is_new {
+            return Ok(None);
+        }
+        // What was known of it makes room.
+        self.count = self.count.saturating_sub(known.metrics.count());
+        let Some(metrics) = Metrics::of(&message.metrics, options.most_metrics.saturating_sub(self.count)) else {
+            let died = known.there;
+            *known = Device { beyond: true, ..Device::default() };
+            return Err(Beyond { died });
+        };
+        self.count += metrics.count();
+        *known = Device { metrics, there: true, beyond: false, born: Some(born) };
+        Ok(Some(&known.metrics))
     }
 }
 

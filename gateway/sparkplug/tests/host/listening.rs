@@ -126,7 +126,7 @@ fn a_host_says_that_it_is_there_and_again_when_another_says_that_it_is_not() {
     scene.host.heard(&state.topic, &state.payload, scene.now, &mut events);
     assert!(events.is_empty());
     scene.host.heard(&will.topic, &will.payload, scene.now, &mut events);
-    assert_eq!(events, [Event::SayOnline]);
+    assert_eq!(events, [Event::SayOnline { over: Timestamp::from_millis(5) }]);
     assert!(Host::new(HostOptions::default()).state(true, Timestamp::from_millis(5)).is_none());
 }
 

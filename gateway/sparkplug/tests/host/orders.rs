@@ -72,6 +72,57 @@ fn a_new_birth_begins_the_numbers_anew_and_forgets_the_devices() {
 }
 
 #[test]
+fn what_waits_for_a_missing_message_is_taken_before_a_new_birth_a_death_or_the_end_of_the_connection() {
+    let ends: [fn(&mut Scene) -> Vec<Event>; 3] = [
+        Scene::births,
+        |scene| scene.heard("NDEATH/n", None, vec![born("bdSeq", 0, DataType::Int64, MetricValue::Long(3))]),
+        |scene| {
+            let mut events = Vec::new();
+            scene.host.disconnected(scene.now, &mut events);
+            events
+        },
+    ];
+    for end in ends {
+        let mut scene = Scene::born();
+        assert!(scene.heard("DDATA/n/d", Some(3), number(7)).is_empty());
+        let events = end(&mut scene);
+        assert!(matches!(events[0], Event::Hole { expected: 2, found: 3, .. }), "{events:?}");
+        assert!(matches!(&events[1], Event::Data { samples, .. } if samples.len() == 1), "{events:?}");
+        assert!(matches!(events[2], Event::Born { .. } | Event::Died { .. }), "{events:?}");
+        assert_eq!((asks(&events), scene.host.statistics().holes, scene.host.wake_at()), (0, 1, None));
+    }
+}
+
+#[test]
+fn a_message_that_comes_after_it_was_given_up_is_of_the_past() {
+    let mut scene = Scene::born();
+    scene.heard("DDATA/n/d", Some(3), number(2));
+    assert_eq!(samples(&scene.run_after(2 * SECOND)).len(), 1);
+    let found = samples(&scene.heard("DDATA/n/d", Some(2), number(1)));
+    assert!(found[0].1.historical);
+    let found = samples(&scene.heard("DDATA/n/d", Some(4), number(3)));
+    assert!(!found[0].1.historical);
+}
+
+#[test]
+fn behind_a_great_many_missing_messages_what_comes_is_of_the_present() {
+    let mut scene = Scene::born();
+    let events = scene.heard("DDATA/n/d", Some(180), number(1));
+    assert!(matches!(events[0], Event::Hole { expected: 2, found: 180, .. }), "{events:?}");
+    assert!(!samples(&events)[0].1.historical);
+    assert_eq!(asks(&events), 1);
+    assert_eq!(asks(&scene.heard("DDATA/n/d", Some(181), number(1))), 0);
+}
+
+#[test]
+fn data_of_a_device_that_has_died_is_not_taken_and_asks_for_births() {
+    let mut scene = Scene::born();
+    scene.heard("DDEATH/n/d", Some(2), Vec::new());
+    let events = scene.heard("DDATA/n/d", Some(3), number(1));
+    assert!(matches!(events.as_slice(), [Event::Ask(_)]), "{events:?}");
+}
+
+#[test]
 fn messages_without_a_number_and_messages_that_are_none_are_counted() {
     let mut scene = Scene::born();
     assert!(scene.heard("DDATA/n/d", None, number(1)).is_empty());
