@@ -18,6 +18,8 @@ const MOST_ITEMS: usize = 100;
 const MOST_ROUNDS: u16 = 200;
 /// How often a question that the server does not answer at all is asked with fewer items.
 const MOST_SILENCES: u8 = 8;
+/// How often an item is asked for of which the server cannot tell now.
+const MOST_FAILURES: u8 = 8;
 /// 100 nanoseconds from 1601 to 1970.
 const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 
@@ -30,12 +32,14 @@ pub(crate) struct Asked {
     /// Where the server goes on.
     point: ByteString,
     rounds: u16,
+    /// Answers in a row by which the server could not tell of it now.
+    failures: u8,
 }
 
 impl Asked {
     /// Everything that is newer than that.
     pub(crate) fn new(number: usize, after: i64) -> Asked {
-        Asked { number, after, point: ByteString::null(), rounds: 0 }
+        Asked { number, after, point: ByteString::null(), rounds: 0, failures: 0 }
     }
 }
 
@@ -46,6 +50,8 @@ pub(crate) struct Hole {
     /// Decided when it is first asked for.
     to: Option<i64>,
     silences: u8,
+    /// Whether the log says that the server does not tell of some of them.
+    warned: bool,
 }
 
 /// A question for history, ready to be asked.
@@ -65,7 +71,7 @@ impl Hole {
     /// The hole of these items. Those that have been known for alike times are asked for together.
     pub(crate) fn new(mut items: Vec<Asked>) -> Hole {
         items.sort_by_key(|item| item.after);
-        Hole { items, to: None, silences: 0 }
+        Hole { items, to: None, silences: 0, warned: false }
     }
 
     /// It ends now, unless it has an end: what is newer comes by itself.
@@ -105,13 +111,25 @@ impl Hole {
 
     /// The values that came, and what still has to be asked for.
     pub(crate) fn take(mut self, piece: Piece) -> (Vec<MonitoredItemNotification>, Option<Hole>) {
-        let (mut values, mut open) = (Vec::new(), Vec::new());
+        let (mut values, mut open, mut last) = (Vec::new(), Vec::new(), Vec::new());
         self.silences = 0;
         for (number, answer) in piece.answers {
             let Some(place) = self.items.iter().position(|item| item.number == number) else { continue };
             let mut item = self.items.remove(place);
             item.rounds += 1;
-            let again = is_interrupted(answer.status_code);
+            let status = answer.status_code;
+            let again = is_interrupted(status);
+            if status.is_bad() && !again {
+                item.failures += 1;
+                item.point = ByteString::null();
+                if is_passing(status) && item.failures < MOST_FAILURES {
+                    last.push(item);
+                } else if !status::same(status, StatusCode::BadNoData) {
+                    self.warn(number, status);
+                }
+                continue;
+            }
+            item.failures = 0;
             if answer.status_code.is_good() || answer.status_code.is_uncertain() {
                 let data = answer.history_data.into_inner_as::<HistoryData>();
                 let after = item.after;
@@ -139,9 +157,22 @@ impl Hole {
         }
         // Items with more go first, so that a continuation point is not kept waiting.
         open.append(&mut self.items);
+        open.append(&mut last);
         self.items = open;
         let rest = (!self.items.is_empty()).then_some(self);
         (values, rest)
+    }
+
+    /// Says once that the server does not tell of items.
+    fn warn(&mut self, number: usize, status: StatusCode) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                number,
+                %status,
+                "the server does not tell the history of a node, perhaps of others too; what they were while it was away stays missing: \
+                 check in the server that their history is kept, and that the user may read it"
+            );
+        }
     }
 
     /// The same over another session: its continuation points are others.
@@ -162,6 +193,24 @@ fn is_interrupted(code: StatusCode) -> bool {
     [StatusCode::BadNoContinuationPoints, StatusCode::BadContinuationPointInvalid]
         .into_iter()
         .any(|known| status::same(code, known))
+}
+
+/// Whether the server may tell of an item when it is asked again.
+fn is_passing(code: StatusCode) -> bool {
+    [
+        StatusCode::BadTimeout,
+        StatusCode::BadRequestTimeout,
+        StatusCode::BadTooManyOperations,
+        StatusCode::BadResourceUnavailable,
+        StatusCode::BadOutOfMemory,
+        StatusCode::BadTcpServerTooBusy,
+        StatusCode::BadServerTooBusy,
+        StatusCode::BadNoCommunication,
+        StatusCode::BadCommunicationError,
+        StatusCode::BadRequestInterrupted,
+    ]
+    .into_iter()
+    .any(|known| status::same(code, known))
 }
 
 impl Question {
@@ -225,6 +274,29 @@ mod tests {
         let rest = rest.unwrap();
         assert!(rest.question(&some, 10).is_none());
         assert_eq!(rest.question(&places(&[true, true, true, true]), 10).unwrap().numbers, [0, 2], "they are back");
+    }
+
+    #[test]
+    fn an_item_of_which_the_server_cannot_tell_now_is_asked_for_again_behind_the_others() {
+        let all = places(&[true; 4]);
+        let refused = |number, status_code| (number, HistoryReadResult { status_code, ..answer(&[], b"") });
+        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect()).ends(BEGIN + 100);
+        let busy = refused(0, StatusCode::BadResourceUnavailable);
+        let answers = vec![busy, refused(1, StatusCode::BadNoData), refused(2, StatusCode::BadUserAccessDenied)];
+        let (_, rest) = hole.take(Piece { answers });
+        let mut rest = rest.unwrap();
+        assert!(rest.warned, "of the third it never tells");
+        assert_eq!(rest.question(&all, 10).unwrap().numbers, [3, 0]);
+        let (values, hole) = rest.take(Piece { answers: vec![(3, answer(&[BEGIN + 1], b""))] });
+        assert_eq!(came(&values), [(3, BEGIN + 1)]);
+        rest = hole.unwrap();
+        for _ in 2..MOST_FAILURES {
+            rest = rest.take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }).1.unwrap();
+        }
+        let (values, none) = rest.clone().take(Piece { answers: vec![(0, answer(&[BEGIN + 5], b""))] });
+        assert_eq!(came(&values), [(0, BEGIN + 5)]);
+        assert!(none.is_none());
+        assert!(rest.take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }).1.is_none(), "not for ever");
     }
 
     #[test]
