@@ -243,3 +243,41 @@ impl State {
         self.sessions.values().filter_map(|session| Some((session.offline_since()?, session)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::Broker;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{message::Published, wire::Qos};
+
+    #[test]
+    fn a_session_that_lacks_messages_ends_with_its_connection_however_that_ends() {
+        let limits = Limits { queue_bytes: 1, ..Limits::default() };
+        let hub = Hub::new(limits, Users::new(&Broker::on_loopback()));
+        let rights = hub.users.rights(None, "client").unwrap();
+        let attached = Attached {
+            connection: hub.number(),
+            wake: Notify::new().into(),
+            kick: CancellationToken::new(),
+            expiry: 100,
+            window: 1,
+            window_bytes: 1,
+            leave: None,
+        };
+        let connection = attached.connection;
+        let guest = Guest { client: "client", rights, clean: false, users: hub.users.generation() };
+        let (session, _) = hub.attach(guest, attached).unwrap();
+        let wish = Wish { qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, identifier: None };
+        hub.subscribe(&session, "a", wish);
+        for _ in 0..2 {
+            hub.publish(Published::by_gateway("a".into(), "x".into(), false));
+        }
+        // The client has to log in again, and its connection is lost before it was told.
+        session.dismiss();
+        assert!(hub.detach(&session, connection, 100).is_some());
+        assert!(session.has_ended());
+        assert_eq!(hub.status().subscriptions, 0);
+    }
+}

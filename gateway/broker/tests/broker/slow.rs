@@ -1,7 +1,7 @@
 //! Subscribers that read too slowly, and many messages.
 
 use bytes::Bytes;
-use tidegate_broker::Limits;
+use tidegate_broker::{Broker, Limits};
 
 use crate::{
     raw::{Options, Raw},
@@ -76,34 +76,31 @@ async fn the_kept_session_of_a_client_that_was_too_slow_ends_so_that_the_client_
     assert_eq!(Raw::try_connect(broker.address(), kept).await.1, [0x20, 2, 0, 0], "no session present");
 }
 
+/// More may be on its way to a client than the sockets take, so that its connection cannot send any more.
+fn patient() -> Limits {
+    Limits { queue_bytes: 60_000_000, ..limits() }
+}
+
+/// Publishes until more waits for a client than may.
+async fn fill(broker: &Broker) {
+    let payload = Bytes::from(vec![0; 200_000]);
+    while broker.status().dropped == 0 {
+        broker.publisher().publish("a", payload.clone(), false);
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn who_was_too_slow_and_is_back_before_its_connection_has_ended_gets_a_new_session() {
-    let broker = broker_with(limits()).await;
+    let broker = broker_with(patient()).await;
     let kept = Options { clean: false, ..Options::new(4, "kept") };
     let mut stuck = Raw::connect(broker.address(), kept).await;
     stuck.subscribe(&[("a", 1)]).await;
-    // Without a pause, so that the connection has not even heard that it is to end.
-    while broker.status().dropped == 0 {
-        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
-    }
+    fill(&broker).await;
     let (mut back, answer) = Raw::try_connect(broker.address(), kept).await;
     assert_eq!(answer, [0x20, 2, 0, 0], "no session present");
     back.quiet().await;
     assert_eq!(broker.status().subscriptions, 0);
-}
-
-#[tokio::test]
-async fn the_session_of_a_client_that_was_too_slow_ends_also_when_the_client_goes_first() {
-    let broker = broker_with(limits()).await;
-    let kept = Options { clean: false, ..Options::new(4, "kept") };
-    let mut stuck = Raw::connect(broker.address(), kept).await;
-    stuck.subscribe(&[("a", 1)]).await;
-    while broker.status().dropped == 0 {
-        broker.publisher().publish("a", Bytes::from(vec![0; 20_000]), false);
-    }
-    drop(stuck);
-    until(&broker, |status| status.clients == 0).await;
-    assert_eq!(Raw::try_connect(broker.address(), kept).await.1, [0x20, 2, 0, 0], "no session present");
 }
 
 #[tokio::test]
