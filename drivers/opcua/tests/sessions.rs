@@ -73,6 +73,34 @@ async fn values_come_by_themselves_and_what_is_written_comes_back() {
 }
 
 #[tokio::test]
+async fn what_stays_within_a_deadband_does_not_even_leave_the_server() {
+    let plant = Plant::start(2).await;
+    // Half as much for the user as the server counts: a deadband of 1 is one of 2 there.
+    let tags = tag("coarse", "T0", "type = \"f64\"\nscale = 0.5\ndeadband = { absolute = 1.0 }")
+        + &tag("fine", "T1", "type = \"f64\"");
+    let mut compiled = compile(&link(plant.address, "", "", &tags));
+    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut known = Known::default();
+    known.until(session.as_mut(), "both values", |known| known.0.len() == 2).await.unwrap();
+    let first = known.number(0).unwrap();
+
+    // What comes later of the other tag says that nothing more comes of this one.
+    for step in 1..=3 {
+        plant.set("T0", first + 1.9);
+        known
+            .until(session.as_mut(), "the tag without a deadband", |known| {
+                plant.set("T1", 100.0 + f64::from(step));
+                known.number(1) == Some(100.0 + f64::from(step))
+            })
+            .await
+            .unwrap();
+        assert_eq!(known.number(0), Some(first), "a change of 1.9");
+    }
+    plant.set("T0", first + 2.1);
+    known.until(session.as_mut(), "a change of 2.1", |known| known.number(0) == Some(first + 2.1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_group_that_is_polled_is_read_in_parts_as_large_as_the_server_takes() {
     let plant = Plant::start_with(25, |mut builder| {
         builder.limits_mut().operational.max_nodes_per_read = 10;
