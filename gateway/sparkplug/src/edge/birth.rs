@@ -42,9 +42,7 @@ impl EdgeNode {
         if self.phase != Phase::Born {
             return;
         }
-        let is_over = |entry: &&Entry| {
-            matches!(entry.life(), Life::Born | Life::Passing { .. }) && entry.is_there() != Some(true)
-        };
+        let is_over = |entry: &&Entry| entry.is_known() && entry.is_there() != Some(true);
         let mut over: Vec<Name> = self.entries.values().filter(is_over).map(|entry| entry.name().clone()).collect();
         over.sort_unstable();
         for name in over {
@@ -106,20 +104,21 @@ impl EdgeNode {
         if let Some(source) = entry.source() {
             source.latest(&mut latest);
         }
+        let known = entry.is_known();
         entry.born();
         let with_values = metrics(entry, latest, now);
         match self.fitting(Verb::Birth, name, with_values, now) {
             Ok(birth) => out.push(birth),
             Err(bytes) => {
-                if self.birth_without_values(name, now, out) {
+                if self.birth_without_values(name, known, now, out) {
                     self.leave_out(name, What::ValuesOfBirth, bytes);
                 }
             }
         }
     }
 
-    /// False when not even that can be sent: then there is no such device for hosts.
-    fn birth_without_values(&mut self, name: &Name, now: Now, out: &mut Vec<Message>) -> bool {
+    /// False when not even that can be sent: then there is no such device for hosts, and one that they know (`known`) dies.
+    fn birth_without_values(&mut self, name: &Name, known: bool, now: Now, out: &mut Vec<Message>) -> bool {
         let Some(entry) = self.entries.get_mut(name) else { return false };
         let without_values = metrics(entry, Vec::new(), now);
         match self.fitting(Verb::Birth, name, without_values, now) {
@@ -129,6 +128,9 @@ impl EdgeNode {
                     entry.cannot_be_born();
                 }
                 self.leave_out(name, What::Birth, bytes);
+                if known {
+                    out.push(self.message(Verb::Death, Some(name), Vec::new(), now));
+                }
                 return false;
             }
         }
@@ -138,8 +140,9 @@ impl EdgeNode {
     /// The birth of a device that is not there, so that rows of it can be published. Nothing in it has a value.
     pub(super) fn passing_birth(&mut self, name: &Name, now: Now, out: &mut Vec<Message>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
+        let known = entry.is_known();
         entry.passing(now.at);
-        self.birth_without_values(name, now, out);
+        self.birth_without_values(name, known, now, out);
     }
 
     /// Goes over to the devices that the plant has now. What is the same stays born.

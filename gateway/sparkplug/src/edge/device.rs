@@ -211,7 +211,12 @@ impl Entry {
         self.life = Life::Born;
     }
 
-    /// Its birth is too large to be sent. Hosts that know it from before do not hear of it any more: what they know is dead with its birth.
+    /// Whether a birth of it is out, and no death.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.life, Life::Born | Life::Passing { .. })
+    }
+
+    /// Its birth is too large to be sent.
     pub(super) fn cannot_be_born(&mut self) {
         (self.life, self.dies_at, self.too_large) = (Life::Dead, None, true);
     }

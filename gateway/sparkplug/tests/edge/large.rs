@@ -104,4 +104,8 @@ fn a_device_whose_birth_cannot_be_sent_is_left_out_and_the_others_are_not() {
     // Once its metrics are others it is born.
     scene.plant.put("vast", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
     assert_eq!(topics(&scene.run()), ["DBIRTH/vast"]);
+    // Hosts that know it hear that it is no more, when they cannot hear what it is now.
+    let many = (0..3_000).map(|number| metric(&format!("{number:060}"), DataType::Int64)).collect();
+    scene.plant.put("vast", many, (0..3_000).map(|_| good(Value::Int(1), START)).collect());
+    assert_eq!(topics(&scene.run()), ["DDEATH/vast"]);
 }
