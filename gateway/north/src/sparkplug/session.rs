@@ -1,5 +1,6 @@
 //! One connection of an edge node: births, rows (`sending.rs`) and what comes, until it ends.
 
+mod large;
 mod sending;
 
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
@@ -225,6 +226,7 @@ impl<'a> Session<'a> {
             let now = now(self.around.status);
             self.around.node.run(&*self.around.gateway.plant, now, &mut out);
             self.queue(out);
+            self.report_left_out();
         }
         self.hand_over()?;
         while self.out.is_empty() && self.compose() {

@@ -88,6 +88,7 @@ impl Session<'_> {
             }
         }
         self.around.node.rows(&rows, lane == LaneKind::Backlog, now, &mut out);
+        self.report_left_out();
         let bytes = out.iter().map(|message| message.topic.len() + message.payload.len()).sum();
         self.share.sent(lane, Load { bytes, values }, contested, time);
         self.around.status.sent(u64::try_from(tickets.len()).unwrap_or(0), bytes);
