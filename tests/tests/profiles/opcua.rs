@@ -58,8 +58,11 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
     site.write("test", &rest)?;
     let text = fs::read_to_string(site.file())?.replace("\"profiles\"", &format!("{profiles:?}"));
     fs::write(site.file(), text)?;
+    // The server answers when somebody listens: what never changes is said once.
+    server.freeze(true)?;
     let _gateway = Gateway::start(&site)?;
     let said = Subscriber::start(peers, site.broker_address(), "tidegate/test/device/#")?;
+    server.freeze(false)?;
     let mut got = BTreeMap::new();
     // A tag that never comes is named; the others need not wait for it.
     let all = said.wait_for(PATIENCE, "all values", |messages| {
