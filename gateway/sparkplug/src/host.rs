@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_model::Timestamp;
+use tidegate_model::{Reason, Timestamp};
 
 use self::node::Node;
 use crate::{Bounds, HostState, Id, Message, Now, PayloadError, QualityCode, Topic, payload};
@@ -137,6 +137,8 @@ pub struct Sample {
     pub metric: usize,
     /// What it says and how much that is worth.
     pub worth: Worth,
+    /// Why it is not good, in the word that our own edge nodes give beside the quality.
+    pub reason: Option<Reason>,
     /// When it was taken.
     pub time: Timestamp,
     /// Whether it is of the past.
@@ -287,6 +289,14 @@ impl Host {
     pub fn disconnected(&mut self, now: Now, out: &mut Vec<Event>) {
         for node in self.nodes.values_mut() {
             node.disconnected(now, &self.options, &mut self.statistics, out);
+        }
+    }
+
+    /// Every node that was there and has not been born since is asked for its births: after [`Host::disconnected`], once there is a
+    /// connection again. One with nothing to say would otherwise not be heard.
+    pub fn ask_all(&mut self, now: Now, out: &mut Vec<Event>) {
+        for node in self.nodes.values_mut() {
+            node.ask_unless_born(now, &self.options, &mut self.statistics, out);
         }
     }
 

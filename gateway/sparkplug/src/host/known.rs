@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_model::Timestamp;
+use tidegate_model::{Reason, Timestamp};
 
 use super::{Sample, Worth};
 use crate::{
-    DataType, QualityCode, from_wire,
+    DataType, QualityCode, REASON, from_wire,
     wire::{Metric, MetricValue, PropertyContent, PropertySet},
 };
 
@@ -216,7 +216,11 @@ impl Metrics {
                 Err(error) => Worth::Unreadable(error),
             },
         };
-        out.push(Sample { metric: place, worth, time: at, historical });
+        let reason = match &worth {
+            Worth::Value(_, QualityCode::Good) => None,
+            _ => reason_told(metric.properties.as_ref()),
+        };
+        out.push(Sample { metric: place, worth, reason, time: at, historical });
     }
 }
 
@@ -240,4 +244,12 @@ fn text(properties: Option<&PropertySet>, keys: &[&str]) -> Option<Arc<str>> {
         PropertyContent::String(text) => Some(text.as_str().into()),
         _ => None,
     })
+}
+
+/// Our word for why a value is not good.
+fn reason_told(properties: Option<&PropertySet>) -> Option<Reason> {
+    match properties?.get(REASON)? {
+        PropertyContent::String(word) => Reason::ALL.into_iter().find(|reason| reason.as_str() == word),
+        _ => None,
+    }
 }

@@ -349,6 +349,19 @@ impl Node {
         }
     }
 
+    /// Asks for the births of a node that is not born.
+    pub(super) fn ask_unless_born(
+        &mut self,
+        now: Now,
+        options: &HostOptions,
+        statistics: &mut HostStatistics,
+        out: &mut Vec<Event>,
+    ) {
+        if self.session.is_none() {
+            self.ask(now, options, statistics, out);
+        }
+    }
+
     /// Asks the node for its births, now or as soon as it may be asked again.
     fn ask(&mut self, now: Now, options: &HostOptions, statistics: &mut HostStatistics, out: &mut Vec<Event>) {
         if self.beyond {

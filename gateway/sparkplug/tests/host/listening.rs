@@ -1,6 +1,6 @@
 //! Births, data, deaths.
 
-use tidegate_model::{Timestamp, Value};
+use tidegate_model::{Reason, Timestamp, Value};
 use tidegate_sparkplug::{
     Bounds, DataType, Event, Host, HostOptions, QualityCode, Worth, decode, rebirth_request,
     wire::{Metric, MetricValue, PropertyContent, PropertySet, PropertyValue, Template},
@@ -43,10 +43,15 @@ fn a_quality_that_is_bad_leaves_no_value_and_one_that_is_stale_leaves_it_in_doub
     let mut scene = Scene::born();
     let with = |code| {
         let value = PropertyValue { datatype: Some(3), is_null: None, value: Some(PropertyContent::Int(code)) };
-        let properties = Some(PropertySet { keys: vec!["Quality".to_owned()], values: vec![value] });
+        let word = PropertyContent::String("out_of_range".to_owned());
+        let reason = PropertyValue { datatype: Some(12), is_null: None, value: Some(word) };
+        let keys = vec!["Quality".to_owned(), "Reason".to_owned()];
+        let properties = Some(PropertySet { keys, values: vec![value, reason] });
         Metric { properties, ..data(1, MetricValue::Int(7)) }
     };
     let events = scene.heard("DDATA/n/d", Some(2), vec![with(0), with(500), with(192)]);
+    let reasons: Vec<_> = samples(&events).into_iter().map(|(_, sample)| sample.reason).collect();
+    assert_eq!(reasons, [Some(Reason::OutOfRange), Some(Reason::OutOfRange), None]);
     let worths: Vec<_> = samples(&events).into_iter().map(|(_, sample)| sample.worth).collect();
     let value = |quality| Worth::Value(Value::Int(7), quality);
     assert_eq!(worths, [Worth::Null(QualityCode::Bad), value(QualityCode::Stale), value(QualityCode::Good)]);
@@ -112,6 +117,19 @@ fn a_lost_connection_takes_every_node_with_it() {
     assert!(matches!(events.as_slice(), [Event::Died { device: None, .. }]), "{events:?}");
     let events = scene.heard("DDATA/n/d", Some(2), vec![data(1, MetricValue::Int(1))]);
     assert_eq!((asks(&events), samples(&events).len()), (1, 0));
+}
+
+#[test]
+fn nodes_that_were_there_are_asked_for_their_births_once_there_is_a_connection_again() {
+    let mut scene = Scene::born();
+    let mut events = Vec::new();
+    scene.host.ask_all(scene.now, &mut events);
+    assert!(events.is_empty(), "it is born");
+    scene.host.disconnected(scene.now, &mut events);
+    events.clear();
+    scene.host.ask_all(scene.now, &mut events);
+    scene.host.ask_all(scene.now, &mut events);
+    assert_eq!((asks(&events), events.len()), (1, 1), "at most every 10 s");
 }
 
 #[test]
