@@ -20,6 +20,7 @@ impl From<&Broker> for Limits {
             queue_bytes: bytes(limits.queue_bytes),
             queue_bytes_qos0: bytes(limits.queue_bytes_qos0),
             queue_bytes_offline: bytes(limits.queue_bytes_offline),
+            queue_bytes_total: bytes(limits.queue_bytes_total),
             sessions_offline: number(limits.sessions_offline),
             session_expiry: match limits.session_expiry {
                 Duration::ZERO => u32::MAX,

@@ -15,7 +15,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -33,6 +33,7 @@ use crate::{
     pace::Pace,
     session::{Attached, Gone, Outgoing, Session},
     stream::{Moved, Stream},
+    total::Part,
     wire::{self, Batch, Connect, Fault, Reply, Version, Will},
 };
 
@@ -67,6 +68,8 @@ pub(crate) struct Connection {
     pub(crate) out: Batch,
     /// The batch that is on its way.
     sending: Batch,
+    /// What both count.
+    ready: Part,
     /// Whether a publish or subscription has been refused before, so that it is logged once.
     pub(crate) refused: bool,
     keep_alive: Option<Duration>,
@@ -111,6 +114,9 @@ impl End {
             End::Gone(Gone::TooSlow) => {
                 Some((0x97, "the client took its messages too slowly; its session has ended and what waited is lost"))
             }
+            End::Gone(Gone::GaveWay) => {
+                Some((0x97, "too much waits for all clients, and this one was the slowest; its session has ended"))
+            }
             End::Gone(Gone::Dismissed) => Some((0x98, "what the user may do has changed; log in again")),
             End::Stopping => Some((0x8B, "the broker stops")),
         }
@@ -148,6 +154,7 @@ impl Connection {
             packet_bytes: usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX),
         };
         let aliases = if connect.version == Version::V5 { connect.topic_aliases } else { 0 };
+        let ready = if session.is_counted { Part::of(&hub.total) } else { Part::default() };
         Connection {
             receiving: Receiving::new(&hub.limits),
             hub,
@@ -164,6 +171,7 @@ impl Connection {
             more: false,
             out: Batch::default(),
             sending: Batch::default(),
+            ready,
             refused: false,
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             numbered: Aliases::new(aliases),
@@ -198,6 +206,7 @@ impl Connection {
             if let Err(end) = self.handle_all(&mut input).and_then(|()| self.next_batch()) {
                 return end;
             }
+            self.count_ready();
             self.receiving.make_room(&mut input);
             let reads = self.out.remaining() < ENOUGH && self.receiving.rest().is_none();
             let until = self.held.into_iter().chain(self.receiving.rest()).min();
@@ -243,6 +252,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Tells how much is ready to be sent.
+    fn count_ready(&mut self) {
+        let bytes = self.out.remaining() + self.sending.remaining();
+        self.ready.set(bytes);
+        self.attached.ready.store(bytes, Relaxed);
     }
 
     /// Why the session told the connection to go.

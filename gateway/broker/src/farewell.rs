@@ -11,6 +11,7 @@ use crate::{
     hub::Hub,
     message::{Published, expires},
     session::{Gone, Session},
+    total::Part,
     wire::Will,
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn leave(connection: Connection, end: End) -> Left {
     report(&connection, &end);
     let Connection { hub, session, attached, expiry, will, .. } = connection;
     // The session of a client that was too slow ends: messages are missing from it.
-    let expiry = if matches!(end, End::Gone(Gone::TooSlow)) { 0 } else { expiry };
+    let expiry = if matches!(end, End::Gone(gone) if gone.ends_session()) { 0 } else { expiry };
     Left { hub, session, connection: attached.connection, expiry, will, end }
 }
 
@@ -99,6 +100,16 @@ fn report(connection: &Connection, end: &End) {
                 "MQTT client takes its QoS 1 and 2 messages too slowly; its session has ended, what waited is lost to it"
             );
         }
+        End::Gone(Gone::GaveWay) => {
+            connection.hub.counters.too_slow.increase();
+            tracing::warn!(
+                client,
+                user,
+                %peer,
+                limit = connection.hub.limits.queue_bytes_total,
+                "MQTT clients together hold more than `queue_bytes_total`, and this one was the slowest; its session has ended, what waited is lost to it"
+            );
+        }
         End::Lost(error) => tracing::debug!(client, user, %peer, %error, "connection to MQTT client lost"),
         end => tracing::debug!(client, user, %peer, ?end, "MQTT client disconnected"),
     }
@@ -131,5 +142,6 @@ fn publish(hub: &Hub, session: &Session, will: Will) {
         properties: will.passed,
         from: session.number,
         may_be_answered,
+        part: Part::default(),
     });
 }

@@ -162,6 +162,7 @@ fn attach(
         window: limits.in_flight.min(connect.receive_maximum.into()).max(1),
         window_bytes: limits.queue_bytes / 2,
         leave: None,
+        ready: Arc::default(),
     };
     tracing::debug!(client, %peer, user = rights.user(), version = ?connect.version, "MQTT client connected");
     let guest = Guest { client, rights, clean: connect.clean, users };

@@ -5,6 +5,7 @@
 //! under it waits: putting a message into a queue is a push or a refusal.
 
 mod delivery;
+mod relief;
 mod reviewing;
 mod saving;
 
@@ -29,6 +30,7 @@ use crate::{
     seldom::Seldom,
     session::{Attached, Session},
     status::{BrokerStatus, Counters},
+    total::Total,
     users::Users,
 };
 
@@ -39,6 +41,8 @@ pub(crate) struct Hub {
     pub(crate) users: Users,
     pub(crate) counters: Counters,
     pub(crate) lines: Lines,
+    /// What waits for all clients.
+    pub(crate) total: Arc<Total>,
     numbers: AtomicU64,
     state: Mutex<State>,
 }
@@ -51,6 +55,7 @@ pub(crate) struct Lines {
     pub(crate) faults: Seldom,
     pub(crate) handshakes: Seldom,
     retained: Seldom,
+    relief: Seldom,
 }
 
 /// A client that has logged in.
@@ -83,6 +88,7 @@ impl Hub {
             users,
             counters: Counters::default(),
             lines: Lines::default(),
+            total: Arc::default(),
             numbers: AtomicU64::new(1),
             state: Mutex::default(),
         }
@@ -124,8 +130,8 @@ impl Hub {
         state.routes.unsubscribe(session, filter)
     }
 
-    /// Gives a client its session: the one it had, unless it wants a new one, another user has it now or
-    /// messages are missing from it. Says whether it is the old one.
+    /// Gives a client its session: the one it had, unless it wants a new one, another user has it now, messages are missing from it, or
+    /// it was to end with the connection that it is on (MQTT 5.0 §3.1.4, 3.1.1 §3.1.2.4). Says whether it is the old one.
     /// `None` when users have changed since the login: the client is not among those that were reviewed then.
     pub(crate) fn attach(&self, guest: Guest<'_>, attached: Attached) -> Option<(Arc<Session>, bool)> {
         let Guest { client, rights, clean, users } = guest;
@@ -135,7 +141,8 @@ impl Hub {
         }
         self.counters.connected();
         if let Some(session) = state.sessions.get(client) {
-            if !clean && session.rights.user() == rights.user() && !session.is_to_end() {
+            let goes_on = session.is_persistent() && !session.is_to_end();
+            if !clean && session.rights.user() == rights.user() && goes_on {
                 let session = Arc::clone(session);
                 session.attach(attached);
                 return Some((session, true));
@@ -143,7 +150,7 @@ impl Hub {
             let session = Arc::clone(session);
             self.give_up(&mut state, &session);
         }
-        let session = Arc::new(Session::new(self.number(), client.to_owned(), rights));
+        let session = Arc::new(Session::new(self.number(), client.to_owned(), rights, &self.total));
         session.attach(attached);
         state.sessions.insert(client.to_owned(), Arc::clone(&session));
         Some((session, false))
@@ -226,6 +233,7 @@ impl Hub {
             sessions_offline: number(offline),
             retained: number(retained),
             retained_bytes: number(bytes),
+            waiting_bytes: number(self.total.bytes()),
             subscriptions: number(subscriptions.all),
             shared_subscriptions: number(subscriptions.shared),
             ..self.counters.status()
@@ -247,7 +255,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use tidegate_config::Broker;
-    use tokio::sync::Notify;
 
     use super::*;
     use crate::{message::Published, wire::Qos};
@@ -257,15 +264,7 @@ mod tests {
         let limits = Limits { queue_bytes: 1, ..Limits::default() };
         let hub = Hub::new(limits, Users::new(&Broker::on_loopback()));
         let rights = hub.users.rights(None, "client").unwrap();
-        let attached = Attached {
-            connection: hub.number(),
-            wake: Notify::new().into(),
-            kick: CancellationToken::new(),
-            expiry: 100,
-            window: 1,
-            window_bytes: 1,
-            leave: None,
-        };
+        let attached = Attached::for_test(hub.number(), 100);
         let connection = attached.connection;
         let guest = Guest { client: "client", rights, clean: false, users: hub.users.generation() };
         let (session, _) = hub.attach(guest, attached).unwrap();

@@ -10,6 +10,7 @@ use crate::{
     message::{Published, expires},
     routes::Wish,
     topic,
+    total::Part,
     wire::{self, Acknowledgement, Fault, Filter, Packet, Publication, Qos, RetainHandling, Version, as_text},
 };
 
@@ -70,7 +71,11 @@ impl Connection {
             Some(seconds) if seconds > 0 && self.expiry == 0 => {
                 return Err(Fault::protocol("a session that was to end with the connection cannot be prolonged").into());
             }
-            Some(seconds) => self.expiry = seconds.min(self.hub.limits.session_expiry),
+            Some(seconds) => {
+                self.expiry = seconds.min(self.hub.limits.session_expiry);
+                // At once: the client may be back before this connection has ended.
+                self.session.keep_for(self.attached.connection, self.expiry)?;
+            }
             None => {}
         }
         Err(End::Disconnected { with_will })
@@ -177,6 +182,7 @@ impl Connection {
             properties: passed,
             from: self.session.number,
             may_be_answered,
+            part: Part::default(),
         });
         if taken { Answer::SUCCESS } else { Answer::INBOX_FULL }
     }

@@ -108,6 +108,11 @@ impl Insider {
         &self.inside.password
     }
 
+    /// Takes back the subscriptions that its session still has from before, but these: nothing waits for the others any more.
+    pub fn narrow(&self, filters: &[&str]) {
+        self.hub.narrow(&self.client, filters);
+    }
+
     /// What waits for it now.
     pub fn waiting(&self) -> Waiting {
         let (messages, bytes) = self.hub.waiting(&self.client);

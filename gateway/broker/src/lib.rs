@@ -40,7 +40,8 @@
 //!
 //! [`Limits`] has a limit for each thing, with a default. A client that sends faster than it may is read more slowly. One
 //! that takes its messages too slowly loses those with QoS 0 beyond its limit, and with QoS 1 or 2 its session ends, so
-//! that nothing is missing without its knowledge.
+//! that nothing is missing without its knowledge. All clients together may hold as much as `queue_bytes_total`; beyond that the
+//! slowest gives way (`hub::relief`).
 //!
 //! Payloads from 2 KiB on are shared between subscribers and sent from where they are. Messages that come densely, more
 //! than 8,000 a second to one client, wait up to a millisecond for each other (`pace`), because each piece that is sent
@@ -84,6 +85,7 @@ mod stream;
 mod sys;
 mod tls;
 mod topic;
+mod total;
 mod users;
 mod websocket;
 mod wire;

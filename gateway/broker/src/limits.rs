@@ -31,6 +31,10 @@ pub struct Limits {
     /// Bytes of QoS 1 and 2 messages kept for a client that is away and has asked for a persistent session; later ones
     /// are dropped.
     pub queue_bytes_offline: usize,
+    /// Bytes that wait for all clients together. A message counts once, however many it waits for, and 96 bytes for each; what the
+    /// gateway's own bridges have waiting is not counted. When they are exceeded the slowest client gives way: of those that take
+    /// nothing the one that holds most. Its QoS 0 messages are dropped, and when that is not enough its session ends.
+    pub queue_bytes_total: usize,
     /// Sessions kept for clients that are away; the one that is away longest is forgotten first.
     pub sessions_offline: usize,
     /// Seconds that a session is kept at most while its client is away; MQTT 5 clients that ask for more are told.
@@ -71,6 +75,7 @@ impl Default for Limits {
             queue_bytes: 40 * 1024 * 1024,
             queue_bytes_qos0: 4 * 1024 * 1024,
             queue_bytes_offline: 1024 * 1024,
+            queue_bytes_total: 256 * 1024 * 1024,
             sessions_offline: 100,
             session_expiry: u32::MAX,
             in_flight: 256,

@@ -1,9 +1,14 @@
 //! A message on its way through the broker.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-use crate::wire::{Passed, Qos};
+use crate::{
+    total::{Part, Total},
+    wire::{Passed, Qos},
+};
 
 /// What a message costs besides its topic, payload and properties: its place in a queue and its share of the allocator.
 const OVERHEAD: usize = 256;
@@ -27,6 +32,9 @@ pub(crate) struct Published {
     pub(crate) from: u64,
     /// Whether the gateway may answer at the response topic of the properties.
     pub(crate) may_be_answered: bool,
+    /// What it counts as long as it waits for clients.
+    #[expect(dead_code, reason = "it counts until the message is dropped")]
+    pub(crate) part: Part,
 }
 
 impl Published {
@@ -41,7 +49,24 @@ impl Published {
             properties: Passed::NONE,
             from: FROM_GATEWAY,
             may_be_answered: false,
+            part: Part::default(),
         }
+    }
+
+    /// The same message, which counts nowhere.
+    pub(crate) fn copy(&self) -> Published {
+        Published {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            properties: self.properties.clone(),
+            part: Part::default(),
+            ..*self
+        }
+    }
+
+    /// The message as one that waits for clients.
+    pub(crate) fn counted(self, total: &Arc<Total>) -> Published {
+        Published { part: Part::with(total, self.cost()), ..self }
     }
 
     /// Bytes that a queue counts for it.

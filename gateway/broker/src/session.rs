@@ -3,28 +3,40 @@
 //! A session is served by at most one connection. Everything a connection does names its number, so a connection that
 //! has been replaced by another of the same client finds itself [`Gone`] and cannot touch the session any more.
 
+mod acknowledging;
+mod burden;
 mod in_flight;
 mod saved;
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::in_flight::InFlight;
-pub(crate) use self::saved::{Restored, Saved};
-use crate::{limits::Limits, message::Published, rights::Rights, status::Counters, wire::Qos};
+pub(crate) use self::{
+    burden::Burden,
+    saved::{Restored, Saved, Unsaved},
+};
+use crate::{
+    inside::MARK,
+    limits::Limits,
+    message::Published,
+    rights::Rights,
+    status::Counters,
+    total::{Part, Total},
+    wire::Qos,
+};
 
 /// Messages that are enough to be sent in one piece.
 pub(crate) const MANY: usize = 64;
 /// Bytes that may wait for a client that can still send a message on at once.
 const LITTLE: usize = 64 * 1024;
+/// Places of a queue that are kept when it is empty.
+const SPACIOUS: usize = 4096;
 
 /// A client's session.
 #[derive(Debug)]
@@ -35,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) client: String,
     /// What the client may do.
     pub(crate) rights: Rights,
+    /// Whether what waits here counts for the limit over all clients.
+    pub(crate) is_counted: bool,
     /// What has changed since the disk was told.
     pub(crate) unsaved: Unsaved,
     state: Mutex<State>,
@@ -51,6 +65,10 @@ struct State {
     queue: VecDeque<Queued>,
     /// Bytes of what is in the queue.
     queued: usize,
+    /// What the places in the queue and in flight count, beside the messages.
+    places: Part,
+    /// When messages were taken last, or the first of those that wait came.
+    moved: Option<Instant>,
     in_flight: InFlight,
     /// Number of the last message that was queued.
     last_number: u64,
@@ -77,6 +95,8 @@ pub(crate) struct Attached {
     pub(crate) window_bytes: usize,
     /// Why the connection has to go, if it does.
     pub(crate) leave: Option<Gone>,
+    /// Bytes that it has made ready and not yet sent.
+    pub(crate) ready: Arc<AtomicUsize>,
 }
 
 /// A message that waits for a client.
@@ -109,8 +129,17 @@ pub(crate) enum Gone {
     TakenOver,
     /// More waits for the client than may wait.
     TooSlow,
+    /// More waits for all clients together than may wait, and this was the slowest.
+    GaveWay,
     /// The client has to log in again.
     Dismissed,
+}
+
+impl Gone {
+    /// Whether messages are missing from the session, so that it ends.
+    pub(crate) fn ends_session(self) -> bool {
+        matches!(self, Gone::TooSlow | Gone::GaveWay)
+    }
 }
 
 /// How well a session can take another message; later ones can take it better.
@@ -125,40 +154,6 @@ pub(crate) enum Capacity {
     Ready,
 }
 
-/// Whether something of a session has changed since the disk was told.
-#[derive(Debug, Default)]
-pub(crate) struct Unsaved {
-    anything: AtomicBool,
-    subscriptions: AtomicBool,
-}
-
-impl Unsaved {
-    fn note(&self) {
-        self.anything.store(true, Relaxed);
-    }
-
-    /// The subscriptions have changed, or everything has to be saved again.
-    pub(crate) fn note_subscriptions(&self) {
-        self.subscriptions.store(true, Relaxed);
-        self.note();
-    }
-
-    /// Whether something has changed.
-    pub(crate) fn is_noted(&self) -> bool {
-        self.anything.load(Relaxed)
-    }
-
-    /// Whether something has changed; from now on that is known.
-    pub(crate) fn take(&self) -> bool {
-        self.anything.swap(false, Relaxed)
-    }
-
-    /// Whether the subscriptions have changed; from now on that is known.
-    pub(crate) fn take_subscriptions(&self) -> bool {
-        self.subscriptions.swap(false, Relaxed)
-    }
-}
-
 impl State {
     /// Bytes that may wait for the client, for a message with this level; `None` when none may.
     fn limit(&self, qos: Qos, limits: &Limits) -> Option<usize> {
@@ -171,6 +166,11 @@ impl State {
         }
     }
 
+    /// Whether the session ends with its connection because messages are missing from it.
+    fn is_to_end(&self) -> bool {
+        self.attached.as_ref().and_then(|attached| attached.leave).is_some_and(Gone::ends_session)
+    }
+
     /// Whether there is room for another message. One always finds room, however large it is.
     fn has_room(&self, cost: usize, limit: usize) -> bool {
         self.queue.is_empty() || self.queued + self.in_flight.bytes() + cost <= limit
@@ -178,8 +178,17 @@ impl State {
 }
 
 impl Session {
-    pub(crate) fn new(number: u64, client: String, rights: Rights) -> Session {
-        Session { number, client, rights, unsaved: Unsaved::default(), state: Mutex::default() }
+    pub(crate) fn new(number: u64, client: String, rights: Rights, total: &Arc<Total>) -> Session {
+        Session::with(number, client, rights, total, State::default())
+    }
+
+    fn with(number: u64, client: String, rights: Rights, total: &Arc<Total>, mut state: State) -> Session {
+        // The queues of the gateway's own bridges have limits of their own.
+        let is_counted = rights.user().is_none_or(|user| !user.starts_with(MARK));
+        if is_counted {
+            state.places = Part::of(total);
+        }
+        Session { number, client, rights, is_counted, unsaved: Unsaved::default(), state: state.into() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -228,6 +237,12 @@ impl Session {
         Some(state.resumed.clone())
     }
 
+    /// From now on the session outlives its connection for so many seconds.
+    pub(crate) fn keep_for(&self, connection: u64, expiry: u32) -> Result<(), Gone> {
+        self.serving(connection)?.expiry = expiry;
+        Ok(())
+    }
+
     /// Gives the session up for good.
     pub(crate) fn end(&self) {
         let mut state = self.change();
@@ -236,9 +251,7 @@ impl Session {
         if let Some(attached) = state.attached.take() {
             attached.kick.cancel();
         }
-        state.queue = VecDeque::new();
-        state.in_flight = InFlight::default();
-        state.queued = 0;
+        state.clear();
     }
 
     /// Tells the connection to go, so that the client logs in again; the session stays.
@@ -251,7 +264,7 @@ impl Session {
 
     /// Whether the session ends with its connection because messages are missing from it.
     pub(crate) fn is_to_end(&self) -> bool {
-        self.lock().attached.as_ref().is_some_and(|attached| attached.leave == Some(Gone::TooSlow))
+        self.lock().is_to_end()
     }
 
     /// Whether the session has been given up.
@@ -276,6 +289,7 @@ impl Session {
             counters.dropped.increase();
         }
         state.queue.shrink_to_fit();
+        state.count_places();
     }
 
     /// How well the client could take a message.
@@ -295,12 +309,15 @@ impl Session {
     }
 
     /// Puts a message into the queue, if there is room.
-    pub(crate) fn offer(&self, mut queued: Queued, limits: &Limits, counters: &Counters) {
+    pub(crate) fn offer(&self, mut queued: Queued, now: Instant, limits: &Limits, counters: &Counters) {
         let inside = self.rights.inside();
         let limits = inside.map_or(limits, |inside| &inside.limits);
         let mut state = self.change();
         let Some(limit) = state.limit(queued.qos, limits) else { return };
         let cost = queued.message.cost();
+        if state.is_to_end() {
+            return counters.dropped.increase();
+        }
         if !state.has_room(cost, limit) {
             counters.dropped.increase();
             if let Some(inside) = inside {
@@ -312,7 +329,10 @@ impl Session {
             }
             return;
         }
-        let State { attached, queue, queued: waiting, last_number, .. } = &mut *state;
+        let State { attached, queue, queued: waiting, last_number, in_flight, moved, .. } = &mut *state;
+        if queue.is_empty() && in_flight.bytes() == 0 {
+            *moved = Some(now);
+        }
         *waiting += cost;
         if let Some(inside) = inside {
             inside.note_waiting(*waiting);
@@ -323,6 +343,7 @@ impl Session {
         if let Some(attached) = attached.as_ref().filter(|_| matches!(queue.len(), 1 | MANY)) {
             attached.wake.notify_one();
         }
+        state.count_places();
     }
 
     /// Messages that wait or are on their way, and their bytes.
@@ -377,54 +398,10 @@ impl Session {
             let id = if counted { in_flight.add(next.clone()) } else { 0 };
             out.push(Outgoing::Publish { queued: next, id, duplicate: false });
         }
-        Ok(false)
-    }
-
-    /// A message is done with: the client has it (QoS 1), has refused it, or takes no packet of its size.
-    pub(crate) fn finished(&self, connection: u64, id: u16) -> Result<(), Gone> {
-        self.serving(connection)?.in_flight.finish(id);
-        Ok(())
-    }
-
-    /// The client has a message with QoS 2; says whether there was one under this id.
-    pub(crate) fn stored(&self, connection: u64, id: u16) -> Result<bool, Gone> {
-        Ok(self.serving(connection)?.in_flight.release(id))
-    }
-
-    /// The client has forgotten the id of a message with QoS 2.
-    pub(crate) fn completed(&self, connection: u64, id: u16) -> Result<(), Gone> {
-        self.serving(connection)?.in_flight.complete(id);
-        Ok(())
-    }
-
-    /// The client has published with QoS 2; `Some(false)` when it had done so before under this id, and `None` when it may
-    /// not have more than `most` under way.
-    pub(crate) fn receive(&self, connection: u64, id: u16, most: usize) -> Result<Option<bool>, Gone> {
-        let mut state = self.serving(connection)?;
-        if state.received.len() >= most && !state.received.contains(&id) {
-            return Ok(None);
+        if taken > 0 {
+            state.moved = Some(now);
+            state.count_places();
         }
-        Ok(Some(state.received.insert(id)))
-    }
-
-    /// The client will not publish the message under this id again; `false` when there was none.
-    pub(crate) fn release(&self, connection: u64, id: u16) -> Result<bool, Gone> {
-        Ok(self.serving(connection)?.received.remove(&id))
-    }
-
-    /// Takes off what the client of a shared subscription is not going to get, as far as `hand_over` finds others for it: what waits,
-    /// and what was sent with QoS 1 and not acknowledged. What was sent with QoS 2 belongs to this client for good (MQTT 5.0
-    /// §4.8.2).
-    pub(crate) fn hand_over(&self, mut hand_over: impl FnMut(&Queued) -> bool) {
-        let mut state = self.change();
-        let State { queue, queued: waiting, in_flight, .. } = &mut *state;
-        in_flight.hand_over(&mut hand_over);
-        queue.retain(|queued| {
-            let gone = queued.shared.is_some() && hand_over(queued);
-            if gone {
-                *waiting = waiting.saturating_sub(queued.message.cost());
-            }
-            !gone
-        });
+        Ok(false)
     }
 }

@@ -36,6 +36,10 @@ pub struct BrokerStatus {
     pub dropped: u64,
     /// Connections that were closed because the client took its messages too slowly.
     pub too_slow: u64,
+    /// Times that a client lost QoS 0 messages or its session because all together held more than they may.
+    pub gave_way: u64,
+    /// Bytes that wait now for all clients together.
+    pub waiting_bytes: u64,
     /// Connections that were closed because the client broke the protocol.
     pub faults: u64,
     /// All refusals: logins, publishes, subscriptions and connections.
@@ -133,6 +137,7 @@ pub(crate) struct Counters {
     pub(crate) delivered_bytes: Counter,
     pub(crate) dropped: Counter,
     pub(crate) too_slow: Counter,
+    pub(crate) gave_way: Counter,
     pub(crate) faults: Counter,
     pub(crate) refused_logins: Counter,
     pub(crate) refused_publishes: Counter,
@@ -176,6 +181,7 @@ impl Counters {
             delivered_bytes: self.delivered_bytes.get(),
             dropped: self.dropped.get(),
             too_slow: self.too_slow.get(),
+            gave_way: self.gave_way.get(),
             faults: self.faults.get(),
             refused: refused.iter().sum(),
             refused_logins,

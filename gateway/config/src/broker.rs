@@ -169,6 +169,8 @@ pub struct BrokerLimits {
     pub queue_bytes_qos0: ByteSize,
     /// Bytes of QoS 1 and 2 messages kept for a client that is away.
     pub queue_bytes_offline: ByteSize,
+    /// Bytes that wait for all clients together; beyond that the slowest gives way.
+    pub queue_bytes_total: ByteSize,
     /// Sessions kept for clients that are away.
     pub sessions_offline: u32,
     /// How long a session outlives its connection, at most. Zero: no limit.
@@ -205,6 +207,7 @@ impl Default for BrokerLimits {
             queue_bytes: ByteSize(40 << 20),
             queue_bytes_qos0: ByteSize(4 << 20),
             queue_bytes_offline: ByteSize(1 << 20),
+            queue_bytes_total: ByteSize(256 << 20),
             sessions_offline: 100,
             session_expiry: Duration::ZERO,
             in_flight: 256,

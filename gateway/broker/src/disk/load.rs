@@ -14,6 +14,7 @@ use crate::{
     routes::Wish,
     session::{Queued, Restored, Session},
     topic,
+    total::Part,
     wire::{Passed, Qos},
 };
 
@@ -199,6 +200,7 @@ fn published(row: &SqliteRow, level: i64, retain: bool, clock: Clock) -> Result<
         properties: Passed::read(Bytes::from(row.try_get::<Vec<u8>, _>("properties")?)).unwrap_or_default(),
         from: unsigned(row.try_get("sender")?),
         may_be_answered: row.try_get("answerable")?,
+        part: Part::default(),
     })
 }
 

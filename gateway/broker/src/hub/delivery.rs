@@ -1,6 +1,6 @@
 //! From a publisher into the queues of the subscribers.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -51,8 +51,7 @@ impl Hub {
         if !retain && route.is_empty() {
             return true;
         }
-        let message = Arc::new(message);
-        if retain && !retained.put(&message, self.most_retained(), now) {
+        if retain && !retained.put(&Arc::new(message.copy()), self.most_retained(), now) {
             self.counters.dropped.increase();
             if self.lines.retained.is_due() {
                 tracing::warn!(
@@ -63,7 +62,6 @@ impl Hub {
                 );
             }
         }
-        self.distribute(&route, &message);
         let mut room = true;
         for letterbox in &route.letterboxes {
             if !letterbox.put(&message) {
@@ -71,6 +69,8 @@ impl Hub {
                 room = false;
             }
         }
+        self.distribute(&route, message, now);
+        self.relieve(&mut state, now);
         room
     }
 
@@ -80,49 +80,65 @@ impl Hub {
         if state.closed {
             return;
         }
-        let message = Arc::new(message);
-        state.about_itself.put(&message, Count::default(), Instant::now());
+        let now = Instant::now();
+        state.about_itself.put(&Arc::new(message.copy()), Count::default(), now);
         let route = state.routes.find(&message.topic);
-        self.distribute(&route, &message);
+        self.distribute(&route, message, now);
     }
 
-    fn distribute(&self, route: &Route, message: &Arc<Published>) {
+    fn distribute(&self, route: &Route, message: Published, now: Instant) {
+        if route.subscribers.is_empty() && route.teams.is_empty() {
+            return;
+        }
+        let message = &Arc::new(message.counted(&self.total));
+        let uncounted = OnceCell::new();
         for subscriber in &route.subscribers {
-            if let Some(sending) = subscriber.wants(message) {
-                self.offer(&subscriber.session, message, sending, None);
-            }
+            let Some(sending) = subscriber.wants(message) else { continue };
+            let is_counted = subscriber.session.is_counted;
+            let message = if is_counted { message } else { uncounted.get_or_init(|| Arc::new(message.copy())) };
+            self.offer(&subscriber.session, message, sending, (None, now));
         }
         for team in &route.teams {
             let member = team.choose(message, None, &self.limits);
             match member.and_then(|member| Some((member, member.wants(message)?))) {
-                Some((member, sending)) => self.offer(&member.session, message, sending, Some(&team.whole)),
+                Some((member, sending)) => self.offer(&member.session, message, sending, (Some(&team.whole), now)),
                 None => self.counters.dropped.increase(),
             }
         }
     }
 
-    fn offer(&self, session: &Session, message: &Arc<Published>, sending: Sending, shared: Option<&Arc<str>>) {
+    fn offer(
+        &self,
+        session: &Session,
+        message: &Arc<Published>,
+        sending: Sending,
+        (shared, now): (Option<&Arc<str>>, Instant),
+    ) {
         let Sending { qos, retain, identifiers } = sending;
         let (message, shared) = (Arc::clone(message), shared.cloned());
         let queued = Queued { message, qos, retain, identifiers, shared, number: 0 };
-        session.offer(queued, &self.limits, &self.counters);
+        session.offer(queued, now, &self.limits, &self.counters);
     }
 
     /// Puts some retained messages into the queue of a client; says whether there may be more.
     pub(crate) fn replay(&self, session: &Session, replay: &mut Replay) -> bool {
         let now = Instant::now();
-        let state = self.lock();
+        let mut state = self.lock();
         let Replay { filter, walk, wish, identifiers } = replay;
         if !session.rights.may_subscribe(filter) {
             // It was when the walk began.
             return false;
         }
         let messages = if filter.starts_with("$SYS") { &state.about_itself } else { &state.retained };
-        messages.step(walk, WALK_STEP, now, |message| {
+        let more = messages.step(walk, WALK_STEP, now, |message| {
             let identifiers = identifiers.clone();
             let sending = Sending { qos: wish.qos.min(message.qos), retain: true, identifiers };
-            self.offer(session, message, sending, None);
-        })
+            let copy = message.copy();
+            let copy = if session.is_counted { copy.counted(&self.total) } else { copy };
+            self.offer(session, &Arc::new(copy), sending, (None, now));
+        });
+        self.relieve(&mut state, now);
+        more
     }
 
     /// What clients may have retained together.
@@ -136,7 +152,7 @@ impl Hub {
             let Some(team) = queued.shared.as_ref().and_then(|whole| state.routes.team(whole)) else { return false };
             let Some(member) = team.choose(&queued.message, Some(session.number), &self.limits) else { return false };
             let Some(sending) = member.wants(&queued.message) else { return false };
-            self.offer(&member.session, &queued.message, sending, Some(&team.whole));
+            self.offer(&member.session, &queued.message, sending, (Some(&team.whole), Instant::now()));
             true
         });
     }

@@ -92,6 +92,18 @@ impl Hub {
         }
     }
 
+    /// Takes back the subscriptions of a client but these, which are all that it wants now.
+    pub(crate) fn narrow(&self, client: &str, wanted: &[&str]) {
+        let mut state = self.lock();
+        let Some(session) = state.sessions.get(client).map(Arc::clone) else { return };
+        for (filter, _) in state.routes.subscriptions(&session) {
+            if !wanted.contains(&filter.as_str()) {
+                state.routes.unsubscribe(&session, &filter);
+                session.unsaved.note_subscriptions();
+            }
+        }
+    }
+
     /// Messages that wait for a client or are on their way to it, and their bytes.
     pub(crate) fn waiting(&self, client: &str) -> (u64, u64) {
         let session = self.lock().sessions.get(client).map(Arc::clone);
@@ -103,8 +115,6 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use tidegate_config::{Broker, BrokerUser};
-    use tokio::sync::Notify;
-    use tokio_util::sync::CancellationToken;
 
     use crate::{
         hub::{Guest, Hub},
@@ -120,15 +130,7 @@ mod tests {
         let hub = Hub::new(Limits::default(), Users::new(&site("x")));
         let enter = |users| {
             let rights = hub.users.rights(Some("scada"), "client").unwrap();
-            let attached = Attached {
-                connection: hub.number(),
-                wake: Notify::new().into(),
-                kick: CancellationToken::new(),
-                expiry: 0,
-                window: 1,
-                window_bytes: 1,
-                leave: None,
-            };
+            let attached = Attached::for_test(hub.number(), 0);
             hub.attach(Guest { client: "client", rights, clean: true, users }, attached).is_some()
         };
         let before = hub.users.generation();

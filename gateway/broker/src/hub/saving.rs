@@ -96,7 +96,7 @@ impl Hub {
         rights: Rights,
         subscriptions: Vec<(String, Wish)>,
     ) -> (Arc<Session>, CancellationToken) {
-        let (session, resumed) = Session::restore(restored, rights, Instant::now());
+        let (session, resumed) = Session::restore(restored, rights, &self.total, Instant::now());
         let session = Arc::new(session);
         let mut state = self.lock();
         for (filter, wish) in subscriptions {

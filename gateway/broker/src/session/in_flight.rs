@@ -45,6 +45,19 @@ impl InFlight {
         InFlight { entries: released.chain(published).collect(), bytes, last_id, mixed: true }
     }
 
+    /// Messages and packet ids.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The messages.
+    pub(super) fn published_mut(&mut self) -> impl Iterator<Item = &mut Queued> {
+        self.entries.iter_mut().filter_map(|entry| match &mut entry.stage {
+            Stage::Published(queued) => Some(queued),
+            Stage::Released => None,
+        })
+    }
+
     /// Bytes of the messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

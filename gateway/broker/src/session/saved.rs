@@ -1,10 +1,49 @@
 //! A session as the disk knows it: taken off one that lives, and made into one after a restart.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{InFlight, Queued, Session, State, Unsaved};
-use crate::rights::Rights;
+use super::{InFlight, Queued, Session, State};
+use crate::{rights::Rights, total::Total};
+
+/// Whether something of a session has changed since the disk was told.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaved {
+    anything: AtomicBool,
+    subscriptions: AtomicBool,
+}
+
+impl Unsaved {
+    pub(super) fn note(&self) {
+        self.anything.store(true, Relaxed);
+    }
+
+    /// The subscriptions have changed, or everything has to be saved again.
+    pub(crate) fn note_subscriptions(&self) {
+        self.subscriptions.store(true, Relaxed);
+        self.note();
+    }
+
+    /// Whether something has changed.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.anything.load(Relaxed)
+    }
+
+    /// Whether something has changed; from now on that is known.
+    pub(crate) fn take(&self) -> bool {
+        self.anything.swap(false, Relaxed)
+    }
+
+    /// Whether the subscriptions have changed; from now on that is known.
+    pub(crate) fn take_subscriptions(&self) -> bool {
+        self.subscriptions.swap(false, Relaxed)
+    }
+}
 
 /// What the disk is to know of a session beside its subscriptions.
 #[derive(Debug)]
@@ -79,7 +118,12 @@ impl Session {
 
     /// A session of an earlier process whose client has been away since then. The token is cancelled when it is back or the
     /// session has been given up.
-    pub(crate) fn restore(restored: Restored, rights: Rights, now: Instant) -> (Session, CancellationToken) {
+    pub(crate) fn restore(
+        restored: Restored,
+        rights: Rights,
+        total: &Arc<Total>,
+        now: Instant,
+    ) -> (Session, CancellationToken) {
         let Restored { number, client, expiry, last_id, last_number, received, released, messages } = restored;
         let mut state = State {
             expiry,
@@ -94,7 +138,8 @@ impl Session {
         state.queued = waiting.iter().map(|(queued, _)| queued.message.cost()).sum();
         state.queue = waiting.into_iter().map(|(queued, _)| queued).collect();
         let resumed = state.resumed.clone();
-        let session = Session { number, client, rights, unsaved: Unsaved::default(), state: state.into() };
+        let session = Session::with(number, client, rights, total, state);
+        session.count_all(total);
         (session, resumed)
     }
 }

@@ -39,6 +39,8 @@ mod standard;
 #[cfg(test)]
 mod sys;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod users;
 #[cfg(test)]
 mod versions;

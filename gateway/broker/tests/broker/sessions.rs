@@ -114,6 +114,41 @@ async fn in_mqtt_5_the_expiry_decides_and_not_the_clean_start() {
 }
 
 #[tokio::test]
+async fn a_session_without_expiry_ends_when_another_connection_of_the_client_takes_over() {
+    let broker = broker().await;
+    for version in [4, 5] {
+        let resumed = Options { clean: false, ..Options::new(version, "client") };
+        let mut first = Raw::connect(broker.address(), Options::new(version, "client")).await;
+        first.subscribe(&[("a", 1)]).await;
+        let (mut second, answer) = Raw::try_connect(broker.address(), resumed).await;
+        assert_eq!(answer[2], 0, "no session present");
+        first.ended().await;
+        broker.publisher().publish("a", number(1), false);
+        second.quiet().await;
+        second.send(&[0xE0, 0]).await;
+        second.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_goodbye_takes_the_expiry_back_is_not_resumed_however_fast_the_client_is_back() {
+    let broker = broker().await;
+    let hour = Options { properties: &[0x11, 0, 0, 0x0E, 0x10], clean: false, ..Options::new(5, "client") };
+    for _ in 0..20 {
+        let mut first = Raw::connect(broker.address(), hour).await;
+        // Session expiry 0.
+        first.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await;
+        first.ended().await;
+        let (_second, answer) = Raw::try_connect(broker.address(), hour).await;
+        assert_eq!(answer[2], 0, "no session present");
+        drop(first);
+        let mut last = Raw::connect(broker.address(), Options { clean: true, ..hour }).await;
+        last.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await;
+        last.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_expiry() {
     let broker = broker().await;
     let second = Options { properties: &[0x11, 0, 0, 0, 1], ..Options::new(5, "client") };

@@ -34,6 +34,7 @@ pub(super) fn limits(broker: &Table, report: &mut Report) -> BrokerLimits {
         queue_bytes: table.take_within("queue_bytes", default.queue_bytes, BYTES, report).value,
         queue_bytes_qos0: table.take_within("queue_bytes_qos0", default.queue_bytes_qos0, BYTES, report).value,
         queue_bytes_offline: table.take_within("queue_bytes_offline", default.queue_bytes_offline, BYTES, report).value,
+        queue_bytes_total: table.take_within("queue_bytes_total", default.queue_bytes_total, BYTES, report).value,
         sessions_offline: table.take_within("sessions_offline", default.sessions_offline, 0..=1_000_000, report).value,
         session_expiry: table.take_within("session_expiry", default.session_expiry, times, report).value,
         in_flight: table.take_within("in_flight", default.in_flight, 1..=65_535, report).value,

@@ -27,6 +27,10 @@ pub struct BrokerStatus {
     pub dropped: u64,
     /// Connections closed because the client took its messages too slowly.
     pub too_slow: u64,
+    /// Times that a client lost messages or its session because all together held more than they may.
+    pub gave_way: u64,
+    /// Bytes that wait for all clients together.
+    pub waiting_bytes: u64,
     /// Logins, publishes and subscriptions that were refused.
     pub refused: u64,
     /// The logins among them.
@@ -161,6 +165,8 @@ impl From<&tidegate_broker::Broker> for BrokerStatus {
             delivered: now.delivered,
             dropped: now.dropped,
             too_slow: now.too_slow,
+            gave_way: now.gave_way,
+            waiting_bytes: now.waiting_bytes,
             refused: now.refused,
             refused_logins: now.refused_logins,
             retained: now.retained,
