@@ -19,9 +19,13 @@ pub struct Fill {
     columns: Vec<Column>,
     doors: Vec<Door>,
     rows: VecDeque<Waiting>,
-    /// How many rows have been handed on: the number of the first that waits.
+    /// How many rows have been handed on or left out: the number of the first that waits.
     passed: usize,
     last_seq: Option<u64>,
+    /// The newest time of all rows: a row before it is one of the past, which lies by its number between others.
+    newest: Option<Timestamp>,
+    /// From when until before when rows are handed on.
+    wanted: (Option<Timestamp>, Option<Timestamp>),
 }
 
 /// Consecutive rows, some values of which may have been drawn.
@@ -66,6 +70,8 @@ struct Waiting {
     device_time: Option<Timestamp>,
     slots: Vec<Slot>,
     drawn: Vec<usize>,
+    /// Whether it is on no line and ends none.
+    is_past: bool,
 }
 
 /// A column with a swinging door.
@@ -100,29 +106,38 @@ impl Fill {
             _ => None,
         };
         let doors: Vec<Door> = columns.iter().enumerate().filter_map(door).collect();
-        let fill = Fill { columns: columns.to_vec(), doors, rows: VecDeque::new(), passed: 0, last_seq: None };
+        let (columns, rows) = (columns.to_vec(), VecDeque::new());
+        let fill = Fill { columns, doors, rows, passed: 0, last_seq: None, newest: None, wanted: (None, None) };
         (!fill.doors.is_empty()).then_some(fill)
     }
 
-    /// Takes rows up. What does not follow the last row, and what was numbered in another start of the gateway, needs an
-    /// [`Fill::end`] before it: no line goes there.
+    /// Hands on only rows of these times: not before the first, and before the second. The others are taken up for the lines
+    /// that begin or end at them.
+    #[must_use]
+    pub fn within(mut self, from: Option<Timestamp>, to: Option<Timestamp>) -> Fill {
+        self.wanted = (from, to);
+        self
+    }
+
+    /// Takes rows up, which were all numbered in one start of the gateway. No line goes over a hole in their numbers. A row with an earlier time than one before it is one of the past, which a
+    /// device has handed over later: it is on no line and ends none.
     pub fn push(&mut self, batch: &Batch) {
+        if self.last_seq.is_some_and(|last| last.checked_add(1) != batch.first_seq()) {
+            self.end();
+        }
         for at in 0..batch.len() {
             let (Some(seq), Some(time)) = (batch.seq(at), batch.time(at)) else { return };
             let slots: Vec<Slot> = (0..batch.columns()).filter_map(|column| batch.slot(at, column)).collect();
             let row = self.passed + self.rows.len();
             let device_time = batch.device_time(at);
-            self.rows.push_back(Waiting { seq, time, device_time, slots, drawn: Vec::new() });
+            let is_past = self.newest.is_some_and(|newest| time < newest);
+            self.newest = self.newest.max(Some(time));
+            self.rows.push_back(Waiting { seq, time, device_time, slots, drawn: Vec::new(), is_past });
             self.last_seq = Some(seq);
-            for door in &mut self.doors {
+            for door in self.doors.iter_mut().filter(|_| !is_past) {
                 door.next(row, self.passed, &mut self.rows);
             }
         }
-    }
-
-    /// The number of the last row that was taken up.
-    pub fn last_seq(&self) -> Option<u64> {
-        self.last_seq
     }
 
     /// The next rows of which everything is known.
@@ -137,6 +152,11 @@ impl Fill {
         self.take(open.max(most).saturating_sub(self.passed))
     }
 
+    fn is_wanted(&self, time: Timestamp) -> bool {
+        let (from, to) = self.wanted;
+        from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to)
+    }
+
     /// Lets go of all lines: what waits is handed on by [`Fill::ready`] as it is.
     pub fn end(&mut self) {
         for door in &mut self.doors {
@@ -144,18 +164,27 @@ impl Fill {
         }
     }
 
-    fn take(&mut self, rows: usize) -> Result<Option<Filled>, BlockError> {
-        let rows = rows.min(ROWS).min(self.rows.len());
-        if rows == 0 {
-            return Ok(None);
+    /// Hands on rows up to so many, as far as their numbers follow each other.
+    fn take(&mut self, known: usize) -> Result<Option<Filled>, BlockError> {
+        let mut known = known.min(self.rows.len());
+        let (mut batch, mut drawn) = (Batch::new(&self.columns), Vec::new());
+        while known > 0 && batch.len() < ROWS {
+            let is_wanted = self.rows.front().is_some_and(|row| self.is_wanted(row.time));
+            let follows = self
+                .rows
+                .front()
+                .is_some_and(|row| batch.last_seq().is_none_or(|last| last.checked_add(1) == Some(row.seq)));
+            if is_wanted && !follows {
+                break;
+            }
+            let Some(row) = self.rows.pop_front() else { break };
+            (known, self.passed) = (known - 1, self.passed + 1);
+            if is_wanted {
+                batch.push(row.seq, row.time, row.device_time, &row.slots)?;
+                drawn.push(row.drawn);
+            }
         }
-        let (mut batch, mut drawn) = (Batch::new(&self.columns), Vec::with_capacity(rows));
-        for row in self.rows.drain(..rows) {
-            batch.push(row.seq, row.time, row.device_time, &row.slots)?;
-            drawn.push(row.drawn);
-        }
-        self.passed += rows;
-        Ok(Some(Filled { batch, drawn }))
+        Ok((!batch.is_empty()).then_some(Filled { batch, drawn }))
     }
 }
 
@@ -192,6 +221,9 @@ impl Door {
         let slope = (to.value - from.value) / span;
         for row in from.row + 1..to.row {
             let Some(waiting) = row.checked_sub(passed).and_then(|place| rows.get_mut(place)) else { continue };
+            if waiting.is_past {
+                continue;
+            }
             let value = from.value + millis(waiting.time.as_millis().saturating_sub(from.time)) * slope;
             if let Some(slot @ Slot::Unchanged) = waiting.slots.get_mut(self.column)
                 && let Some(value) = of_kind(self.kind, value)
@@ -226,105 +258,4 @@ fn of_kind(kind: ValueKind, number: f64) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_model::{Reason, ValueType};
-
-    use super::*;
-
-    fn columns() -> Vec<Column> {
-        let mut level = Column::new("level".parse().unwrap(), ValueType::single(ValueKind::F64));
-        level.loss = Some(Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 10_000 });
-        let mut count = Column::new("count".parse().unwrap(), ValueType::single(ValueKind::Int));
-        count.loss = Some(Loss::SwingingDoor { error: "1".to_owned(), max_silence: 10_000 });
-        vec![level, count, Column::new("plain".parse().unwrap(), ValueType::single(ValueKind::F64))]
-    }
-
-    /// A row a second from `seq` on: what a text says about `level` and `count`; `plain` is always unchanged.
-    fn batch(seq: u64, rows: &[(&str, &str)]) -> Batch {
-        let mut batch = Batch::new(&columns());
-        for (at, (level, count)) in (0..).zip(rows) {
-            let slot = |text: &str, of: fn(f64) -> Value| match text {
-                "-" => Slot::Unchanged,
-                "bad" => Slot::Bad(Reason::Timeout),
-                number => Slot::Good(of(number.parse().unwrap())),
-            };
-            let slots = [
-                slot(level, Value::F64),
-                slot(count, |number| of_kind(ValueKind::Int, number).unwrap()),
-                Slot::Unchanged,
-            ];
-            let time = Timestamp::from_millis(1000 * i64::try_from(seq + at).unwrap());
-            batch.push(seq + at, time, None, &slots).unwrap();
-        }
-        batch
-    }
-
-    /// What comes, a line a row: the values, those that were drawn with a `~`.
-    fn all(fill: &mut Fill) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(filled) = fill.ready().unwrap() {
-            for row in 0..filled.batch.len() {
-                let cell = |column: usize| match filled.batch.slot(row, column).unwrap() {
-                    Slot::Good(value) => {
-                        let mark = if filled.drawn[row].contains(&column) { "~" } else { "" };
-                        format!("{mark}{}", value.as_f64().unwrap())
-                    }
-                    Slot::Unchanged => "-".to_owned(),
-                    _ => "bad".to_owned(),
-                };
-                lines.push(format!("{} {} {}", cell(0), cell(1), cell(2)));
-            }
-        }
-        lines
-    }
-
-    fn filled(rows: &[(&str, &str)]) -> Vec<String> {
-        let mut fill = Fill::new(&columns()).unwrap();
-        fill.push(&batch(1, rows));
-        fill.end();
-        all(&mut fill)
-    }
-
-    #[test]
-    fn what_was_left_out_lies_on_the_line_between_the_samples_around_it() {
-        let rows = [("1", "10"), ("-", "-"), ("-", "-"), ("4", "-"), ("-", "20"), ("3", "20")];
-        assert_eq!(filled(&rows), ["1 10 -", "~2 ~13 -", "~3 ~15 -", "4 ~18 -", "~3.5 20 -", "3 20 -"]);
-    }
-
-    #[test]
-    fn no_line_goes_from_or_to_what_is_not_good() {
-        let rows = [("-", "1"), ("1", "2"), ("-", "3"), ("bad", "4"), ("-", "5"), ("2", "6"), ("-", "7")];
-        assert_eq!(filled(&rows), ["- 1 -", "1 2 -", "- 3 -", "bad 4 -", "- 5 -", "2 6 -", "- 7 -"]);
-    }
-
-    #[test]
-    fn no_line_is_longer_than_a_tag_may_be_silent() {
-        let rows = |silent: usize| {
-            let mut rows = vec![("0", "1")];
-            rows.extend(vec![("-", "1"); silent]);
-            rows.push(("11", "1"));
-            filled(&rows)
-        };
-        assert_eq!(rows(9)[9], "~9.9 1 -");
-        assert_eq!(rows(10)[9], "- 1 -");
-    }
-
-    #[test]
-    fn rows_go_on_as_soon_as_their_lines_have_ended_and_no_line_crosses_an_end() {
-        let mut fill = Fill::new(&columns()).unwrap();
-        fill.push(&batch(1, &[("1", "1"), ("-", "2")]));
-        assert_eq!(all(&mut fill), ["1 1 -"]);
-        fill.push(&batch(3, &[("3", "3"), ("-", "4")]));
-        assert_eq!(all(&mut fill), ["~2 2 -", "3 3 -"]);
-        assert_eq!(fill.last_seq(), Some(4));
-        fill.end();
-        fill.push(&batch(5, &[("5", "5")]));
-        fill.end();
-        assert_eq!(all(&mut fill), ["- 4 -", "5 5 -"]);
-    }
-
-    #[test]
-    fn without_a_door_there_is_nothing_to_draw() {
-        assert!(Fill::new(&columns()[2..]).is_none());
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use tidegate_model::{Name, Slot, Stream, TagName, Timestamp};
 use crate::{
     Missing, Reader, StoreError, Why,
     reader::{Access, Query, Span, Unit, Walk, Window, damage, matching},
+    silence,
 };
 use samples::{Samples, Unpacked, Unpacker, halves};
 use thin::{Frame, PER_BUCKET, Thin};
@@ -88,7 +89,7 @@ impl Reader {
     pub async fn history(&self, query: &HistoryQuery) -> Result<Option<History>, StoreError> {
         let HistoryQuery { device, tag, from, to, max_points, fill } = query.clone();
         let tags = vec![tag.clone()];
-        let groups = matching(&self.access, &Query { device, group: None, tags, from, to }).await?;
+        let groups = matching(&self.access, &Query { tags, from, to, ..Query::of(device) }).await?;
         let newest = groups.iter().flatten().max_by_key(|stream| stream.id());
         let Some(column) = newest.and_then(|stream| stream.columns().iter().find(|column| column.name == tag)) else {
             return Ok(None);
@@ -128,7 +129,7 @@ impl Reading {
         (window, fill): (Window, Fill),
     ) -> Result<(), StoreError> {
         let Some(first) = streams.first() else { return Ok(()) };
-        let silence = streams.iter().filter_map(|stream| line::silence(stream, tag)).max();
+        let silence = streams.iter().filter_map(|stream| silence::of_tag(stream, tag)).max();
         let lines = silence.filter(|_| fill == Fill::Lines);
         // A line may begin before what is wanted, and end behind it.
         let wanted = window;

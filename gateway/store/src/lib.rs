@@ -42,6 +42,7 @@ mod reading;
 mod requests;
 mod retention;
 mod shared;
+mod silence;
 mod starts;
 mod status;
 mod store;

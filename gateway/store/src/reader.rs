@@ -46,12 +46,15 @@ pub struct Query {
     pub from: Option<Timestamp>,
     /// Before this, so that the next query can begin here.
     pub to: Option<Timestamp>,
+    /// Whether rows outside of these times come, too, where the lines of swinging doors may begin or end at them or go on over them.
+    /// Only of streams that have a tag with a swinging door.
+    pub lines: bool,
 }
 
 impl Query {
     /// Everything of a device.
     pub fn of(device: Name) -> Query {
-        Query { device, group: None, tags: Vec::new(), from: None, to: None }
+        Query { device, group: None, tags: Vec::new(), from: None, to: None, lines: false }
     }
 }
 

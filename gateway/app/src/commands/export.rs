@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::bail;
 use tidegate_model::{Name, Timestamp};
-use tidegate_store::{Missing, Part, Progress, Reader, Recorded, Why};
+use tidegate_store::{Missing, Part, Progress, Query, Reader, Recorded, Why};
 
 use crate::{
     cli::SiteFile,
@@ -101,7 +101,7 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let recorded = reader.streams().await?;
     let plan = Plan::new(wanted, &recorded, format, gateway)?;
-    let mut scan = reader.scan(&plan.query).await?;
+    let mut scan = reader.scan(&Query { lines: fill, ..plan.query.clone() }).await?;
     let mut output = Output::new(format, fill, destination, &plan, scan.store())?;
     let mut bar = Bar::new(&output);
     let mut damaged = 0_u64;

@@ -1,6 +1,6 @@
 //! The samples that a swinging door left out, on the lines between those that it kept.
 
-use tidegate_model::{Loss, Slot, Stream, TagName, Timestamp, Value};
+use tidegate_model::{Slot, Timestamp, Value};
 
 use super::Sample;
 
@@ -26,17 +26,6 @@ pub(super) struct Row {
     pub(super) boot: u64,
     pub(super) time: Timestamp,
     pub(super) slot: Slot,
-}
-
-/// How long the tag may be silent in rows of this stream, in milliseconds; `None` when it has no swinging door there.
-pub(super) fn silence(stream: &Stream, tag: &TagName) -> Option<i64> {
-    let column = stream.columns().iter().find(|column| column.name == *tag)?;
-    match column.loss {
-        Some(Loss::SwingingDoor { max_silence, .. }) if column.value_type.items.is_none() => {
-            Some(i64::try_from(max_silence).unwrap_or(i64::MAX))
-        }
-        _ => None,
-    }
 }
 
 impl Lines {

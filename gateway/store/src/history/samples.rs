@@ -16,6 +16,7 @@ use super::{
 use crate::{
     decode, numbering,
     reader::{Found, Span, Unit, Window},
+    silence,
 };
 
 /// Packed bytes that are not worth to be shared out.
@@ -24,7 +25,7 @@ const FEW: usize = 16 << 10;
 /// Unpacks the samples of one tag. It keeps its working memory.
 pub(super) struct Unpacker {
     window: Window,
-    /// Whether rows are wanted, too, that say nothing of the tag.
+    /// Whether rows are wanted, too, that say nothing of the tag or are outside the window: a line goes on over them by their numbers.
     every_row: bool,
     decoder: Decoder,
     columns: BTreeMap<StreamId, Column>,
@@ -48,7 +49,7 @@ pub(super) struct Unpacked {
 }
 
 struct Rows {
-    /// The samples in the window, with the numbers of their rows.
+    /// The samples in the window, or all where every row is wanted, with the numbers of their rows.
     samples: Vec<(u64, Timestamp, Slot)>,
     /// The largest number of all rows.
     last: Option<u64>,
@@ -90,7 +91,7 @@ impl Unpacker {
         let column = |stream: &Arc<Stream>| {
             let index = stream.columns().iter().position(|column| column.name == *tag)?;
             let batch = Batch::new(stream.columns().get(..=index)?);
-            Some((stream.id(), Column { index, batch, silence: line::silence(stream, tag) }))
+            Some((stream.id(), Column { index, batch, silence: silence::of_tag(stream, tag) }))
         };
         Unpacker { window, every_row, decoder: Decoder::new(), columns: streams.iter().filter_map(column).collect() }
     }
@@ -119,7 +120,7 @@ impl Unpacker {
             rows.last = rows.last.max(Some(row.seq));
             let slot = row.slots.get(column.index).ok_or("a row does not fit its columns")?;
             rows.silence = column.silence;
-            if (self.every_row || *slot != Slot::Unchanged) && self.window.holds(row.time) {
+            if self.every_row || (*slot != Slot::Unchanged && self.window.holds(row.time)) {
                 rows.samples.push((row.seq, row.time, slot.clone()));
             }
         }
@@ -150,7 +151,7 @@ impl Unpacker {
         };
         let samples = batch.times().iter().zip(batch.slots(column.index)).zip(&seqs);
         let every_row = self.every_row;
-        let is_one = |time: Timestamp, slot: &Slot| (every_row || *slot != Slot::Unchanged) && self.window.holds(time);
+        let is_one = |time: Timestamp, slot: &Slot| every_row || (*slot != Slot::Unchanged && self.window.holds(time));
         Ok(Rows {
             samples: samples
                 .filter(|((time, slot), _)| is_one(**time, slot))

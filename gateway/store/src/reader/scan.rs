@@ -1,19 +1,19 @@
 //! The rows of a device, group by group, for an export.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use tidegate_codec::block::{Batch, Decoder, StoreId};
-use tidegate_model::{Name, Stream};
+use tidegate_model::{Name, Stream, StreamId};
 
 use super::{
     Access, Progress, Query, catalog,
     decode::{self, Group, Run},
     walk::{Span, Unit, Walk, Window},
 };
-use crate::{StoreError, numbers::count};
+use crate::{StoreError, numbers::count, silence};
 
 /// Rows and bytes that small batches are joined up to.
 const ROWS: usize = 4_096;
@@ -65,6 +65,8 @@ pub struct Scan {
     access: Access,
     store: Option<StoreId>,
     window: Window,
+    /// Whether what lines need comes, too.
+    lines: bool,
     /// The groups that have not been begun.
     groups: VecDeque<Vec<Arc<Stream>>>,
     streams: Vec<Arc<Stream>>,
@@ -80,6 +82,8 @@ struct Current {
     device: Name,
     group: Name,
     streams: Arc<Group>,
+    /// Those of them of which all rows that are read come, whatever their times: lines are drawn there.
+    drawn: BTreeSet<StreamId>,
     walk: Walk,
     units: VecDeque<Unit>,
     parts: VecDeque<Part>,
@@ -97,7 +101,7 @@ impl Scan {
         let groups: VecDeque<Vec<Arc<Stream>>> = catalog::matching(&access, query).await?.into();
         let streams = groups.iter().flatten().cloned().collect();
         let (current, progress, passed) = (None, Progress::default(), 0);
-        let mut scan = Scan { access, store, window, groups, streams, current, progress, passed };
+        let mut scan = Scan { access, store, window, lines: query.lines, groups, streams, current, progress, passed };
         scan.next_group().await?;
         Ok(scan)
     }
@@ -131,7 +135,7 @@ impl Scan {
                 self.progress.passed = self.passed + passed;
                 self.progress.total = self.passed + total * groups;
                 if let Part::Rows { batch, .. } = &part {
-                    self.progress.rows += count(batch.len());
+                    self.progress.rows += count(batch.times().iter().filter(|time| self.window.holds(**time)).count());
                 }
                 return Ok(Some(part));
             }
@@ -147,12 +151,17 @@ impl Scan {
     async fn next_group(&mut self) -> Result<(), StoreError> {
         let Some(streams) = self.groups.front() else { return Ok(()) };
         let ids = streams.iter().map(|stream| stream.id()).collect();
-        let walk = Walk::begin(self.access.clone(), ids, self.window).await?;
+        let silences = streams.iter().filter_map(|stream| Some((stream.id(), silence::longest(stream)?)));
+        let drawn: BTreeMap<StreamId, i64> = silences.filter(|_| self.lines).collect();
+        // A line may begin before what is wanted, and end behind it.
+        let window = self.window.widened(drawn.values().copied().max().unwrap_or(0));
+        let walk = Walk::begin(self.access.clone(), ids, window).await?;
         let streams = self.groups.pop_front().unwrap_or_default();
         self.current = streams.first().cloned().map(|first| Current {
             device: first.device().clone(),
             group: first.group().clone(),
             streams: Arc::new(streams.into_iter().map(|stream| (stream.id(), stream)).collect::<BTreeMap<_, _>>()),
+            drawn: drawn.into_keys().collect(),
             walk,
             units: VecDeque::new(),
             parts: VecDeque::new(),
@@ -234,7 +243,8 @@ impl Current {
             self.missing(from, to, why);
         }
         self.done = Some(last);
-        for part in run.within(window) {
+        let parts = if self.drawn.contains(&run.stream.id()) { vec![run] } else { run.within(window) };
+        for part in parts {
             self.hand_out(part, boot);
         }
     }

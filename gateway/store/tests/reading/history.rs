@@ -218,3 +218,40 @@ async fn lines_of_a_swinging_door_are_drawn_on_wish_also_over_the_ends_of_what_i
     let few = ask(0, 601, 50, Fill::Lines).await;
     assert!(few.thinned && few.samples.len() <= 50 && few.samples.iter().all(|sample| drawn.samples.contains(sample)));
 }
+
+#[tokio::test]
+async fn a_line_goes_on_over_rows_of_the_past_also_when_these_are_outside_of_what_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let door = Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 60_000 };
+    let column = Column { loss: Some(door), ..column("level", ValueKind::F64) };
+    let mut sensor = Sensor::new(&store, "tank", "g", column).await;
+    for second in 1_000..=1_010 {
+        let is_kept = second == 1_000 || second == 1_010;
+        let level = f64::from(i32::try_from(second - 1_000).unwrap());
+        sensor.say(&store, time(second), if is_kept { number(level) } else { Slot::Unchanged });
+        if second == 1_004 {
+            // Of an outage long before.
+            (0..20).for_each(|second| sensor.say_of_the_past(&store, time(second), number(50.0)));
+        }
+    }
+    committed(&store, 31).await;
+    let ask = async |from, to| {
+        let query = HistoryQuery {
+            from: Some(time(from)),
+            to: Some(time(to)),
+            fill: Fill::Lines,
+            ..query("tank", "level", 1_000)
+        };
+        let history = store.reader().history(&query).await.unwrap().unwrap();
+        history.samples.into_iter().map(|sample| (sample.time, sample.slot, sample.drawn)).collect::<Vec<_>>()
+    };
+    let level = |second: i64| number(f64::from(i32::try_from(second - 1_000).unwrap()));
+    let expected = |seconds: std::ops::Range<i64>| {
+        seconds.map(|second| (time(second), level(second), second % 10 != 0)).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(1_000, 1_011).await, expected(1_000..1_011));
+    assert_eq!(ask(1_003, 1_008).await, expected(1_003..1_008));
+    assert_eq!(ask(0, 20).await.len(), 20);
+    assert_eq!(ask(0, 2_000).await.len(), 31);
+}

@@ -1,6 +1,6 @@
 //! The rows of a device, for an export.
 
-use tidegate_model::Slot;
+use tidegate_model::{Column, Loss, Slot, ValueKind, ValueType};
 use tidegate_store::{Fill, HistoryQuery, Part, Query, Reader, Why};
 
 use crate::{archive::*, plant::*};
@@ -260,4 +260,40 @@ async fn each_row_is_given_once_while_rows_become_blocks_and_blocks_longer_ones(
     making.await.unwrap();
     until(|| store.status().epochs > 0, "rows have become blocks").await;
     assert!(scans > 1);
+}
+
+#[tokio::test]
+async fn what_lines_need_comes_on_wish_and_only_of_tags_that_have_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let level = |door: bool| {
+        let door = door.then(|| Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 10_000 });
+        Column { loss: door, ..Column::new("level".parse().unwrap(), ValueType::single(ValueKind::F64)) }
+    };
+    let mut groups = Vec::new();
+    for (group, door) in [("lines", true), ("plain", false)] {
+        groups.push(Sensor::new(&store, "tank", group, level(door)).await);
+    }
+    let mut committed = 0;
+    for tens in 0..10 {
+        for sensor in &mut groups {
+            (0..10).for_each(|second| sensor.say(&store, time(10 * tens + second), number(1.0)));
+        }
+        committed += 20;
+        settle(&store, committed).await;
+    }
+    let query = Query { from: Some(time(52)), to: Some(time(57)), lines: true, ..Query::of(name("tank")) };
+    let mut scan = store.reader().scan(&query).await.unwrap();
+    let (mut lines, mut plain) = (Vec::new(), Vec::new());
+    while let Some(part) = scan.next().await.unwrap() {
+        let Part::Rows { stream, batch, .. } = part else { panic!("{part:?}") };
+        let of = if stream.group().as_str() == "lines" { &mut lines } else { &mut plain };
+        of.extend_from_slice(batch.times());
+    }
+    assert_eq!(plain, (52..57).map(time).collect::<Vec<_>>());
+    let (first, last) = (*lines.first().unwrap(), *lines.last().unwrap());
+    assert!(first <= time(42) && last >= time(66), "{first} {last}");
+    assert!(first >= time(30) && last < time(80), "no more is read than that takes: {first} {last}");
+    assert!(lines.is_sorted());
+    assert_eq!(scan.progress().rows, 10);
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 use tidegate_codec::block::{Batch, StoreId};
 use tidegate_export::{BlockFile, ExportError, Fill, Filled, Finished, Format, Table, Writer, json_lines};
-use tidegate_model::Stream;
+use tidegate_model::{Stream, Timestamp};
 use tidegate_store::{GapReason, Missing, Why};
 
 use super::{format::FileFormat, plan::Plan};
@@ -42,6 +42,8 @@ pub(super) struct Output {
     /// Whether lines are drawn, and the stream in which they are being drawn.
     fill: bool,
     drawing: Option<Drawing>,
+    /// From when until before when rows are written.
+    wanted: (Option<Timestamp>, Option<Timestamp>),
     /// The stream of the rows that came last, and the start in which they were numbered.
     last: Option<(Arc<Stream>, u64)>,
     /// Rows that are missing before the first rows of their group.
@@ -171,6 +173,7 @@ impl Output {
             open: None,
             fill,
             drawing: None,
+            wanted: (plan.query.from, plan.query.to),
             last: None,
             missing: Vec::new(),
             names: BTreeMap::new(),
@@ -192,14 +195,13 @@ impl Output {
         if !self.fill {
             return self.put(stream, boot, &Rows::Recorded(batch));
         }
-        let next = self.drawing.as_ref().and_then(|drawing| drawing.fill.last_seq()?.checked_add(1));
-        // No line goes from one start of the gateway to the next, nor across rows that are missing.
-        let follows = |drawing: &Drawing| {
-            drawing.stream.id() == stream.id() && drawing.boot == boot && next.is_some() && next == batch.first_seq()
-        };
-        if !self.drawing.as_ref().is_some_and(follows) {
+        // No line goes from one start of the gateway to the next.
+        let goes_on = |drawing: &Drawing| drawing.stream.id() == stream.id() && drawing.boot == boot;
+        if !self.drawing.as_ref().is_some_and(goes_on) {
             self.end_lines()?;
-            self.drawing = Fill::new(stream.columns()).map(|fill| Drawing { stream: Arc::clone(stream), boot, fill });
+            let (from, to) = self.wanted;
+            let fill = Fill::new(stream.columns()).map(|fill| fill.within(from, to));
+            self.drawing = fill.map(|fill| Drawing { stream: Arc::clone(stream), boot, fill });
         }
         match &mut self.drawing {
             Some(drawing) => {
