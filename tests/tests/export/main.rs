@@ -1,4 +1,5 @@
-//! The history as files: what the store has been given comes out to the last bit, read by programs that others wrote.
+//! The history as files: what the store has been given comes out to the last bit, read by programs that others wrote, and blocks of
+//! it are decoded.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +8,10 @@
     clippy::indexing_slicing,
     reason = "what a test cannot go on without may end it"
 )]
+
+mod block_decode;
+mod content;
+mod live;
 
 use std::{
     collections::BTreeMap,
@@ -20,80 +25,15 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
-use tidegate_codec::block::{Batch, BlockSchema, Codec, Encoder, GapRecord, Origin, StoreId, file::put_schema};
 use tidegate_config::Profiles;
-use tidegate_model::{Column, Loss, Reason, Row, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
-use tidegate_store::{GapReason, Store};
-use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Table, program, tidegate, wait_until};
+use tidegate_model::{Column, Loss, Row, Slot, Timestamp, Value, ValueKind};
+use tidegate_store::Store;
+use tidegate_tests::{Peers, Site, tidegate};
+
+use content::{column, columns, mixed, seqs, slot};
 
 /// Longer than the store joins rows for.
 const ROWS: u64 = 5_000;
-
-fn column(name: &str, kind: ValueKind) -> Column {
-    Column::new(name.parse().unwrap(), ValueType::single(kind))
-}
-
-/// A column of each type, one of them with a name that every table has already.
-fn columns() -> Vec<Column> {
-    let curve = Column::new("curve".parse().unwrap(), ValueType { kind: ValueKind::Int, items: Some(2) });
-    vec![
-        column("running", ValueKind::Bool),
-        column("count", ValueKind::Int),
-        column("energy", ValueKind::Uint),
-        column("voltage", ValueKind::F32),
-        column("time", ValueKind::F64),
-        column("mode", ValueKind::Text),
-        column("raw", ValueKind::Bytes),
-        curve,
-    ]
-}
-
-/// Numbers that look random (splitmix64).
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
-}
-
-/// A value of a kind, with every bit pattern that a text can say: all NaN are spelled alike.
-fn value(kind: ValueKind, items: Option<u32>, random: u64) -> Value {
-    if items.is_some() {
-        let length = random % 4;
-        return Value::Array((0..length).map(|item| value(kind, None, mixed(random + item))).collect());
-    }
-    let float = f64::from_bits(mixed(random));
-    match kind {
-        ValueKind::Bool => Value::Bool(random.is_multiple_of(2)),
-        ValueKind::Int => Value::Int(random.cast_signed()),
-        ValueKind::Uint => Value::Uint(random),
-        ValueKind::F32 => {
-            let float = f32::from_bits(u32::try_from(mixed(random) >> 32).unwrap());
-            Value::F32(if float.is_nan() { f32::NAN } else { float })
-        }
-        ValueKind::F64 => Value::F64(match random % 8 {
-            0 => f64::INFINITY,
-            1 => f64::NEG_INFINITY,
-            2 => -0.0,
-            _ if float.is_nan() => f64::NAN,
-            _ => float,
-        }),
-        ValueKind::Text => Value::Text(
-            ["auto", "", "say \"a, b\"\r\n", "\u{e4}\u{1F30A}"][usize::try_from(random % 4).unwrap()].into(),
-        ),
-        ValueKind::Bytes => Value::Bytes(random.to_le_bytes()[..usize::try_from(random % 8).unwrap()].into()),
-    }
-}
-
-fn slot(column: &Column, random: u64) -> Slot {
-    let content = value(column.value_type.kind, column.value_type.items, random);
-    let reason = Reason::ALL[usize::try_from(random % 9).unwrap()];
-    match random % 23 {
-        0 => Slot::Unchanged,
-        1 => Slot::Bad(reason),
-        2 => Slot::Uncertain(content, reason),
-        _ => Slot::Good(content),
-    }
-}
 
 fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
@@ -286,6 +226,10 @@ async fn what_a_swinging_door_left_out_is_drawn_on_wish_but_not_across_a_start()
     assert_eq!(cells("--format csv")?, ["1.0,", none, "2.0,", none, "5.0,", none, none, "6.5,"]);
     let filled = cells("--format csv --fill")?;
     assert_eq!(filled, ["1.0,", &drawn("1.5"), "2.0,", none, "5.0,", &drawn("5.5"), &drawn("6.0"), "6.5,"]);
+    // The line begins before what is asked for, and ends behind it.
+    let (from, to) = (start + 6_000, start + 7_500);
+    let part = cells(&format!("--format csv --fill --from {from} --to {to}"))?;
+    assert_eq!(part, [drawn("5.5"), drawn("6.0")]);
     let (code, said) = plant.export("--format block --fill")?;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--fill is for csv, jsonl and parquet"), "{said}");
@@ -416,123 +360,5 @@ async fn what_is_not_there_is_said_with_what_may_have_been_meant() -> anyhow::Re
         tidegate(["export", "-c", &empty.file().display().to_string(), "--device", "x", "--format", "csv"], &[])?;
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("the gateway has run once"), "{text}");
-    Ok(())
-}
-
-const PROFILE: &str = "[profile]\nmanufacturer = \"Acme\"\nmodel = \"Meter\"\ndriver = \"modbus\"\nversion = 1\n\n\
-                       [[group]]\nname = \"all\"\ninterval = \"50ms\"\n\n\
-                       [[tag]]\nname = \"level\"\ngroup = \"all\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\n";
-
-#[test]
-fn a_running_gateway_does_not_mind_and_a_later_export_has_more() -> anyhow::Result<()> {
-    let Some(peers) = Peers::find()? else { return Ok(()) };
-    let mut modbus = ModbusServer::start(&peers, &[1])?;
-    modbus.set(1, Table::Holding, 0, &[7])?;
-    let site = Site::new()?;
-    site.write_file("profiles/acme/meter.toml", PROFILE)?;
-    let rest = format!(
-        "[[link]]\nname = \"bus\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\n\n\
-         [[device]]\nname = \"meter\"\nlink = \"bus\"\nprofile = \"acme/meter\"\nunit = 1\n",
-        modbus.address()
-    );
-    site.write("line3", &rest)?;
-    let _gateway = Gateway::start(&site)?;
-    let file = site.file().display().to_string();
-    let rows = |more_than: usize| {
-        wait_until(PATIENCE, "rows in the store", || {
-            let export = ["export", "-c", &file, "--device", "meter", "--format", "jsonl"];
-            let (code, text) = tidegate(export, &[]).ok()?;
-            let of_meter = text.lines().all(|line| line.contains("\"device\":\"meter\",\"group\":\"all\""));
-            let count = text.lines().filter(|line| line.ends_with("\"values\":{\"level\":7}}")).count();
-            (code == Some(0) && of_meter && count > more_than).then_some(count)
-        })
-    };
-    rows(rows(0)?)?;
-    Ok(())
-}
-
-/// A schema, and the blocks of some rows of a meter with it.
-fn blocks(rows: u64) -> anyhow::Result<(Vec<u8>, Vec<Vec<u8>>)> {
-    let columns: Arc<[Column]> = columns().into();
-    let (device, group) = ("meter".parse()?, "fast".parse()?);
-    let schema = BlockSchema { store: StoreId(7), device, group, columns: Arc::clone(&columns), salt: 0 };
-    let mut blocks = Vec::new();
-    for (number, codec) in [(0, Codec::Range), (1, Codec::Planes), (2, Codec::Parts)] {
-        let mut batch = Batch::new(&columns);
-        for seq in number * rows..(number + 1) * rows {
-            let slots: Vec<Slot> =
-                (0..).zip(columns.iter()).map(|(index, column)| slot(column, mixed(seq * 64 + index))).collect();
-            batch.push(seq, Timestamp::from_millis(1_700_000_000_000), None, &slots)?;
-        }
-        let mut block = Vec::new();
-        let origin = Origin { stream: StreamId(3), schema: schema.id()?, boot: 1 };
-        Encoder::new(codec).encode(&origin, &batch, &mut block)?;
-        blocks.push(block);
-    }
-    Ok((schema.encode()?, blocks))
-}
-
-fn seqs(text: &str) -> Vec<u64> {
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
-    lines.filter_map(|line| line["seq"].as_u64()).collect()
-}
-
-#[test]
-fn blocks_are_printed_with_schemas_from_the_file_or_from_elsewhere() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (schema, blocks) = blocks(20)?;
-    let gap = GapRecord {
-        stream: StreamId(3),
-        schema: BlockSchema::id_of(&schema),
-        boot: 1,
-        first_seq: 60,
-        last_seq: 69,
-        reason: GapReason::TooOld.code(),
-    };
-    let mut message = blocks.concat();
-    gap.encode(&mut message);
-    let mut whole = Vec::new();
-    put_schema(&schema, &mut whole);
-    whole.extend_from_slice(&message);
-    fs::write(path("whole.tgb"), &whole)?;
-    fs::write(path("message.tgb"), &message)?;
-    fs::create_dir(path("schemas"))?;
-    fs::write(path("schemas/readme.txt"), "not a schema")?;
-    // As `mosquitto_sub` writes it: with a line end that does not belong to it.
-    fs::write(path("schemas/meter.json"), [&schema, b"\n".as_slice()].concat())?;
-    let (whole, message, schemas) = (path("whole.tgb"), path("message.tgb"), path("schemas"));
-    let file = path("schemas/meter.json");
-    let (code, first) = tidegate(["block", "decode", &whole], &[])?;
-    assert_eq!(code, Some(0), "{first}");
-    assert_eq!(seqs(&first), (0..60).collect::<Vec<_>>());
-    let gap = r#"{"device":"meter","group":"fast","gap":{"from":60,"to":69,"reason":"too_old"}}"#;
-    assert_eq!(first.lines().last(), Some(gap));
-    for place in [&schemas, &file] {
-        assert_eq!(tidegate(["block", "decode", &message, "--schema", place], &[])?, (Some(0), first.clone()));
-    }
-    let (code, text) = tidegate(["block", "decode", &message], &[])?;
-    let id = BlockSchema::id_of(&schema);
-    assert_eq!(code, Some(1), "{text}");
-    assert_eq!(text.matches(&format!("schema {id}, which is not known")).count(), 4, "{text}");
-    Ok(())
-}
-
-#[test]
-fn a_damaged_block_is_said_with_its_place_and_the_next_one_is_printed() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (schema, blocks) = blocks(20)?;
-    let mut file = Vec::new();
-    put_schema(&schema, &mut file);
-    let offset = file.len();
-    file.extend_from_slice(&blocks.concat());
-    file[offset + blocks[0].len() / 2] ^= 4;
-    let path = folder.path().join("damaged.tgb").display().to_string();
-    fs::write(&path, file)?;
-    let output = Command::new(program("tidegate")?).args(["block", "decode", &path]).output()?;
-    let (said, printed) = (String::from_utf8(output.stderr)?, String::from_utf8(output.stdout)?);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with(&format!("error: {path}, byte {offset}: the block is damaged")), "{said}");
-    assert_eq!(seqs(&printed), (20..60).collect::<Vec<_>>());
     Ok(())
 }
