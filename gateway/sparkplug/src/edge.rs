@@ -30,6 +30,7 @@ use tidegate_model::{Name, Timestamp};
 use self::{
     device::{Aliases, Entry, Life},
     gate::Gate,
+    left_out::Limits,
 };
 use crate::{
     Id, Topic, Verb, payload,
@@ -116,6 +117,7 @@ pub struct EdgeNode {
     plant_version: Option<u64>,
     next_look: Option<Instant>,
     left_out: Vec<LeftOut>,
+    limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl EdgeNode {
         EdgeNode {
             gate: Gate::new(options.primary_host.clone()),
             gap_alias: aliases.next(),
+            limits: Limits::new(options.largest),
             options,
             bd_seq: 0,
             seq: 0,
@@ -248,10 +251,18 @@ impl EdgeNode {
 
     /// A message of the node, or of one of its devices, with the next number.
     fn message(&mut self, verb: Verb, device: Option<&Name>, metrics: Vec<Metric>, now: Now) -> Message {
-        let seq = self.seq;
+        let payload = self.payload(metrics, now);
+        self.numbered(verb, device, &payload)
+    }
+
+    /// What the next message has in it.
+    fn payload(&self, metrics: Vec<Metric>, now: Now) -> Payload {
+        Payload { timestamp: Some(millis(now.time)), metrics, seq: Some(self.seq.into()), ..Payload::default() }
+    }
+
+    /// The message with this in it; the next one has another number.
+    fn numbered(&mut self, verb: Verb, device: Option<&Name>, payload: &Payload) -> Message {
         self.seq = self.seq.wrapping_add(1);
-        let payload =
-            Payload { timestamp: Some(millis(now.time)), metrics, seq: Some(seq.into()), ..Payload::default() };
         let topic = match device {
             Some(device) => self.device_topic(verb, device),
             None => {
@@ -259,7 +270,7 @@ impl EdgeNode {
                 Topic::Node { verb, group, node }.to_string()
             }
         };
-        Message { topic, payload: payload::encode(&payload) }
+        Message { topic, payload: payload::encode(payload) }
     }
 
     /// Births and deaths of devices that have come or gone.

@@ -30,7 +30,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn common(self, other: Span) -> Option<Span> {
+    /// The rows that are in both.
+    pub(crate) fn common(self, other: Span) -> Option<Span> {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
         (self.stream == other.stream && first <= last).then_some(Span { stream: self.stream, first, last })
     }

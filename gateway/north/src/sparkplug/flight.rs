@@ -5,6 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use tidegate_store::Ticket;
 use tokio::time::Instant;
 
+use super::suspicion::Sent;
+
 /// Bytes on their way: at the start, at least, at most.
 const FIRST: usize = 64 * 1024;
 const LEAST: usize = 16 * 1024;
@@ -17,11 +19,24 @@ const LATE: Duration = Duration::from_secs(3);
 /// Between two pings, at least, unless much is on its way.
 const PING_EVERY: Duration = Duration::from_millis(100);
 
-/// Rows that were sent together.
+/// Rows that were sent together, or a birth or a death.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) tickets: Vec<Ticket>,
     pub(super) bytes: usize,
+    /// What is in it.
+    pub(super) sent: Vec<Sent>,
+    /// Whether the broker may close the connection over it.
+    pub(super) suspect: bool,
+}
+
+/// What is on its way while something is suspected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Doubts {
+    /// Bytes of suspects; `None`: there is none on its way.
+    pub(super) suspects: Option<usize>,
+    /// Whether anything else is on its way.
+    pub(super) others: bool,
 }
 
 /// Batches in the order in which they were sent.
@@ -66,6 +81,23 @@ impl Flight {
         self.bytes + waiting < window.0 && self.rows < MOST_ROWS
     }
 
+    /// What is in the batches that are not known to have been read.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &Sent> {
+        self.line.iter().flat_map(|(_, batch)| &batch.sent)
+    }
+
+    /// How much of what is on its way is suspected.
+    pub(super) fn doubts(&self) -> Doubts {
+        let mut doubts = Doubts::default();
+        for (_, batch) in &self.line {
+            match batch.suspect {
+                true => doubts.suspects = Some(doubts.suspects.unwrap_or(0) + batch.bytes),
+                false => doubts.others = true,
+            }
+        }
+        doubts
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
@@ -107,7 +139,7 @@ mod tests {
     use super::*;
 
     fn batch(bytes: usize) -> Batch {
-        Batch { tickets: Vec::new(), bytes }
+        Batch { tickets: Vec::new(), bytes, sent: Vec::new(), suspect: false }
     }
 
     #[test]

@@ -16,18 +16,25 @@ mod number;
 mod orders;
 mod session;
 mod subscriptions;
+mod suspicion;
 
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use tidegate_config::SparkplugTarget as Options;
 use tidegate_model::{Name, Timestamp};
-use tidegate_mqtt::{Backoff, Ended, Failure};
-use tidegate_sparkplug::{Command, EdgeNode, EdgeOptions, Id, Now, Plant, Written};
+use tidegate_mqtt::{Backoff, Ended, Failure, FailureKind};
+use tidegate_sparkplug::{Command, EdgeNode, EdgeOptions, Id, Now, Plant, Topic, Verb, Written};
 use tidegate_store::{Cursor, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::{connection::Connections, flight::Window, number::Number, session::Close};
+use self::{
+    connection::Connections,
+    flight::Window,
+    number::Number,
+    session::{Close, Failed},
+    suspicion::{Remedy, Sent, Subject, Suspicion},
+};
 use crate::{Clock, TargetError, TargetStatus};
 
 /// A connection that lasted this long was healthy: it is made again at once.
@@ -54,6 +61,7 @@ pub struct SparkplugTarget {
     status: TargetStatus,
     backoff: Backoff,
     window: Window,
+    suspicion: Suspicion,
     options: Options,
     /// Whether the last failure was worth a line in the log, so that the recovery is too.
     said: bool,
@@ -95,6 +103,7 @@ impl SparkplugTarget {
             status: TargetStatus::new(name, clock),
             backoff: Backoff::new(options.connection.retry_longest),
             window: Window::default(),
+            suspicion: Suspicion::default(),
             options: options.clone(),
             said: true,
         })
@@ -146,7 +155,7 @@ impl SparkplugTarget {
             Ok(connection) => connection,
             Err(failure) => {
                 self.status.not_connected();
-                let refused = failure.kind == tidegate_mqtt::FailureKind::Refused;
+                let refused = matches!(failure.kind, FailureKind::Refused | FailureKind::Version);
                 return Some((failure, if refused { Ended::Refused } else { Ended::Useless }));
             }
         };
@@ -158,6 +167,7 @@ impl SparkplugTarget {
             node: &mut self.node,
             gateway,
             window: &mut self.window,
+            suspicion: &mut self.suspicion,
             status: &self.status,
             options: &self.options.connection,
             primary_host: self.primary_host.as_deref(),
@@ -167,7 +177,10 @@ impl SparkplugTarget {
         match close {
             Close::Stopping => None,
             Close::HostGone => Some((self.host_gone(), Ended::Healthy)),
-            Close::Failed(failure, progress) => {
+            Close::Failed(Failed { failure, progress, unread }) => {
+                if matches!(failure.kind, FailureKind::Closed | FailureKind::MessageRefused) {
+                    self.learn(&unread);
+                }
                 let ended = match (progress, start.elapsed() >= HEALTHY) {
                     (_, true) => Ended::Healthy,
                     (true, false) => Ended::Short,
@@ -178,10 +191,38 @@ impl SparkplugTarget {
         }
     }
 
+    /// What the end of a connection says about what was on its way.
+    fn learn(&mut self, unread: &[Sent]) {
+        if unread.iter().any(|sent| matches!(sent.subject, Subject::Rows(_))) {
+            self.status.refused();
+        }
+        self.suspicion.closed_by_broker(unread);
+        if self.suspicion.divides_rows() {
+            self.node.pack_less();
+        }
+        match self.suspicion.remedy() {
+            Some(Remedy::Smaller(topic, bytes)) => {
+                if let Some(device) = device_birth(&topic) {
+                    self.node.limit_birth(device, bytes / 2);
+                }
+            }
+            Some(Remedy::TooLarge { found, most }) => {
+                self.node.limit(most);
+                tracing::error!(
+                    target_name = %self.status.name(), bytes = found,
+                    "the broker closes the connection over a row of that size; from now on nothing about as large is sent to it until the \
+                     gateway starts anew; gaps take the place of such rows, which stay in the store; make the broker's largest message larger"
+                );
+            }
+            Some(Remedy::NotIt) => self.node.unlimited(),
+            Some(Remedy::Replaced) | None => {}
+        }
+    }
+
     fn host_gone(&self) -> Failure {
         let host = self.primary_host.as_deref().unwrap_or_default();
         let text = format!("the primary host \"{host}\" is offline; rows wait in the store until it is back");
-        Failure::new(tidegate_mqtt::FailureKind::Closed, text)
+        Failure::new(FailureKind::Closed, text)
     }
 
     /// One line per kind of trouble, not one per try: the counters and the status tell the rest.
@@ -189,7 +230,15 @@ impl SparkplugTarget {
         let target_name = self.status.name();
         let news = self.status.failed(&failure.text);
         self.said = news || ended == Ended::Healthy;
-        if !self.said {
+        let is_device_birth =
+            |subject: &&Subject| matches!(subject, Subject::Message(topic) if device_birth(topic).is_some());
+        if let Some(subject) = self.suspicion.is_stuck().filter(|subject| !is_device_birth(subject)) {
+            tracing::error!(
+                %target_name, %failure, what = %subject,
+                "the broker closes the connection over this whenever it is sent; nothing is dropped, everything waits; check the right to \
+                 publish below spBv1.0 and the broker's largest message"
+            );
+        } else if !self.said {
             tracing::debug!(%target_name, %failure, "no connection; trying again");
         } else if failure.kind.needs_a_person() {
             tracing::error!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
@@ -205,6 +254,14 @@ impl SparkplugTarget {
         } else {
             tracing::debug!(%target_name, %address, "connected");
         }
+    }
+}
+
+/// The device whose birth has this topic.
+fn device_birth(topic: &str) -> Option<&str> {
+    match Topic::parse(topic) {
+        Some(Topic::Device { verb: Verb::Birth, device, .. }) => Some(device),
+        _ => None,
     }
 }
 

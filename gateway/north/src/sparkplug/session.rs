@@ -7,7 +7,7 @@ use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tidegate_config::MqttTarget as Options;
-use tidegate_mqtt::{Connection, Event, Failure, Message as Sent};
+use tidegate_mqtt::{Connection, Event, Failure, Message as Mqtt};
 use tidegate_sparkplug::{EdgeNode, Heard, Message};
 use tidegate_store::{Acknowledger, Cursor, Delivery, Lane, Shape, StoreError};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use super::{
     now,
     orders::Orders,
     subscriptions::Subscriptions,
+    suspicion::{Sent, Suspicion},
 };
 use crate::{
     TargetStatus,
@@ -47,8 +48,17 @@ pub(super) enum Close {
     Stopping,
     /// The primary host is gone.
     HostGone,
-    /// It broke; whether any row is known to have arrived.
-    Failed(Failure, bool),
+    /// It broke.
+    Failed(Failed),
+}
+
+/// How a connection broke.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// Whether any row is known to have arrived.
+    pub(super) progress: bool,
+    /// What was handed over and is not known to have been read.
+    pub(super) unread: Vec<Sent>,
 }
 
 /// What a session uses and does not own.
@@ -57,6 +67,7 @@ pub(super) struct Around<'a> {
     pub(super) node: &'a mut EdgeNode,
     pub(super) gateway: &'a EdgeGateway,
     pub(super) window: &'a mut Window,
+    pub(super) suspicion: &'a mut Suspicion,
     pub(super) status: &'a TargetStatus,
     pub(super) options: &'a Options,
     pub(super) primary_host: Option<&'a str>,
@@ -64,7 +75,10 @@ pub(super) struct Around<'a> {
 
 /// What waits to be handed to the connection.
 enum Out {
+    /// A birth or a death.
     Message(Message),
+    /// Rows whose mark follows.
+    Rows(Message),
     /// All messages of these rows come before.
     Mark(Batch),
 }
@@ -80,6 +94,8 @@ struct Session<'a> {
     out: VecDeque<Out>,
     /// Bytes of it.
     waiting: usize,
+    /// Some of the rows whose mark is the next in it have been handed over.
+    parted: bool,
     flight: Flight,
     settling: Settling<Batch>,
     share: Share,
@@ -114,7 +130,6 @@ pub(super) async fn run(
     let mut session = Session::new(connection, cursor.acknowledger(), around);
     let served = session.serve(cursor, cancel).await;
     status.in_flight(0, 0, 0);
-    let progress = session.progress;
     match served {
         Ok(After::GoOn) => {
             session.farewell().await;
@@ -124,7 +139,7 @@ pub(super) async fn run(
             session.farewell().await;
             Close::HostGone
         }
-        Err(failure) => Close::Failed(failure, progress),
+        Err(failure) => Close::Failed(Failed { failure, progress: session.progress, unread: session.unread() }),
     }
 }
 
@@ -138,6 +153,7 @@ impl<'a> Session<'a> {
             seen: None,
             out: VecDeque::new(),
             waiting: 0,
+            parted: false,
             flight: Flight::default(),
             settling: Settling::new(around.options.settle),
             share: Share::new(around.options.backfill, Instant::now()),
@@ -280,6 +296,9 @@ impl<'a> Session<'a> {
             Event::Pong(sent) => {
                 let time = Instant::now();
                 for batch in self.flight.answered(sent, self.around.window, time) {
+                    for most in batch.sent.iter().filter_map(|sent| self.around.suspicion.read(sent)) {
+                        self.around.node.limit(most);
+                    }
                     self.settling.acknowledged(batch, time);
                 }
                 self.settling.answered(sent);
@@ -349,8 +368,8 @@ impl<'a> Session<'a> {
     async fn farewell(mut self) {
         if let Some(death) = self.around.node.farewell(now(self.around.status)) {
             // Full only when the broker has taken nothing for a while; then the will says it.
-            let sent = Sent::new(death.topic, death.payload).unacknowledged();
-            if self.connection.publish(sent).is_err() {
+            let death = Mqtt::new(death.topic, death.payload).unacknowledged();
+            if self.connection.publish(death).is_err() {
                 return;
             }
         }

@@ -12,4 +12,5 @@
 mod broker;
 mod deliveries;
 mod hosts;
+mod refusals;
 mod scene;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tidegate_config::{ByteSize, MqttTarget, SparkplugIds, SparkplugTarget as Options, StartAt, WhenFull};
-use tidegate_model::{Column, Name, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
+use tidegate_model::{Column, Name, Reason, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
 use tidegate_north::{EdgeGateway, SparkplugTarget, TargetSnapshot, TargetStatus};
 use tidegate_sparkplug::{Command, DataType, Device, Latest, MetricInfo, Plant};
 use tidegate_store::Store;
@@ -28,15 +28,20 @@ pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> 
     tokio::time::timeout(time, work).await.expect("it takes too long")
 }
 
-/// A device with one counter.
+/// A device with one tag.
 #[derive(Clone)]
-struct Meter {
+struct Fake {
     name: Name,
     metrics: Arc<[MetricInfo]>,
     latest: Arc<Mutex<Latest>>,
+    stream: Arc<Stream>,
 }
 
-impl Device for Meter {
+/// A `meter` with a counter and, when the first one is written, `notes` with a text.
+#[derive(Clone)]
+struct FakePlant(Vec<Fake>);
+
+impl Device for Fake {
     fn name(&self) -> &Name {
         &self.name
     }
@@ -54,21 +59,21 @@ impl Device for Meter {
     }
 }
 
-impl Plant for Meter {
+impl Plant for FakePlant {
     fn version(&self) -> u64 {
         1
     }
 
     fn devices(&self) -> Vec<Box<dyn Device>> {
-        vec![Box::new(self.clone())]
+        self.0.iter().map(|device| Box::new(device.clone()) as Box<dyn Device>).collect()
     }
 }
 
 pub(crate) struct Scene {
     store: Store,
-    stream: Arc<Stream>,
     pub(crate) rows: u64,
-    meter: Meter,
+    pub(crate) notes: u64,
+    plant: FakePlant,
     clock: Arc<AtomicI64>,
     pub(crate) commands: Arc<Mutex<Vec<Command>>>,
     dir: tempfile::TempDir,
@@ -81,6 +86,22 @@ pub(crate) struct Running {
     task: JoinHandle<()>,
 }
 
+async fn fake(store: &Store, (device, tag): (&str, &str), kind: ValueKind, datatype: DataType) -> Fake {
+    let (name, group): (Name, Name) = (device.parse().unwrap(), "fast".parse().unwrap());
+    let column = Column::new(tag.parse().unwrap(), ValueType::single(kind));
+    let (stream, _) = store.stream(&name, &group, vec![column]).await.unwrap();
+    let metric = MetricInfo {
+        name: tag.parse().unwrap(),
+        datatype,
+        unit: None,
+        range: None,
+        description: None,
+        writable: device == "meter",
+    };
+    let latest = Arc::new(Mutex::new(Latest { slot: Slot::Bad(Reason::NotYetRead), time: None }));
+    Fake { name, metrics: [metric].into(), latest, stream }
+}
+
 impl Scene {
     pub(crate) async fn new() -> Scene {
         let dir = tempfile::tempdir().unwrap();
@@ -91,40 +112,45 @@ impl Scene {
             when_full: WhenFull::DropOldest,
         };
         let store = Store::open(dir.path(), &options).await.unwrap().store;
-        let column = Column::new("count".parse().unwrap(), ValueType::single(ValueKind::Uint));
-        let (device, group): (Name, Name) = ("meter".parse().unwrap(), "fast".parse().unwrap());
-        let (stream, _) = store.stream(&device, &group, vec![column]).await.unwrap();
-        let metric = MetricInfo {
-            name: "count".parse().unwrap(),
-            datatype: DataType::UInt64,
-            unit: None,
-            range: None,
-            description: None,
-            writable: true,
-        };
-        let latest = Arc::new(Mutex::new(Latest { slot: Slot::Good(Value::Uint(0)), time: None }));
-        let meter = Meter { name: device, metrics: [metric].into(), latest };
+        let meter = fake(&store, ("meter", "count"), ValueKind::Uint, DataType::UInt64).await;
         let clock = Arc::new(AtomicI64::new(START));
-        Scene { store, stream, rows: 0, meter, clock, commands: Arc::default(), dir }
+        Scene { store, rows: 0, notes: 0, plant: FakePlant(vec![meter]), clock, commands: Arc::default(), dir }
+    }
+
+    /// With a device `notes` too.
+    pub(crate) async fn with_notes() -> Scene {
+        let mut scene = Scene::new().await;
+        scene.plant.0.push(fake(&scene.store, ("notes", "text"), ValueKind::Text, DataType::String).await);
+        scene
     }
 
     /// So many rows, which count on; the device shows the last one.
     pub(crate) fn append(&mut self, count: u64) {
         for _ in 0..count {
             self.rows += 1;
-            let time = Timestamp::from_millis(START + i64::try_from(self.rows).unwrap());
-            self.clock.store(time.as_millis(), Ordering::Relaxed);
-            let slot = Slot::Good(Value::Uint(self.rows));
-            *self.meter.latest.lock().unwrap() = Latest { slot: slot.clone(), time: Some(time) };
-            let stream = Arc::clone(&self.stream);
-            let row = Row { stream, seq: self.rows, time, device_time: None, slots: [slot].into() };
-            self.store.append(Arc::new(row), bytes::Bytes::new());
+            self.row(0, self.rows, Value::Uint(self.rows));
         }
+    }
+
+    /// A row with this text.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.notes += 1;
+        self.row(1, self.notes, Value::Text(text.into()));
+    }
+
+    fn row(&self, device: usize, seq: u64, value: Value) {
+        let device = &self.plant.0[device];
+        let time = Timestamp::from_millis(START + i64::try_from(self.rows + self.notes).unwrap());
+        self.clock.store(time.as_millis(), Ordering::Relaxed);
+        let slot = Slot::Good(value);
+        *device.latest.lock().unwrap() = Latest { slot: slot.clone(), time: Some(time) };
+        let row = Row { stream: Arc::clone(&device.stream), seq, time, device_time: None, slots: [slot].into() };
+        self.store.append(Arc::new(row), bytes::Bytes::new());
     }
 
     pub(crate) async fn committed(&self) {
         let committed = async {
-            while self.store.status().rows_committed < self.rows {
+            while self.store.status().rows_committed < self.rows + self.notes {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -146,7 +172,7 @@ impl Scene {
         let target = SparkplugTarget::new(name.clone(), &options, &gateway, "Tidegate", clock).unwrap();
         let commands = Arc::clone(&self.commands);
         let gateway = EdgeGateway {
-            plant: Arc::new(self.meter.clone()),
+            plant: Arc::new(self.plant.clone()),
             commands: Arc::new(move |command| {
                 commands.lock().unwrap().push(command);
                 Box::pin(async { Ok(Vec::new()) })

@@ -8,12 +8,16 @@ use super::{
     BD_SEQ, Device, EdgeNode, GAP, Latest, Message, MetricInfo, Now, Phase, Plant, REBIRTH, REBIRTH_PAUSE, SOFTWARE,
     What,
     device::{Entry, Life, MetricEntry},
+    left_out::TooLarge,
     millis,
 };
 use crate::{
     DataType, QualityCode, Verb, to_wire,
     wire::{Metric, MetricValue, PropertyContent, PropertySet},
 };
+
+/// Bytes that it takes to say that there is no value, at most.
+const NULL: usize = 64;
 
 impl EdgeNode {
     /// The births of everything that is there.
@@ -109,9 +113,33 @@ impl EdgeNode {
         let with_values = metrics(entry, latest, now);
         match self.fitting(Verb::Birth, name, with_values, now) {
             Ok(birth) => out.push(birth),
-            Err(bytes) => {
+            Err(too_large) => self.smaller_birth(name, known, too_large.bytes, now, out),
+        }
+    }
+
+    /// The birth of a device without its largest values, as many bytes (`bytes`) it has with them; or without any.
+    fn smaller_birth(&mut self, name: &Name, known: bool, bytes: usize, now: Now, out: &mut Vec<Message>) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let mut latest = Vec::with_capacity(entry.present().len());
+        if let Some(source) = entry.source() {
+            source.latest(&mut latest);
+        }
+        let excess = bytes.saturating_sub(entry.largest_birth.min(self.limits.largest));
+        let dropped = without_largest(&mut latest, excess);
+        let tags =
+            dropped.iter().filter_map(|place| entry.present().get(*place)).map(|metric| metric.info.name.clone());
+        let what = What::values_of_birth(tags.collect::<Vec<_>>().into_iter());
+        let smaller = metrics(entry, latest, now);
+        match self.fitting(Verb::Birth, name, smaller, now) {
+            Ok(birth) => {
+                out.push(birth);
+                self.leave_out(name, what, bytes);
+            }
+            Err(_) => {
+                let tags = self.entries.get(name).map(Entry::present).unwrap_or_default();
+                let what = What::values_of_birth(tags.iter().map(|metric| metric.info.name.clone()));
                 if self.birth_without_values(name, known, now, out) {
-                    self.leave_out(name, What::ValuesOfBirth, bytes);
+                    self.leave_out(name, what, bytes);
                 }
             }
         }
@@ -123,7 +151,7 @@ impl EdgeNode {
         let without_values = metrics(entry, Vec::new(), now);
         match self.fitting(Verb::Birth, name, without_values, now) {
             Ok(birth) => out.push(birth),
-            Err(bytes) => {
+            Err(TooLarge { bytes, .. }) => {
                 if let Some(entry) = self.entries.get_mut(name) {
                     entry.cannot_be_born();
                 }
@@ -168,6 +196,27 @@ impl EdgeNode {
         self.entries
             .retain(|name, entry| order.contains(name) || matches!(entry.life(), Life::Born | Life::Passing { .. }));
     }
+}
+
+/// Takes the largest values away until that makes so many bytes; gives their places. Values of less than some bytes are not worth it.
+fn without_largest(latest: &mut [Latest], excess: usize) -> Vec<usize> {
+    let bytes = |sample: &Latest| sample.slot.value().map_or(0, tidegate_model::Value::heap_bytes);
+    let mut large: Vec<(usize, usize)> =
+        latest.iter().map(bytes).enumerate().map(|(place, bytes)| (bytes, place)).collect();
+    large.retain(|(bytes, _)| *bytes > 2 * NULL);
+    large.sort_unstable_by(|one, other| other.cmp(one));
+    let (mut freed, mut places) = (0, Vec::new());
+    for (bytes, place) in large {
+        if freed >= excess {
+            break;
+        }
+        if let Some(sample) = latest.get_mut(place) {
+            *sample = Latest { slot: Slot::Bad(Reason::NotYetRead), time: None };
+            freed += bytes - NULL;
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// The metrics of a birth. Those without a sample are null and stale.

@@ -7,6 +7,7 @@ use tidegate_model::{Name, Row, Slot, Stream, Timestamp};
 use super::{
     EdgeNode, Message, Now, What,
     device::{Entry, Life, MetricEntry},
+    left_out::TooLarge,
     millis,
 };
 use crate::{
@@ -14,31 +15,48 @@ use crate::{
     wire::{Metric, MetricValue, PropertySet},
 };
 
-/// A message is full at about this size. It is larger only when one value is.
-const FULL: usize = 48 * 1024;
 /// Metrics of one message, at most.
 const MOST_METRICS: usize = 4_000;
 /// Why rows are missing whose message is larger than may be sent.
 const TOO_LARGE: &str = "too_large";
 
+/// A metric, and of what it is.
+struct Told {
+    metric: Metric,
+    from: From,
+}
+
+/// A value of a row: the row's place among those gathered, the column.
+#[derive(Clone, Copy)]
+struct From {
+    row: usize,
+    column: usize,
+}
+
 /// Metrics of one device on the way into a message.
 struct Gathered {
     device: Name,
-    metrics: Vec<Metric>,
+    told: Vec<Told>,
     bytes: usize,
-    /// The row of the last metric. Of a metric too large to be sent it is the only one.
-    stream: Arc<Stream>,
-    seq: u64,
+    rows: Vec<(Arc<Stream>, u64)>,
 }
 
 impl Gathered {
-    fn new(row: &Row) -> Gathered {
-        let stream = Arc::clone(&row.stream);
-        Gathered { device: stream.device().clone(), metrics: Vec::new(), bytes: 0, stream, seq: row.seq }
+    fn new(device: &Name) -> Gathered {
+        Gathered { device: device.clone(), told: Vec::new(), bytes: 0, rows: Vec::new() }
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.metrics.is_empty() || (self.bytes + bytes <= FULL && self.metrics.len() < MOST_METRICS)
+    fn has_room(&self, bytes: usize, full: usize) -> bool {
+        self.told.is_empty() || (self.bytes + bytes <= full && self.told.len() < MOST_METRICS)
+    }
+
+    fn add(&mut self, metric: Metric, row: &Row, column: usize, bytes: usize) {
+        if self.rows.last().is_none_or(|(stream, seq)| (stream.id(), *seq) != (row.stream.id(), row.seq)) {
+            self.rows.push((Arc::clone(&row.stream), row.seq));
+        }
+        let from = From { row: self.rows.len().saturating_sub(1), column };
+        self.told.push(Told { metric, from });
+        self.bytes += bytes;
     }
 }
 
@@ -81,43 +99,73 @@ impl EdgeNode {
         }
         let Some(entry) = self.entries.get_mut(device) else { return };
         if entry.is_too_large() {
-            return self.row_left_out(&row.stream, row.seq, 0, now, out);
+            return self.row_left_out(&row.stream, row.seq, None, 0, now, out);
         }
         if let Life::Passing { .. } = entry.life() {
             entry.passing(now.at);
         }
-        for (slot, place) in row.slots.iter().zip(columns.iter()) {
+        let full = self.limits.full;
+        for (column, (slot, place)) in row.slots.iter().zip(columns.iter()).enumerate() {
             let entry = self.entries.get_mut(device).and_then(|entry| entry.metric(*place));
             let Some(metric) = entry.and_then(|entry| metric(entry, slot, row.time, past, now)) else { continue };
             let properties = if metric.properties.is_some() { 64 } else { 0 };
             let bytes = 32 + properties + slot.value().map_or(0, tidegate_model::Value::heap_bytes);
-            if gathered.as_ref().is_some_and(|gathered| !gathered.has_room(bytes)) {
+            if gathered.as_ref().is_some_and(|gathered| !gathered.has_room(bytes, full)) {
                 self.flush(gathered.take(), now, out);
             }
-            let into = gathered.get_or_insert_with(|| Gathered::new(row));
-            into.metrics.push(metric);
-            into.bytes += bytes;
-            (into.stream, into.seq) = (Arc::clone(&row.stream), row.seq);
+            gathered.get_or_insert_with(|| Gathered::new(device)).add(metric, row, column, bytes);
         }
     }
 
     /// A gap in the place of a row that cannot be sent, or not all of it.
-    fn row_left_out(&mut self, stream: &Stream, seq: u64, bytes: usize, now: Now, out: &mut Vec<Message>) {
-        self.leave_out(stream.device(), What::Row(seq), bytes);
+    fn row_left_out(
+        &mut self,
+        stream: &Stream,
+        seq: u64,
+        column: Option<usize>,
+        bytes: usize,
+        now: Now,
+        out: &mut Vec<Message>,
+    ) {
+        let tag = column.and_then(|column| stream.columns().get(column)).map(|column| column.name.clone());
+        self.leave_out(stream.device(), What::Row { seq, tag }, bytes);
         self.gap(stream, seq, seq, TOO_LARGE, now, out);
     }
 
     fn flush(&mut self, gathered: Option<Gathered>, now: Now, out: &mut Vec<Message>) {
-        let Some(Gathered { device, mut metrics, stream, seq, .. }) = gathered else { return };
-        if metrics.is_empty() {
+        let Some(Gathered { device, mut told, rows, .. }) = gathered else { return };
+        if told.is_empty() {
             return;
         }
         // Rows of several groups, each in its order.
-        metrics.sort_by_key(|metric| metric.timestamp);
-        match self.fitting(Verb::Data, &device, metrics, now) {
-            Ok(data) => out.push(data),
-            // Many small metrics never are: this is one large one.
-            Err(bytes) => self.row_left_out(&stream, seq, bytes, now, out),
+        told.sort_by_key(|told| told.metric.timestamp);
+        let (metrics, from) = told.into_iter().map(|told| (told.metric, told.from)).unzip();
+        self.tell(&device, metrics, from, &rows, now, out);
+    }
+
+    /// One message, or more where that is too large; and gaps for metrics that are too large by themselves.
+    fn tell(
+        &mut self,
+        device: &Name,
+        metrics: Vec<Metric>,
+        mut from: Vec<From>,
+        rows: &[(Arc<Stream>, u64)],
+        now: Now,
+        out: &mut Vec<Message>,
+    ) {
+        let TooLarge { bytes, mut metrics } = match self.fitting(Verb::Data, device, metrics, now) {
+            Ok(data) => return out.push(data),
+            Err(too_large) => too_large,
+        };
+        let half = metrics.len() / 2;
+        if half > 0 {
+            let (last_metrics, last_from) = (metrics.split_off(half), from.split_off(half));
+            self.tell(device, metrics, from, rows, now, out);
+            return self.tell(device, last_metrics, last_from, rows, now, out);
+        }
+        let Some(from) = from.first() else { return };
+        if let Some((stream, seq)) = rows.get(from.row) {
+            self.row_left_out(stream, *seq, Some(from.column), bytes, now, out);
         }
     }
 

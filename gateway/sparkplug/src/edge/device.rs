@@ -66,6 +66,8 @@ pub(super) struct Entry {
     dies_at: Option<Instant>,
     /// Its birth cannot be sent, with the metrics that it has.
     too_large: bool,
+    /// Bytes of the payload of its birth, at most, with the metrics that it has.
+    pub(super) largest_birth: usize,
 }
 
 impl Aliases {
@@ -94,6 +96,7 @@ impl Entry {
             changed: false,
             dies_at: None,
             too_large: false,
+            largest_birth: usize::MAX,
         };
         if let Some(source) = source {
             entry.take_over(source, aliases);
@@ -140,7 +143,7 @@ impl Entry {
             && self.present().len() == source.metrics().len()
             && self.present().iter().zip(source.metrics()).all(|(metric, info)| metric.info == *info);
         if !same {
-            (self.changed, self.too_large) = (true, false);
+            (self.changed, self.too_large, self.largest_birth) = (true, false, usize::MAX);
             let mut before: HashMap<(TagName, DataType), u64> = HashMap::new();
             for metric in self.metrics.drain(..) {
                 before.insert((metric.info.name.clone(), metric.info.datatype), metric.alias);

@@ -1,14 +1,21 @@
-//! What is not sent because it is too large.
+//! What is not sent because it is too large, and how large a message may be.
 
-use tidegate_model::Name;
+use prost::Message as _;
+use tidegate_model::{Name, TagName};
 
 use super::{EdgeNode, Message, Now};
 use crate::{Verb, wire::Metric};
 
 /// Of so many it is told one by one, until they are fetched.
 const MOST: usize = 1_024;
+/// A message with several metrics is full at about this size, at first and at least.
+const FULL: usize = 48 * 1024;
+const LEAST_FULL: usize = 1024;
+/// Tags that are named, at most.
+const MOST_TAGS: usize = 8;
 
-/// Something that was not sent, or not as it is, because its message is larger than [`EdgeOptions::largest`](super::EdgeOptions::largest).
+/// Something that was not sent, or not as it is, because its message is larger than [`EdgeOptions::largest`](super::EdgeOptions::largest)
+/// or what was found to be too large ([`EdgeNode::limit`], [`EdgeNode::limit_birth`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The device.
@@ -20,14 +27,45 @@ pub struct LeftOut {
 }
 
 /// What was left out of what is said of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The values in its birth: it is born without them.
-    ValuesOfBirth,
+    /// Values in its birth: it is born without them.
+    ValuesOfBirth {
+        /// The tags, the first 8 of them.
+        tags: Vec<TagName>,
+        /// How many tags.
+        count: usize,
+    },
     /// Its birth, and so all of it, until its metrics change. Gaps take the place of its rows.
     Birth,
-    /// The row with this number, or the largest value of it. A gap says so.
-    Row(u64),
+    /// A row, or one value of it. A gap says so.
+    Row {
+        /// Number of the row.
+        seq: u64,
+        /// The tag whose value it is; `None`: the whole row.
+        tag: Option<TagName>,
+    },
+}
+
+/// How large messages may be.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// Bytes of a payload, at most.
+    pub(super) largest: usize,
+    /// A message with several metrics is full at about this size.
+    pub(super) full: usize,
+}
+
+/// A message that cannot be sent.
+pub(super) struct TooLarge {
+    pub(super) bytes: usize,
+    pub(super) metrics: Vec<Metric>,
+}
+
+impl Limits {
+    pub(super) fn new(largest: usize) -> Limits {
+        Limits { largest, full: FULL }
+    }
 }
 
 impl EdgeNode {
@@ -36,28 +74,59 @@ impl EdgeNode {
         std::mem::take(&mut self.left_out)
     }
 
+    /// From now on payloads of more than so many bytes are not sent: births lose values, rows that do not fit become gaps.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limits.largest = self.limits.largest.min(bytes);
+    }
+
+    /// Takes back what [`EdgeNode::limit`] said: it was not the size.
+    pub fn unlimited(&mut self) {
+        self.limits.largest = self.options.largest;
+    }
+
+    /// From now on fewer rows share a message: of half as many bytes as before, but no less than 1 KiB.
+    pub fn pack_less(&mut self) {
+        self.limits.full = (self.limits.full / 2).max(LEAST_FULL);
+    }
+
+    /// From now on the birth of this device has a payload of at most so many bytes: without its largest values; where that is not enough,
+    /// without any; where that is not enough, the device dies, and gaps take the place of its rows. Until its metrics change.
+    pub fn limit_birth(&mut self, device: &str, bytes: usize) {
+        if let Some(entry) = self.entries.get_mut(device) {
+            entry.largest_birth = entry.largest_birth.min(bytes);
+        }
+    }
+
     pub(super) fn leave_out(&mut self, device: &Name, what: What, bytes: usize) {
         if self.left_out.len() < MOST {
             self.left_out.push(LeftOut { device: device.clone(), what, bytes });
         }
     }
 
-    /// A message that can be sent, or its size. Only the first takes a number: hosts miss none.
+    /// A message of a device that can be sent. Only such a one takes a number: hosts miss none.
     pub(super) fn fitting(
         &mut self,
         verb: Verb,
         device: &Name,
         metrics: Vec<Metric>,
         now: Now,
-    ) -> Result<Message, usize> {
-        let seq = self.seq;
-        let message = self.message(verb, Some(device), metrics, now);
-        match message.payload.len() {
-            bytes if bytes > self.options.largest => {
-                self.seq = seq;
-                Err(bytes)
-            }
-            _ => Ok(message),
+    ) -> Result<Message, TooLarge> {
+        let most = match (verb, self.entries.get(device)) {
+            (Verb::Birth, Some(entry)) => self.limits.largest.min(entry.largest_birth),
+            _ => self.limits.largest,
+        };
+        let payload = self.payload(metrics, now);
+        match payload.encoded_len() {
+            bytes if bytes > most => Err(TooLarge { bytes, metrics: payload.metrics }),
+            _ => Ok(self.numbered(verb, Some(device), &payload)),
         }
+    }
+}
+
+impl What {
+    /// Values of these tags.
+    pub(super) fn values_of_birth(tags: impl ExactSizeIterator<Item = TagName>) -> What {
+        let count = tags.len();
+        What::ValuesOfBirth { tags: tags.take(MOST_TAGS).collect(), count }
     }
 }

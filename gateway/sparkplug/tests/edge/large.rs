@@ -59,26 +59,101 @@ fn a_value_that_cannot_be_sent_is_a_gap_and_what_is_around_it_comes() {
     assert_eq!(gap(&published[1]), expected);
     assert_eq!(published[2].payload.metrics[0].value, Some(MetricValue::Long(2)));
     let left_out = scene.node.left_out();
-    let [LeftOut { device, what: What::Row(1), bytes }] = left_out.as_slice() else { panic!("{left_out:?}") };
-    assert!(device.as_str() == "notes" && *bytes > LARGEST);
+    let [LeftOut { device, what: What::Row { seq: 1, tag: Some(b) }, bytes }] = left_out.as_slice() else {
+        panic!("{left_out:?}")
+    };
+    assert!(device.as_str() == "notes" && b.as_str() == "b" && *bytes > LARGEST);
     assert!(scene.node.left_out().is_empty() && scene.node.may_publish());
 }
 
-#[test]
-fn a_device_whose_values_are_too_large_for_its_birth_is_born_without_them() {
-    let mut scene = Scene::new(None);
+/// A device `notes` with these texts and a number.
+fn notes(scene: &mut Scene, a: usize, b: usize) {
     let metrics = vec![metric("a", DataType::String), metric("b", DataType::String), metric("c", DataType::Int64)];
-    let latest = vec![good(text(60_000), START), good(text(60_000), START), good(Value::Int(1), START)];
+    let latest = vec![good(text(a), START), good(text(b), START), good(Value::Int(1), START)];
     scene.plant.put("notes", metrics, latest);
+}
+
+#[test]
+fn a_device_whose_values_are_too_large_for_its_birth_is_born_without_the_largest() {
+    let mut scene = Scene::new(None);
+    notes(&mut scene, 60_000, 60_001);
     scene.connect(0);
     let births = scene.run();
     assert_eq!(topics(&births), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2", "DBIRTH/notes"]);
     assert_eq!(births[3].payload.seq, Some(3));
-    assert!(births[3].payload.metrics.iter().all(|metric| metric.is_null == Some(true)));
+    let nulls: Vec<_> = births[3].payload.metrics.iter().map(|metric| metric.is_null == Some(true)).collect();
+    assert_eq!(nulls, [false, true, false]);
     let left_out = scene.node.left_out();
-    assert!(matches!(left_out.as_slice(), [LeftOut { what: What::ValuesOfBirth, .. }]), "{left_out:?}");
-    let published = scene.rows(&[note(START + 1, text(3), text(4))], false);
-    assert_eq!(topics(&published), ["DDATA/notes"]);
+    let [LeftOut { what: What::ValuesOfBirth { tags, count: 1 }, .. }] = left_out.as_slice() else {
+        panic!("{left_out:?}")
+    };
+    assert_eq!(tags.as_slice(), [tag("b")]);
+    // What was not in the birth is news when its row comes.
+    let published = scene.rows(&[note(START - 1, text(3), text(4))], false);
+    let historical: Vec<_> = published[0].payload.metrics.iter().map(|metric| metric.is_historical).collect();
+    assert_eq!(historical, [Some(true), None, Some(true)]);
+}
+
+#[test]
+fn what_was_found_to_be_too_large_is_left_out_from_then_on_until_that_is_taken_back() {
+    let mut scene = born();
+    scene.node.limit(5_000);
+    let published = scene.rows(&[note(START + 1, text(6_000), text(2_000))], false);
+    assert_eq!(topics(&published), ["NDATA", "DDATA/notes"]);
+    let left_out = scene.node.left_out();
+    assert!(matches!(left_out.as_slice(), [LeftOut { what: What::Row { .. }, .. }]), "{left_out:?}");
+    // Rows that are small share as many messages as it takes.
+    let rows: Vec<_> = (2..400).map(|time| note(START + time, text(30), text(30))).collect();
+    let published = scene.rows(&rows, false);
+    assert!(published.iter().all(|message| encode(&message.payload).len() <= 5_000));
+    assert_eq!(published.iter().map(|message| message.payload.metrics.len()).sum::<usize>(), 3 * 398);
+    let times: Vec<_> =
+        published.iter().flat_map(|message| &message.payload.metrics).map(|metric| metric.timestamp).collect();
+    assert!(times.is_sorted(), "in their order");
+    scene.node.unlimited();
+    assert_eq!(topics(&scene.rows(&[note(START + 500, text(6_000), text(1))], false)), ["DDATA/notes"]);
+    assert!(scene.node.left_out().is_empty());
+}
+
+#[test]
+fn fewer_rows_share_a_message_when_that_is_wanted() {
+    let mut scene = born();
+    let rows: Vec<_> = (1..300).map(|time| note(START + time, text(30), text(30))).collect();
+    let usual = scene.rows(&rows, false).len();
+    (0..20).for_each(|_| scene.node.pack_less());
+    let rows: Vec<_> = (301..600).map(|time| note(START + time, text(30), text(30))).collect();
+    let published = scene.rows(&rows, false);
+    assert!(published.len() > 4 * usual, "{usual} and {} messages", published.len());
+    let sizes: Vec<usize> = published.iter().map(|message| encode(&message.payload).len()).collect();
+    assert!(sizes.iter().all(|bytes| *bytes < 1_500) && sizes.iter().max() > Some(&500), "{sizes:?}");
+}
+
+#[test]
+fn a_birth_is_made_smaller_step_by_step_until_the_device_is_left_out_and_the_others_are_not() {
+    let mut scene = Scene::new(None);
+    notes(&mut scene, 9_000, 4_000);
+    scene.connect(0);
+    let nulls = |births: &[Published]| -> Vec<bool> {
+        births[3].payload.metrics.iter().map(|metric| metric.is_null == Some(true)).collect()
+    };
+    assert_eq!(nulls(&scene.run()), [false, false, false]);
+    for (bytes, expected) in [(7_000, [true, false, false]), (3_500, [true, true, false])] {
+        scene.node.limit_birth("notes", bytes);
+        scene.connect(1);
+        let births = scene.run();
+        assert_eq!(nulls(&births), expected, "{bytes}: {:?}", encode(&births[3].payload).len());
+        assert!(encode(&births[3].payload).len() <= bytes);
+    }
+    scene.node.left_out();
+    scene.node.limit_birth("notes", 10);
+    scene.connect(2);
+    assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+    let left_out = scene.node.left_out();
+    assert!(matches!(left_out.as_slice(), [LeftOut { what: What::Birth, .. }]), "{left_out:?}");
+    assert_eq!(topics(&scene.rows(&[note(START + 1, text(1), text(1))], false)), ["NDATA"]);
+    // With other metrics it is another matter.
+    scene.plant.put("notes", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
+    assert_eq!(topics(&scene.run()), ["DBIRTH/notes"]);
 }
 
 #[test]

@@ -1,45 +1,112 @@
 //! Messages of rows, and handing them over.
 
-use tidegate_mqtt::{Failure, Message as Sent, Refused};
-use tidegate_sparkplug::Message;
+use std::collections::VecDeque;
+
+use tidegate_mqtt::{Failure, Message as Mqtt, Refused};
+use tidegate_sparkplug::{Message, Topic, Verb};
 use tidegate_store::{Delivery, Item};
 use tokio::time::Instant;
 
 use super::{Out, Session};
 use crate::{
-    mqtt::share::{LaneKind, Load},
-    sparkplug::{flight::Batch, now},
+    mqtt::{
+        share::{LaneKind, Load},
+        suspicion::Span,
+    },
+    sparkplug::{
+        flight::Batch,
+        now,
+        suspicion::{Sent, Subject, Suspicion},
+    },
 };
 
 /// Rows that are put into messages together take about so many bytes.
 const TOGETHER: usize = 32 * 1024;
+/// Why a row is missing that the broker closes the connection over.
+const REFUSED: &str = "refused";
 
 impl Session<'_> {
     pub(super) fn queue(&mut self, messages: Vec<Message>) {
         self.waiting += messages.iter().map(|message| message.payload.len()).sum::<usize>();
-        self.out.extend(messages.into_iter().map(Out::Message));
+        let is_data = |topic: &str| matches!(Topic::parse(topic), Some(Topic::Node { verb, .. } | Topic::Device { verb, .. }) if verb == Verb::Data);
+        self.out.extend(messages.into_iter().map(|message| match is_data(&message.topic) {
+            true => Out::Rows(message),
+            false => Out::Message(message),
+        }));
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), Failure> {
         while let Some(next) = self.out.pop_front() {
-            let message = match next {
+            if !self.may_follow(&next) {
+                self.out.push_front(next);
+                return Ok(());
+            }
+            let (message, is_rows) = match next {
                 Out::Mark(batch) => {
+                    self.parted = false;
                     self.flight.sent(batch, Instant::now());
                     continue;
                 }
-                Out::Message(message) => message,
+                Out::Message(message) => (message, false),
+                Out::Rows(message) => (message, true),
             };
-            let sent = Sent::new(message.topic.as_str(), message.payload.clone()).unacknowledged();
+            let sent = Mqtt::new(message.topic.as_str(), message.payload.clone()).unacknowledged();
             match self.connection.publish(sent) {
-                Ok(_) => self.waiting = self.waiting.saturating_sub(message.payload.len()),
+                Ok(_) => {
+                    self.waiting = self.waiting.saturating_sub(message.payload.len());
+                    match is_rows {
+                        true => self.parted = true,
+                        false => self.follow(message),
+                    }
+                }
                 Err(Refused::NoRoom) => {
-                    self.out.push_front(Out::Message(message));
+                    self.out.push_front(if is_rows { Out::Rows(message) } else { Out::Message(message) });
                     return Ok(());
                 }
                 Err(refused) => self.left_out(&message, &refused),
             }
         }
         Ok(())
+    }
+
+    /// A birth or a death is on its way.
+    fn follow(&mut self, message: Message) {
+        let bytes = message.payload.len();
+        let sent = Sent { subject: Subject::Message(message.topic), bytes, largest: bytes };
+        let suspect = self.around.suspicion.is_suspect(&sent.subject);
+        self.flight.sent(Batch { tickets: Vec::new(), bytes, sent: vec![sent], suspect }, Instant::now());
+    }
+
+    /// Whether it may be sent now. What the broker may close the connection over is alone on its way, as much of it as may go together.
+    fn may_follow(&self, next: &Out) -> bool {
+        let Some(group) = self.around.suspicion.group() else { return true };
+        let (bytes, suspect) = match next {
+            Out::Message(message) => {
+                let subject = Subject::Message(message.topic.clone());
+                (message.payload.len(), self.around.suspicion.is_suspect(&subject))
+            }
+            Out::Rows(message) => (message.payload.len(), self.next_mark().is_some_and(|batch| batch.suspect)),
+            Out::Mark(_) => return true,
+        };
+        let doubts = self.flight.doubts();
+        match (suspect, doubts.suspects) {
+            (true, suspects) => !doubts.others && suspects.is_none_or(|suspects| suspects + bytes <= group),
+            (false, suspects) => suspects.is_none(),
+        }
+    }
+
+    /// The rows whose messages are handed over first.
+    fn next_mark(&self) -> Option<&Batch> {
+        self.out.iter().find_map(|out| match out {
+            Out::Mark(batch) => Some(batch),
+            Out::Message(_) | Out::Rows(_) => None,
+        })
+    }
+
+    /// What has been handed over and is not known to have been read.
+    pub(super) fn unread(&self) -> Vec<Sent> {
+        let parted = self.next_mark().filter(|_| self.parted).into_iter().flat_map(|batch| &batch.sent);
+        self.flight.unread().chain(parted).cloned().collect()
     }
 
     /// A message that the client does not take: its number is missing for hosts, so all births are made again.
@@ -67,14 +134,25 @@ impl Session<'_> {
             LaneKind::Live => &mut self.live,
             LaneKind::Backlog => &mut self.backlog,
         };
+        let suspicion = &*self.around.suspicion;
+        let suspect = queue.front().is_some_and(|delivery| suspicion.is_suspect(&subject(delivery)));
+        let doubts = suspicion.group().map(|_| self.flight.doubts()).unwrap_or_default();
+        if doubts.suspects.is_some() || (suspect && doubts.others) {
+            return false;
+        }
+        let deliveries = together(queue, suspicion, suspect);
         let now = now(self.around.status);
         let (mut tickets, mut rows, mut values, mut out) = (Vec::new(), Vec::new(), 0, Vec::new());
-        let mut gathered = 0;
-        while gathered < TOGETHER {
-            let Some(delivery) = queue.pop_front() else { break };
-            gathered += size(&delivery);
+        let mut sent: Vec<Sent> = Vec::new();
+        for delivery in deliveries {
             tickets.push(delivery.ticket);
+            add(&mut sent, &delivery);
             match delivery.item {
+                Item::Row { row, .. } if self.around.suspicion.replaces(row.stream.id(), row.seq) => {
+                    self.around.node.rows(&std::mem::take(&mut rows), lane == LaneKind::Backlog, now, &mut out);
+                    self.around.node.gap(&row.stream, row.seq, row.seq, REFUSED, now, &mut out);
+                    self.report_replaced(&row);
+                }
                 Item::Row { row, .. } => {
                     values += row.slots.len();
                     rows.push(row);
@@ -93,8 +171,58 @@ impl Session<'_> {
         self.share.sent(lane, Load { bytes, values }, contested, time);
         self.around.status.sent(u64::try_from(tickets.len()).unwrap_or(0), bytes);
         self.queue(out);
-        self.out.push_back(Out::Mark(Batch { tickets, bytes }));
+        let largest = self.out.iter().map(|out| match out {
+            Out::Rows(message) => message.payload.len(),
+            Out::Message(_) | Out::Mark(_) => 0,
+        });
+        let largest = largest.max().unwrap_or(0);
+        sent.iter_mut().for_each(|sent| sent.largest = largest);
+        self.out.push_back(Out::Mark(Batch { tickets, bytes, sent, suspect }));
         true
+    }
+}
+
+/// Takes what is sent together: about so many bytes, and of what is suspected what may go together.
+fn together(queue: &mut VecDeque<Delivery>, suspicion: &Suspicion, suspect: bool) -> Vec<Delivery> {
+    let group = suspicion.group();
+    let (mut deliveries, mut gathered) = (Vec::new(), 0);
+    while gathered < TOGETHER {
+        let fits = |delivery: &mut Delivery| match group {
+            None => true,
+            Some(_) if deliveries.is_empty() => true,
+            Some(group) => {
+                suspicion.is_suspect(&subject(delivery)) == suspect && (!suspect || gathered + size(delivery) <= group)
+            }
+        };
+        let Some(delivery) = queue.pop_front_if(fits) else { break };
+        gathered += size(&delivery);
+        deliveries.push(delivery);
+    }
+    deliveries
+}
+
+/// What a delivery is, for all connections.
+fn subject(delivery: &Delivery) -> Subject {
+    match &delivery.item {
+        Item::Row { row, .. } => Subject::Rows(Span { stream: row.stream.id(), first: row.seq, last: row.seq }),
+        Item::Gap { stream, from, to, .. } => Subject::Gap(Span { stream: stream.id(), first: *from, last: *to }),
+        Item::Block { stream, .. } => Subject::Rows(Span { stream: stream.id(), first: 0, last: u64::MAX }),
+    }
+}
+
+/// Notes that a delivery is sent. Rows of a stream follow each other.
+fn add(sent: &mut Vec<Sent>, delivery: &Delivery) {
+    let (bytes, new) = (size(delivery), subject(delivery));
+    let same = |sent: &&mut Sent| match (&sent.subject, &new) {
+        (Subject::Rows(one), Subject::Rows(other)) => one.stream == other.stream,
+        _ => false,
+    };
+    match (sent.iter_mut().find(same), &new) {
+        (Some(Sent { subject: Subject::Rows(span), bytes: all, .. }), Subject::Rows(other)) => {
+            (span.first, span.last) = (span.first.min(other.first), span.last.max(other.last));
+            *all += bytes;
+        }
+        _ => sent.push(Sent { subject: new, bytes, largest: 0 }),
     }
 }
 
