@@ -20,14 +20,14 @@ impl Bridges {
         for (_, bridge) in gone {
             bridge.stop().await;
         }
-        let goes_on = |it: &&config::Bridge| it.durable || self.0.iter().any(|(running, _)| running.name == it.name);
-        broker.let_out_all_but(&new.iter().filter(goes_on).map(|it| it.name.as_str()).collect::<Vec<_>>());
+        let runs = |it: &config::Bridge| self.0.iter().any(|(running, _)| running.name == it.name);
+        let go_on: Vec<String> = new.iter().flat_map(|it| Bridge::sessions(it, runs(it))).collect();
+        broker.let_out_all_but(&go_on.iter().map(String::as_str).collect::<Vec<_>>());
         for options in new {
             if self.0.iter().any(|(running, _)| running.name == options.name) {
                 continue;
             }
-            let insider = broker.let_in(options.name.as_str(), options.max_queue.0);
-            match Bridge::start(options, gateway, insider) {
+            match Bridge::start(options, gateway, broker) {
                 Ok(bridge) => self.0.push((options.clone(), bridge)),
                 Err(error) => tracing::error!(
                     bridge = %options.name, error = format!("failed to {error}"),

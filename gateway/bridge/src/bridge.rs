@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidegate_broker::{Insider, Waiting};
-use tidegate_config::{self as config, BridgeProtocol};
+use tidegate_broker::{Broker, Insider, Waiting};
+use tidegate_config::{self as config, BridgeProtocol, BridgeRoute};
 use tidegate_model::Name;
 use tidegate_mqtt::{
     Backoff, ConnectOptions, Connector, Ended, Failure, Login, Protocol, Session, Tls, TlsError, Words,
@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     loops::{Echoes, Mark},
-    pair::{End, Pair, Side, Traffic},
-    route::{Routes, Way},
+    pair::{End, Local, Pair, Side, Traffic},
+    remote::{Door, Remote},
+    route::{Keep, Routes},
     status::{BridgeState, BridgeStatus, Counter, Counters, Standing},
 };
 
@@ -51,49 +52,73 @@ pub struct Bridge {
 struct Shared {
     traffic: Traffic,
     standing: Standing,
-    insider: Insider,
+    insiders: Vec<Insider>,
 }
 
 struct Task {
     shared: Arc<Shared>,
-    local: Connector,
-    remote: Connector,
-    durable: bool,
+    /// The session for durable routes and the one for the others, as far as there are such.
+    local: Entrance,
+    beside: Option<Entrance>,
+    remote: Door,
     longest: Duration,
 }
 
+/// The way to one of the bridge's sessions on the local broker.
+struct Entrance {
+    keep: Keep,
+    insider: Insider,
+    connector: Connector,
+}
+
 impl Bridge {
-    /// Starts a bridge from the local broker, which has let it in as `insider`.
+    /// Starts a bridge from the local broker.
     ///
     /// # Errors
     ///
     /// When its certificates cannot be used.
-    pub fn start(options: &config::Bridge, gateway: &Name, insider: Insider) -> Result<Bridge, BridgeError> {
+    pub fn start(options: &config::Bridge, gateway: &Name, broker: &Broker) -> Result<Bridge, BridgeError> {
         let name = options.name.as_str();
-        let remote = Connector::new(remote(options, gateway))?;
-        let local = Connector::new(local(options, &insider))?;
+        let (goes_out, comes_in) =
+            (options.routes.iter().any(BridgeRoute::goes_out), options.routes.iter().any(BridgeRoute::comes_in));
+        let v4 = options.protocol == BridgeProtocol::V4;
+        let retains = options.routes.iter().any(|route| route.comes_in() && route.retain);
+        let remote = Door::new(remote(options, gateway), v4 && comes_in && (goes_out || retains), v4)?;
+        let (own, second) = sessions(options);
+        let entrance = |(keep, client): (Keep, String)| {
+            let insider = broker.let_in(&client, options.max_queue.0);
+            let connector = Connector::new(local(options, &insider, keep))?;
+            Ok::<_, BridgeError>(Entrance { keep, insider, connector })
+        };
+        let (own, beside) = (entrance(own)?, second.map(entrance).transpose()?);
         let traffic = Traffic {
             name: name.to_owned(),
             routes: Routes::new(&options.routes),
             mark: Mark::new(gateway.as_str(), name),
-            echoes: options.protocol == BridgeProtocol::V4
-                && options.routes.iter().any(|it| it.comes_in() && it.goes_out()),
             out: Counters::new(name),
             inward: Counters::new(name),
             received: Counter::default(),
             looped: Counter::default(),
         };
-        let shared = Arc::new(Shared { traffic, standing: Standing::new(), insider });
+        let insiders = std::iter::once(&own).chain(&beside).map(|entrance| entrance.insider.clone()).collect();
+        let shared = Arc::new(Shared { traffic, standing: Standing::new(), insiders });
         let stop = CancellationToken::new();
-        let (durable, longest) = (options.durable, options.retry_longest);
-        let task = Task { shared: Arc::clone(&shared), local, remote, durable, longest };
+        let task = Task { shared: Arc::clone(&shared), local: own, beside, remote, longest: options.retry_longest };
         Ok(Bridge { shared, task: tokio::spawn(task.run(stop.clone())), stop })
+    }
+
+    /// What the sessions of such a bridge on the local broker are called; see [`Broker::let_out_all_but`]. Of one that does not run
+    /// those of durable routes alone go on.
+    pub fn sessions(options: &config::Bridge, runs: bool) -> Vec<String> {
+        let (own, beside) = sessions(options);
+        let go_on = std::iter::once(own).chain(beside).filter(|(keep, _)| runs || *keep == Keep::Durable);
+        go_on.map(|(_, client)| client).collect()
     }
 
     /// Tells the status and what waits, from anywhere.
     pub fn probe(&self) -> impl Fn() -> (BridgeStatus, Waiting) + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || (shared.status(), shared.insider.waiting())
+        move || (shared.status(), shared.waiting())
     }
 
     /// Stops the bridge. What waits stays on the local broker.
@@ -108,6 +133,15 @@ impl Bridge {
 }
 
 impl Shared {
+    fn waiting(&self) -> Waiting {
+        self.insiders.iter().map(Insider::waiting).fold(Waiting::default(), |sum, it| Waiting {
+            messages: sum.messages + it.messages,
+            bytes: sum.bytes + it.bytes,
+            bytes_high: sum.bytes_high + it.bytes_high,
+            dropped: sum.dropped + it.dropped,
+        })
+    }
+
     fn status(&self) -> BridgeStatus {
         let traffic = &self.traffic;
         BridgeStatus {
@@ -118,6 +152,17 @@ impl Shared {
             looped: traffic.looped.get(),
             ..self.standing.get()
         }
+    }
+}
+
+/// Its sessions on the local broker. The one of durable routes has the bridge's name whatever stands beside it.
+fn sessions(options: &config::Bridge) -> ((Keep, String), Option<(Keep, String)>) {
+    let name = options.name.to_string();
+    // What comes in needs a session too, but none of its own.
+    let passes = options.routes.iter().any(|route| route.goes_out() && !route.durable);
+    match options.is_durable() {
+        true => ((Keep::Durable, name.clone()), passes.then(|| (Keep::Passing, format!("{name}/passing")))),
+        false => ((Keep::Passing, name), None),
     }
 }
 
@@ -143,39 +188,42 @@ fn remote(options: &config::Bridge, gateway: &Name) -> ConnectOptions {
     connect
 }
 
-fn local(options: &config::Bridge, insider: &Insider) -> ConnectOptions {
+fn local(options: &config::Bridge, insider: &Insider, keep: Keep) -> ConnectOptions {
     let address = insider.address();
     let mut connect = ConnectOptions::new(address.ip().to_string(), address.port(), insider.client_id(), WORDS);
     connect.protocol = Protocol::V5;
     connect.login = Some(Login { user: insider.user().to_owned(), password: insider.password().to_owned() });
     connect.in_flight = options.in_flight;
-    connect.receive_maximum = options.in_flight;
-    if options.durable {
+    // Two sessions share the way to the other broker: what waits in the one does not hold up the other.
+    let share = if sessions(options).1.is_some() { options.in_flight / 2 } else { options.in_flight };
+    connect.receive_maximum = share.max(1);
+    if keep == Keep::Durable {
         connect.session = Session::Kept(KEPT);
     }
     connect
 }
 
 impl Task {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.longest);
         let (mut told, mut echoes) = (None, Echoes::default());
-        if self.durable {
+        if self.local.keep == Keep::Durable {
             self.begin_to_wait().await;
         }
         let mut before = false;
         while !stop.is_cancelled() {
             self.shared.standing.enter(BridgeState::Connecting);
-            let pair = tokio::select! {
+            let connected = tokio::select! {
                 () = stop.cancelled() => break,
-                pair = self.connect() => pair,
+                connected = self.connect() => connected,
             };
-            let (ended, side, failure) = match pair {
+            let (ended, side, failure) = match connected {
                 Err((side, failure)) => {
                     self.shared.standing.change(|status| status.connect_failures += 1);
                     (ended_badly(&failure), side, failure)
                 }
-                Ok(pair) => {
+                Ok((remote, local, beside)) => {
+                    let pair = Pair { traffic: &self.shared.traffic, remote, local, beside };
                     let since = Instant::now();
                     tracing::info!(bridge = self.name(), broker = self.remote.address(), "bridge connected");
                     self.shared.standing.enter(BridgeState::Online);
@@ -208,8 +256,10 @@ impl Task {
 
     /// Makes the session on the local broker in which messages wait until the other broker is there for the first time.
     async fn begin_to_wait(&self) {
-        let filters = self.shared.traffic.routes.filters(Way::Out);
-        let Ok(mut local) = self.local.connect().await else { return };
+        let filters = self.shared.traffic.routes.outward_filters(Keep::Durable);
+        // Routes that there are no more, or that are not durable any more, would fill the session.
+        self.local.insider.narrow(&filters.iter().map(|filter| filter.topic.as_str()).collect::<Vec<_>>());
+        let Ok(mut local) = self.local.connector.connect().await else { return };
         // Nothing is acknowledged here: what comes at once comes again.
         if local.subscribe(&filters).is_ok() {
             while let Ok(event) = local.next().await {
@@ -222,10 +272,14 @@ impl Task {
     }
 
     /// Connects to the other broker, and then to the local one: what waits there is not for nobody.
-    async fn connect(&self) -> Result<Pair<'_>, (Side, Failure)> {
+    async fn connect(&mut self) -> Result<(Remote, Local, Option<Local>), (Side, Failure)> {
         let remote = self.remote.connect().await.map_err(|failure| (Side::Remote, failure))?;
-        let local = self.local.connect().await.map_err(|failure| (Side::Local, failure))?;
-        Ok(Pair { traffic: &self.shared.traffic, local, remote })
+        let local = self.local.connect().await?;
+        let beside = match &self.beside {
+            Some(beside) => Some(beside.connect().await?),
+            None => None,
+        };
+        Ok((remote, local, beside))
     }
 
     /// Says each new trouble once.
@@ -236,12 +290,19 @@ impl Task {
         }
         *told = Some(failure.text.clone());
         let (bridge, error) = (self.name(), &failure.text);
-        let broker = if side == Side::Local { self.local.address() } else { self.remote.address() };
+        let broker = if side == Side::Local { self.local.connector.address() } else { self.remote.address() };
         if failure.kind.needs_a_person() {
             tracing::error!(bridge, broker, error, "the bridge is down until somebody mends this; trying on");
         } else {
             tracing::warn!(bridge, broker, error, "the bridge is down; trying on");
         }
+    }
+}
+
+impl Entrance {
+    async fn connect(&self) -> Result<Local, (Side, Failure)> {
+        let connection = self.connector.connect().await.map_err(|failure| (Side::Local, failure))?;
+        Ok(Local::new(self.keep, connection))
     }
 }
 

@@ -92,15 +92,16 @@ impl Lane {
         }
     }
 
-    /// The other broker has said what became of a message.
-    pub(crate) fn done(&mut self, id: PublishId, outcome: Outcome, counters: &Counters) {
+    /// The other broker has said what became of a message. False: it is none of these.
+    pub(crate) fn done(&mut self, id: PublishId, outcome: Outcome, counters: &Counters) -> bool {
         let found = self.items.iter_mut().find(|item| matches!(item.stage, Stage::Sent(sent) if sent == id));
-        let Some(item) = found else { return };
+        let Some(item) = found else { return false };
         item.stage = Stage::Done;
         match outcome {
             Outcome::Acknowledged { .. } => counters.acknowledged.increase(),
             Outcome::Refused(why) => counters.drop_message("a topic", &why),
         }
+        true
     }
 
     /// Acknowledges what is done, in order.

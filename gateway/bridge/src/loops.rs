@@ -35,6 +35,12 @@ impl Mark {
         hops.clone().count() >= MOST_HOPS || hops.any(|mark| mark.starts_with(&self.gateway))
     }
 
+    /// Whether a message of the local broker is one that this bridge has brought there: of its two sessions the one gets what the other
+    /// publishes, and what is retained comes to both.
+    pub(crate) fn brought(&self, properties: Option<&Properties>) -> bool {
+        marks(properties).last().is_some_and(|mark| mark == self.own)
+    }
+
     /// Whether a message that goes out has gone out over this bridge before.
     pub(crate) fn went_out(&self, properties: Option<&Properties>) -> bool {
         let mut hops = marks(properties);
@@ -52,7 +58,8 @@ fn marks(properties: Option<&Properties>) -> impl Iterator<Item = &str> + Clone 
     user.iter().filter(|(name, _)| name == VIA).map(|(_, mark)| mark.as_str())
 }
 
-/// Messages that were sent to a broker that may send them back (MQTT 3.1.1 has no "no local"). They outlast the connection: a broker
+/// Messages that were sent to a broker that may send them back (MQTT 3.1.1 has no "no local", and it is none of those that are known to treat
+/// a bridge as one, see `remote.rs`). They outlast the connection: a broker
 /// that keeps the session of the bridge sends them back later.
 #[derive(Debug, Default)]
 pub(crate) struct Echoes {
@@ -136,8 +143,9 @@ mod tests {
         Mark::new("line3", "cloud").add(&mut properties);
         assert!(mark.was_here(properties.as_deref()), "another bridge of the same gateway");
         assert!(!mark.went_out(properties.as_deref()), "what came over another bridge may go on over this one");
+        assert!(!mark.brought(properties.as_deref()));
         mark.add(&mut properties);
-        assert!(mark.went_out(properties.as_deref()));
+        assert!(mark.went_out(properties.as_deref()) && mark.brought(properties.as_deref()));
         assert!(!Mark::new("line", "x").was_here(properties.as_deref()), "the name is compared as a whole");
     }
 

@@ -1,13 +1,14 @@
-//! Both connections of a bridge while they last.
+//! The connections of a bridge while they last.
 
-use tidegate_mqtt::{Connection, Event, Failure, Message, QoS};
+use tidegate_mqtt::{Connection, Event, Failure, Filter, Message, QoS, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     lane::Lane,
     loops::{Echoes, Mark},
-    route::{Routes, Way},
+    remote::Remote,
+    route::{Keep, Routes, Way},
     status::{Counter, Counters},
 };
 
@@ -17,19 +18,27 @@ pub(crate) struct Traffic {
     pub(crate) name: String,
     pub(crate) routes: Routes,
     pub(crate) mark: Mark,
-    /// Whether the other broker may send back what it was sent.
-    pub(crate) echoes: bool,
     pub(crate) out: Counters,
     pub(crate) inward: Counters,
     pub(crate) received: Counter,
     pub(crate) looped: Counter,
 }
 
-/// Both connections.
+/// The connections to both brokers.
 pub(crate) struct Pair<'a> {
     pub(crate) traffic: &'a Traffic,
-    pub(crate) local: Connection,
-    pub(crate) remote: Connection,
+    pub(crate) remote: Remote,
+    /// Over this one goes, too, what comes from the other broker.
+    pub(crate) local: Local,
+    /// The second session on the local broker, where durable routes stand beside others.
+    pub(crate) beside: Option<Local>,
+}
+
+/// One of the bridge's sessions on the local broker, and what comes from there.
+pub(crate) struct Local {
+    pub(crate) keep: Keep,
+    pub(crate) connection: Connection,
+    lane: Lane,
 }
 
 /// How a pair ended.
@@ -46,88 +55,165 @@ pub(crate) enum Side {
     Remote,
 }
 
+/// Which connection something happened on.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Remote,
+    Local,
+    Beside,
+}
+
+impl Local {
+    pub(crate) fn new(keep: Keep, connection: Connection) -> Local {
+        Local { keep, connection, lane: Lane::default() }
+    }
+}
+
 impl Pair<'_> {
     /// Subscribes and passes messages on until a connection ends or `stop`. `echoes` are those of the connections before.
     pub(crate) async fn run(mut self, echoes: &mut Echoes, stop: &CancellationToken) -> End {
-        echoes.begin_again(self.remote.granted().session_present, Instant::now());
-        for (way, from) in [(Way::In, &mut self.remote), (Way::Out, &mut self.local)] {
-            let filters = self.traffic.routes.filters(way);
-            if !filters.is_empty()
-                && let Err(error) = from.subscribe(&filters)
-            {
-                tracing::error!(bridge = self.traffic.name, %error, "a broker takes none of the filters of the bridge");
-            }
+        let traffic = self.traffic;
+        echoes.begin_again(self.remote.connection.granted().session_present, Instant::now());
+        let mut inward = Lane::default();
+        for message in std::mem::take(&mut self.remote.early) {
+            self.came(message, &mut inward, echoes);
         }
-        let (mut inward, mut out) = (Lane::default(), Lane::default());
+        subscribe(&mut self.remote.connection, &traffic.routes.inward_filters(), traffic);
+        for local in std::iter::once(&mut self.local).chain(&mut self.beside) {
+            subscribe(&mut local.connection, &traffic.routes.outward_filters(local.keep), traffic);
+        }
         loop {
-            inward.send(&mut self.local, &self.traffic.inward, |_| {});
-            let traffic = self.traffic;
-            out.send(&mut self.remote, &traffic.out, |message| {
-                if traffic.echoes {
-                    echoes.expect(&message.topic, &message.payload, Instant::now());
-                }
-            });
-            inward.acknowledge(&mut self.remote);
-            out.acknowledge(&mut self.local);
-            let (side, event) = tokio::select! {
+            self.pass_on(&mut inward, echoes);
+            let (from, event) = tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
                 // The local broker holds back by itself, and is always listened to, so that there is room again soon.
-                event = self.remote.next(), if !inward.is_full() => (Side::Remote, event),
-                event = self.local.next() => (Side::Local, event),
+                event = self.remote.connection.next(), if !inward.is_full() => (From::Remote, event),
+                event = self.local.connection.next() => (From::Local, event),
+                event = next(&mut self.beside) => (From::Beside, event),
             };
-            let event = match event {
-                Ok(event) => event,
-                Err(failure) => return End::Lost(side, failure),
-            };
-            match (side, event) {
-                (Side::Remote, Event::Message(message)) => {
-                    self.traffic.received.increase();
-                    let source = message.packet_id;
-                    inward.add(self.traffic.inward(message, echoes), source, &self.traffic.inward);
+            match (from, event, &mut self.beside) {
+                (From::Remote, Ok(event), _) => self.remote_happened(event, &mut inward, echoes),
+                (From::Remote, Err(failure), _) => return End::Lost(Side::Remote, failure),
+                (From::Local, Ok(Event::Published(id, outcome)), _) => {
+                    inward.done(id, outcome, &traffic.inward);
                 }
-                (Side::Local, Event::Message(message)) => {
-                    let source = message.packet_id;
-                    out.add(self.traffic.outward(message), source, &self.traffic.out);
-                }
-                (Side::Remote, Event::Published(id, outcome)) => out.done(id, outcome, &self.traffic.out),
-                (Side::Local, Event::Published(id, outcome)) => inward.done(id, outcome, &self.traffic.inward),
-                (side, Event::Subscribed(_, results)) => self.traffic.subscribed(side, &results),
-                (_, Event::Unsubscribed(_) | Event::Pong(_)) => {}
+                (From::Local, Ok(event), _) => self.local.happened(event, traffic),
+                (From::Beside, Ok(event), Some(local)) => local.happened(event, traffic),
+                (From::Beside, Ok(_), None) => {}
+                (From::Local | From::Beside, Err(failure), _) => return End::Lost(Side::Local, failure),
             }
         }
     }
 
+    /// Sends on what there is room for, and acknowledges what has arrived.
+    fn pass_on(&mut self, inward: &mut Lane, echoes: &mut Echoes) {
+        let (traffic, Remote { connection: remote, sends_back, .. }) = (self.traffic, &mut self.remote);
+        inward.send(&mut self.local.connection, &traffic.inward, |_| {});
+        for local in std::iter::once(&mut self.local).chain(&mut self.beside) {
+            local.lane.send(remote, &traffic.out, |message| {
+                if *sends_back && traffic.routes.comes_back(&message.topic) {
+                    echoes.expect(&message.topic, &message.payload, Instant::now());
+                }
+            });
+            local.lane.acknowledge(&mut local.connection);
+        }
+        inward.acknowledge(remote);
+    }
+
+    /// Something has happened on the connection to the other broker.
+    fn remote_happened(&mut self, event: Event, inward: &mut Lane, echoes: &mut Echoes) {
+        let traffic = self.traffic;
+        match event {
+            Event::Message(message) => self.came(message, inward, echoes),
+            Event::Published(id, outcome) => {
+                let mut lanes = std::iter::once(&mut self.local).chain(&mut self.beside).map(|local| &mut local.lane);
+                lanes.any(|lane| lane.done(id, outcome, &traffic.out));
+            }
+            Event::Subscribed(_, results) => traffic.subscribed(&traffic.routes.inward_filters(), &results),
+            Event::Unsubscribed(_) | Event::Pong(_) => {}
+        }
+    }
+
+    /// A message has come from the other broker.
+    fn came(&self, message: Message, inward: &mut Lane, echoes: &mut Echoes) {
+        let traffic = self.traffic;
+        traffic.received.increase();
+        let Message { topic, payload, again, packet_id, .. } = &message;
+        let source = *packet_id;
+        let is_echo = self.remote.sends_back && echoes.is_one(topic, payload, *again, Instant::now());
+        inward.add(traffic.inward(message, is_echo), source, &traffic.inward);
+    }
+
     async fn leave(self) -> End {
         let patience = std::time::Duration::from_secs(2);
-        self.remote.disconnect(patience).await;
-        self.local.disconnect(patience).await;
+        self.remote.connection.disconnect(patience).await;
+        self.local.connection.disconnect(patience).await;
+        if let Some(beside) = self.beside {
+            beside.connection.disconnect(patience).await;
+        }
         End::Stopped
+    }
+}
+
+impl Local {
+    /// Something has happened on the connection, other than to what was published over it.
+    fn happened(&mut self, event: Event, traffic: &Traffic) {
+        match event {
+            Event::Message(message) => {
+                let source = message.packet_id;
+                self.lane.add(traffic.outward(message, self.keep), source, &traffic.out);
+            }
+            Event::Subscribed(_, results) => traffic.subscribed(&traffic.routes.outward_filters(self.keep), &results),
+            Event::Published(..) | Event::Unsubscribed(_) | Event::Pong(_) => {}
+        }
+    }
+}
+
+/// What happens next in the second session; nothing ever, when there is none.
+async fn next(beside: &mut Option<Local>) -> Result<Event, Failure> {
+    match beside {
+        Some(local) => local.connection.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn subscribe(connection: &mut Connection, filters: &[Filter], traffic: &Traffic) {
+    if !filters.is_empty()
+        && let Err(error) = connection.subscribe(filters)
+    {
+        tracing::error!(bridge = traffic.name, %error, "a broker takes none of the filters of the bridge");
     }
 }
 
 impl Traffic {
     /// A message from the other broker, as it goes to the local one.
-    fn inward(&self, message: Message, echoes: &mut Echoes) -> Option<Message> {
-        let is_echo = self.echoes && echoes.is_one(&message.topic, &message.payload, message.again, Instant::now());
+    fn inward(&self, message: Message, is_echo: bool) -> Option<Message> {
         if is_echo || self.mark.was_here(message.properties.as_deref()) {
             self.looped.increase();
             return None;
         }
-        self.redirected(message, Way::In)
+        self.redirected(message, Way::In, None)
     }
 
-    /// A message from the local broker, as it goes to the other one.
-    fn outward(&self, message: Message) -> Option<Message> {
+    /// A message from this session on the local broker, as it goes to the other one.
+    fn outward(&self, message: Message, session: Keep) -> Option<Message> {
+        if self.mark.brought(message.properties.as_deref()) {
+            return None;
+        }
         if self.mark.went_out(message.properties.as_deref()) {
             self.looped.increase();
             return None;
         }
-        self.redirected(message, Way::Out)
+        self.redirected(message, Way::Out, Some(session))
     }
 
-    fn redirected(&self, message: Message, way: Way) -> Option<Message> {
+    /// `None` for what no route wants, or one whose messages come from another session than this.
+    fn redirected(&self, message: Message, way: Way, session: Option<Keep>) -> Option<Message> {
         let topic = str::from_utf8(&message.topic).ok()?;
         let to = self.routes.destination(way, topic)?;
+        if session.is_some_and(|session| session != to.keep) {
+            return None;
+        }
         let Message { payload, qos, retain, mut properties, .. } = message;
         if let Some(properties) = &mut properties {
             let asked = properties.response_topic.take();
@@ -138,12 +224,11 @@ impl Traffic {
         Some(Message { qos, retain: retain && to.retain, properties, ..Message::new(to.topic, payload) })
     }
 
-    fn subscribed(&self, side: Side, results: &[Result<QoS, tidegate_mqtt::Refusal>]) {
-        let way = if side == Side::Local { Way::Out } else { Way::In };
-        for (filter, result) in self.routes.filters(way).iter().zip(results) {
+    fn subscribed(&self, filters: &[Filter], results: &[Result<QoS, Refusal>]) {
+        for (filter, result) in filters.iter().zip(results) {
             if let Err(why) = result {
                 tracing::error!(
-                    bridge = self.name, filter = filter.topic, ?side, %why,
+                    bridge = self.name, filter = filter.topic, %why,
                     "the bridge may not subscribe to this; what it selects is not passed on"
                 );
             }

@@ -25,6 +25,15 @@ impl Way {
     }
 }
 
+/// Which of the bridge's sessions on the local broker a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It goes on while the other broker is away: for durable routes.
+    Durable,
+    /// It ends with the connection.
+    Passing,
+}
+
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
@@ -33,8 +42,8 @@ pub(crate) struct Destination {
     pub(crate) qos: QoS,
     /// Whether a retained message stays one.
     pub(crate) retain: bool,
-    /// Whether what goes this way can come back by itself.
-    pub(crate) both: bool,
+    /// The session that it comes from when it goes out. Where filters overlap the other one gets it too.
+    pub(crate) keep: Keep,
 }
 
 impl Routes {
@@ -42,9 +51,18 @@ impl Routes {
         Routes(routes.to_vec())
     }
 
-    /// What to subscribe to at the broker that messages of this way come from.
-    pub(crate) fn filters(&self, way: Way) -> Vec<Filter> {
-        let routes = self.0.iter().filter(|route| goes(route, way));
+    /// What to subscribe to at the other broker.
+    pub(crate) fn inward_filters(&self) -> Vec<Filter> {
+        self.filters(Way::In, |_| true)
+    }
+
+    /// What to subscribe to in this session at the local broker.
+    pub(crate) fn outward_filters(&self, session: Keep) -> Vec<Filter> {
+        self.filters(Way::Out, |route| keep(route) == session)
+    }
+
+    fn filters(&self, way: Way, is_wanted: impl Fn(&BridgeRoute) -> bool) -> Vec<Filter> {
+        let routes = self.0.iter().filter(|route| goes(route, way) && is_wanted(route));
         let mut filters: Vec<Filter> = Vec::new();
         for route in routes {
             let topic = format!("{}{}", from(route, way), route.filter);
@@ -63,9 +81,14 @@ impl Routes {
         self.0.iter().filter(|route| goes(route, way)).find_map(|route| {
             let rest = topic.strip_prefix(from(route, way))?;
             let topic = format!("{}{rest}", to(route, way));
-            let both = route.goes_out() && route.comes_in();
-            selects(&route.filter, rest).then(|| Destination { topic, qos: qos(route), retain: route.retain, both })
+            let (qos, retain, keep) = (qos(route), route.retain, keep(route));
+            selects(&route.filter, rest).then_some(Destination { topic, qos, retain, keep })
         })
+    }
+
+    /// Whether what is sent to a topic of the other broker is selected by what is subscribed to there.
+    pub(crate) fn comes_back(&self, topic: &[u8]) -> bool {
+        str::from_utf8(topic).is_ok_and(|topic| self.destination(Way::In, topic).is_some())
     }
 
     /// Where a message of this way is to be answered, for it to be answered at `topic` where it comes from: a topic that a route
@@ -103,6 +126,10 @@ fn to(route: &BridgeRoute, way: Way) -> &str {
     }
 }
 
+fn keep(route: &BridgeRoute) -> Keep {
+    if route.durable { Keep::Durable } else { Keep::Passing }
+}
+
 fn qos(route: &BridgeRoute) -> QoS {
     if route.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
 }
@@ -138,6 +165,7 @@ mod tests {
             remote_prefix: remote.to_owned(),
             qos,
             retain: true,
+            durable: false,
         }
     }
 
@@ -155,17 +183,31 @@ mod tests {
         assert_eq!(out("elsewhere/state"), None);
         assert_eq!(to(Way::In, "orders/set/é"), Some(("set/é".to_owned(), QoS::AtLeastOnce)));
         assert_eq!(to(Way::In, "set/é"), None);
-        let filters = routes.filters(Way::Out);
+        let filters = routes.outward_filters(Keep::Passing);
         assert_eq!(filters.iter().map(|it| it.topic.as_str()).collect::<Vec<_>>(), ["tidegate/+/state", "tidegate/#"]);
         assert!(filters.iter().all(|filter| filter.no_local && filter.as_published));
+        assert_eq!(routes.inward_filters().len(), 1);
     }
 
     #[test]
     fn topics_of_a_broker_about_itself_stay_there() {
         let routes = Routes::new(&[route(BridgeDirection::Both, "#", "", "far/", 1)]);
         assert_eq!(routes.destination(Way::Out, "$SYS/broker/uptime"), None);
-        assert!(routes.destination(Way::Out, "a").unwrap().both);
+        assert!(routes.comes_back(b"far/a") && !routes.comes_back(b"a") && !routes.comes_back(b"far/\xff"));
         assert_eq!(routes.destination(Way::In, "far"), None, "the prefix is not a topic of the route");
+    }
+
+    #[test]
+    fn each_session_has_the_filters_of_its_routes_and_a_message_belongs_to_one() {
+        let out = |filter| route(BridgeDirection::Out, filter, "", "", 1);
+        let routes = Routes::new(&[BridgeRoute { durable: true, ..out("a/#") }, out("#"), out("a/#")]);
+        let filters = |keep| routes.outward_filters(keep).into_iter().map(|it| it.topic).collect::<Vec<_>>();
+        assert_eq!(
+            (filters(Keep::Durable), filters(Keep::Passing)),
+            (vec!["a/#".to_owned()], vec!["#".to_owned(), "a/#".to_owned()])
+        );
+        let keep = |topic| routes.destination(Way::Out, topic).unwrap().keep;
+        assert_eq!((keep("a/b"), keep("b")), (Keep::Durable, Keep::Passing));
     }
 
     #[test]

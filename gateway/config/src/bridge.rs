@@ -31,10 +31,15 @@ pub struct Bridge {
     pub in_flight: u16,
     /// Longest time between two tries to connect.
     pub retry_longest: Duration,
-    /// Whether messages with QoS 1 to the other broker wait on disk while it is away.
-    pub durable: bool,
-    /// Bytes of messages that wait, at most; what is more is dropped and counted.
+    /// Bytes of messages that wait, at most, for durable routes and as many again for the others; what is more is dropped and counted.
     pub max_queue: ByteSize,
+}
+
+impl Bridge {
+    /// Whether any of its routes is durable.
+    pub fn is_durable(&self) -> bool {
+        self.routes.iter().any(|route| route.durable)
+    }
 }
 
 /// `protocol`: which version of MQTT a bridge speaks.
@@ -61,6 +66,8 @@ pub struct BridgeRoute {
     pub qos: u8,
     /// Whether retained messages stay retained on the other side.
     pub retain: bool,
+    /// Whether messages to the other broker wait, on disk, while it is away. They go out with QoS 1 then.
+    pub durable: bool,
 }
 
 /// `direction`: which way the messages of a route go.

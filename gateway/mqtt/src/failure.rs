@@ -24,6 +24,8 @@ pub enum FailureKind {
     Certificate,
     /// The broker answered and said no to who asked.
     Refused,
+    /// The broker answered that it does not speak this version of MQTT.
+    Version,
     /// Another client has logged in with the same id.
     TakenOver,
     /// The broker or the network closed the connection.
@@ -87,7 +89,8 @@ impl fmt::Display for Failure {
 impl FailureKind {
     /// Whether a person has to act before the next try can succeed.
     pub fn needs_a_person(self) -> bool {
-        matches!(self, FailureKind::Refused | FailureKind::Certificate | FailureKind::TakenOver)
+        use FailureKind::{Certificate, Refused, TakenOver, Version};
+        matches!(self, Refused | Version | Certificate | TakenOver)
     }
 }
 
@@ -106,6 +109,7 @@ impl Peer {
     /// The login was refused.
     pub(crate) fn refused(&self, refusal: LoginRefusal) -> Failure {
         let Peer { address, client_id, .. } = self;
+        let kind = if refusal == LoginRefusal::Protocol { FailureKind::Version } else { FailureKind::Refused };
         let why = match refusal {
             LoginRefusal::Password => "wrong user name or password".to_owned(),
             LoginRefusal::NotAuthorized => {
@@ -122,7 +126,7 @@ impl Peer {
             }
             LoginRefusal::Other(code) => code,
         };
-        Failure::new(FailureKind::Refused, format!("{address} refused the login: {why}"))
+        Failure::new(kind, format!("{address} refused the login: {why}"))
     }
 
     /// The broker has taken leave.

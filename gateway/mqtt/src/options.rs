@@ -101,6 +101,10 @@ pub struct ConnectOptions {
     pub largest_outgoing: u32,
     /// A connection that takes nothing for so long although something is to be sent is given up.
     pub patience: Duration,
+    /// Whether to log in as a bridge: MQTT 3.1.1 with the highest bit of its level set, as brokers have agreed on beside the standard. One that
+    /// does not know it refuses the login ([`FailureKind::Version`](crate::FailureKind::Version)) or just closes the connection; one that does
+    /// sends nothing back to who published it, and keeps the mark of retained messages. Not for MQTT 5, which has wishes for both.
+    pub as_bridge: bool,
     /// How the keys are called that a person has to look at.
     pub words: Words,
 }
@@ -123,6 +127,7 @@ impl ConnectOptions {
             largest_incoming: 16 << 20,
             largest_outgoing: 16 << 20,
             patience: Duration::from_secs(30),
+            as_bridge: false,
             words,
         }
     }

@@ -8,20 +8,45 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{PATIENCE, broker, client, next, online, options, route, start, text, until};
+use crate::{PATIENCE, broker, client, next, online, options, route, start, subscribed, text, until};
+
+/// Where brokers say what they are.
+const VERSION: &str = "$SYS/broker/version";
 
 /// The other broker byte by byte (MQTT 3.1.1), for what real ones do only at times.
 struct Far(TcpStream);
 
 impl Far {
-    /// A connection of a bridge with one filter.
+    /// A connection of a bridge with one filter, to a broker that refuses those who log in as bridges.
     async fn accept(listener: &TcpListener, session_present: bool) -> Far {
-        let mut far = Far(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0);
-        far.until(1).await;
-        far.0.write_all(&[0x20, 2, u8::from(session_present), 0]).await.unwrap();
-        let subscribe = far.until(8).await;
-        far.0.write_all(&[0x90, 3, subscribe[0], subscribe[1], 1]).await.unwrap();
+        let (mut far, mut as_bridge) = Far::enters(listener).await;
+        if as_bridge {
+            far.0.write_all(&[0x20, 2, 0, 1]).await.unwrap();
+            (far, as_bridge) = Far::enters(listener).await;
+        }
+        assert!(!as_bridge);
+        far.let_in(session_present).await;
+        far.grants("a").await;
         far
+    }
+
+    /// Somebody logs in; says whether as a bridge.
+    async fn enters(listener: &TcpListener) -> (Far, bool) {
+        let mut far = Far(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0);
+        let connect = far.until(1).await;
+        assert_eq!(connect[..6], *b"\0\x04MQTT");
+        (far, connect[6] == 0x84)
+    }
+
+    async fn let_in(&mut self, session_present: bool) {
+        self.0.write_all(&[0x20, 2, u8::from(session_present), 0]).await.unwrap();
+    }
+
+    /// Grants the next subscription, which is to one filter.
+    async fn grants(&mut self, filter: &str) {
+        let subscribe = self.until(8).await;
+        assert_eq!(text(&subscribe[4..subscribe.len() - 1]), filter);
+        self.0.write_all(&[0x90, 3, subscribe[0], subscribe[1], 1]).await.unwrap();
     }
 
     /// What follows the length of the next packet of a kind.
@@ -113,5 +138,82 @@ async fn a_broker_that_does_not_wait_for_acknowledgements_loses_nothing() {
         }
     );
     until(&bridge, |status, _| (status.received, status.dropped) == (u64::from(MESSAGES), 0)).await;
+    bridge.stop().await;
+}
+
+/// A bridge of both ways to this broker.
+fn both_ways(listener: &TcpListener, local: &tidegate_broker::Broker) -> tidegate_bridge::Bridge {
+    let routes = vec![route(BridgeDirection::Both, "a", "", "")];
+    start(&options(listener.local_addr().unwrap(), BridgeProtocol::V4, routes), local)
+}
+
+#[tokio::test]
+async fn a_broker_that_says_to_be_mosquitto_is_believed_to_send_nothing_back() {
+    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let bridge = both_ways(&listener, &local);
+    let (mut far, as_bridge) = Far::enters(&listener).await;
+    assert!(as_bridge);
+    far.let_in(true).await;
+    // From the session that it has kept.
+    far.publish(false, 1, "early").await;
+    far.grants(VERSION).await;
+    let name = b"mosquitto version 2.0.11";
+    let length = u8::try_from(2 + VERSION.len() + name.len()).unwrap();
+    far.0
+        .write_all(&[&[0x31, length, 0, u8::try_from(VERSION.len()).unwrap()], VERSION.as_bytes(), name].concat())
+        .await
+        .unwrap();
+    let mut near = client(local.address(), "near", "a").await;
+    far.grants("a").await;
+    subscribed(&local, 2).await;
+    assert_eq!(far.until(4).await, [0, 1]);
+    near.publish(Message::new("a", "open")).unwrap();
+    let mut found = Vec::new();
+    while found.last().is_none_or(|last| last != "open") {
+        found.push(text(&next(&mut near).await.payload));
+    }
+    assert_eq!(far.acknowledge().await, "open");
+    far.publish(false, 2, "open").await;
+    assert_eq!(text(&next(&mut near).await.payload), "open", "it is the other side's own");
+    until(&bridge, |status, _| (status.received, status.looped) == (2, 0)).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_a_bridge_and_does_not_say_what_it_is_gets_a_client_like_others() {
+    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let bridge = both_ways(&listener, &local);
+    let (mut far, as_bridge) = Far::enters(&listener).await;
+    assert!(as_bridge);
+    far.let_in(false).await;
+    far.grants(VERSION).await;
+    far.until(12).await;
+    far.0.write_all(&[0xD0, 0]).await.unwrap();
+    // What it had subscribed to is not left behind in the session.
+    far.until(10).await;
+    far.until(14).await;
+    let mut far = Far::accept(&listener, false).await;
+    subscribed(&local, 1).await;
+    let mut near = client(local.address(), "near", "a").await;
+    near.publish(Message::new("a", "open")).unwrap();
+    assert_eq!(text(&next(&mut near).await.payload), "open");
+    assert_eq!(far.acknowledge().await, "open");
+    far.publish(false, 1, "open").await;
+    until(&bridge, |status, _| (status.received, status.looped) == (1, 1)).await;
+    bridge.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_the_connection_over_the_question_is_not_asked_for_ever() {
+    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let bridge = both_ways(&listener, &local);
+    for _ in 0..2 {
+        let (mut far, as_bridge) = Far::enters(&listener).await;
+        assert!(as_bridge);
+        far.let_in(false).await;
+        far.until(8).await;
+    }
+    let _far = Far::accept(&listener, false).await;
+    until(&bridge, |status, _| status.state == tidegate_bridge::BridgeState::Online).await;
     bridge.stop().await;
 }

@@ -10,6 +10,7 @@
 
 mod byte_by_byte;
 mod reloads;
+mod routes;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -32,7 +33,13 @@ fn route(direction: BridgeDirection, filter: &str, local: &str, remote: &str) ->
         remote_prefix: remote.to_owned(),
         qos: 1,
         retain: true,
+        durable: false,
     }
+}
+
+/// The same route, that must not lose anything.
+fn durable(route: BridgeRoute) -> BridgeRoute {
+    BridgeRoute { durable: true, ..route }
 }
 
 fn options(remote: SocketAddr, protocol: BridgeProtocol, routes: Vec<BridgeRoute>) -> config::Bridge {
@@ -48,7 +55,6 @@ fn options(remote: SocketAddr, protocol: BridgeProtocol, routes: Vec<BridgeRoute
         keep_alive: Duration::from_secs(30),
         in_flight: 20,
         retry_longest: Duration::from_secs(1),
-        durable: false,
         max_queue: ByteSize(1 << 20),
     }
 }
@@ -59,15 +65,13 @@ async fn to_nobody(max_queue: u64) -> config::Bridge {
     let nobody = gone.address();
     gone.stop().await;
     config::Bridge {
-        durable: true,
         max_queue: ByteSize(max_queue),
-        ..options(nobody, BridgeProtocol::V5, vec![route(BridgeDirection::Out, "#", "", "")])
+        ..options(nobody, BridgeProtocol::V5, vec![durable(route(BridgeDirection::Out, "#", "", ""))])
     }
 }
 
 fn start(options: &config::Bridge, local: &Broker) -> Bridge {
-    let insider = local.let_in(options.name.as_str(), options.max_queue.0);
-    Bridge::start(options, &"line3".parse().unwrap(), insider).unwrap()
+    Bridge::start(options, &"line3".parse().unwrap(), local).unwrap()
 }
 
 async fn on(address: SocketAddr) -> Broker {
@@ -100,6 +104,15 @@ async fn online(bridge: &Bridge) {
     until(bridge, |status, _| status.state == tidegate_bridge::BridgeState::Online).await;
     // The subscriptions follow the connection at once.
     sleep(Duration::from_millis(100)).await;
+}
+
+/// Waits until a broker has so many subscriptions: those of bridges follow their connections.
+async fn subscribed(broker: &Broker, subscriptions: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while broker.status().subscriptions < subscriptions {
+        assert!(Instant::now() < deadline, "{:?}", broker.status());
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A client with one subscription.
@@ -250,10 +263,7 @@ async fn what_waits_for_a_durable_bridge_survives_restarts_of_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let remote = broker().await;
     let address = remote.address();
-    let durable = || config::Bridge {
-        durable: true,
-        ..options(address, BridgeProtocol::V5, vec![route(BridgeDirection::Out, "#", "", "")])
-    };
+    let durable = || options(address, BridgeProtocol::V5, vec![durable(route(BridgeDirection::Out, "#", "", ""))]);
     let local = kept(folder.path()).await;
     let bridge = start(&durable(), &local);
     online(&bridge).await;

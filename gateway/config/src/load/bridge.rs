@@ -51,10 +51,10 @@ fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge
     let in_flight = table.take_within("in_flight", 100, 1..=10_000, report).value;
     let retry_longest = table.take_within("retry_longest", 10 * SECOND, SECOND..=24 * HOUR, report).value;
     let max_queue = table.take_within("max_queue", DEFAULT_QUEUE, QUEUES, report).value;
-    let routes: Vec<BridgeRoute> =
-        table.tables("route", "bridge.route", report).into_iter().filter_map(|it| route(&it, report)).collect();
     let durable = table.take_or("durable", false, report);
-    if durable.value && table.has("route") && !routes.iter().any(|route| route.goes_out() && route.qos > 0) {
+    let tables = table.tables("route", "bridge.route", report);
+    let routes: Vec<BridgeRoute> = tables.iter().filter_map(|it| route(it, durable.value, report)).collect();
+    if durable.value && table.has("route") && !routes.iter().any(can_wait) {
         let help = "remove it, or add a route with `direction = \"out\"` and `qos = 1`; what comes in waits on the other broker".to_owned();
         report.error(&durable.origin, "`durable` has no effect: nothing goes out with QoS 1".to_owned(), Some(help));
     }
@@ -76,12 +76,16 @@ fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge
         keep_alive,
         in_flight,
         retry_longest,
-        durable: durable.value,
         max_queue,
     })
 }
 
-fn route(table: &Table, report: &mut Report) -> Option<BridgeRoute> {
+/// Whether messages of a route can wait for the other broker.
+fn can_wait(route: &BridgeRoute) -> bool {
+    route.goes_out() && route.qos > 0
+}
+
+fn route(table: &Table, durable: bool, report: &mut Report) -> Option<BridgeRoute> {
     let directions = [("in", BridgeDirection::In), ("out", BridgeDirection::Out), ("both", BridgeDirection::Both)];
     let direction = match table.has("direction") {
         true => table.choice("direction", &directions, report).map(|found| found.value),
@@ -101,13 +105,26 @@ fn route(table: &Table, report: &mut Report) -> Option<BridgeRoute> {
     check_prefix(&remote_prefix, "remote_prefix", report);
     let qos = table.take_within("qos", 1, 0..=1, report).value;
     let retain = table.take_or("retain", false, report).value;
+    let own = table.take::<bool>("durable", report);
     table.finish(report);
-    Some(BridgeRoute {
+    let mut route = BridgeRoute {
         direction: direction?,
         filter: filter?.value,
         local_prefix: local_prefix.value,
         remote_prefix: remote_prefix.value,
         qos,
         retain,
-    })
+        durable: false,
+    };
+    if let Some(own) = own.as_ref().filter(|own| own.value && !can_wait(&route)) {
+        let help =
+            "remove it, or set `direction = \"out\"` and `qos = 1`; what comes in waits on the other broker".to_owned();
+        report.error(
+            &own.origin,
+            "`durable` has no effect: this route sends nothing out with QoS 1".to_owned(),
+            Some(help),
+        );
+    }
+    route.durable = can_wait(&route) && own.map_or(durable, |own| own.value);
+    Some(route)
 }

@@ -27,7 +27,16 @@ pub(super) fn connect(options: &ConnectOptions, out: &mut BytesMut) -> Result<()
         Some(login) => drop(connect.set_credentials(&login.user, login.password.clone())),
         None => {}
     }
-    connect.write(out).map(drop).map_err(|_| Refused::Malformed)
+    // It is the first of a connection: nothing else is in there.
+    connect.write(out).map_err(|_| Refused::Malformed)?;
+    if options.as_bridge {
+        // The level stands behind the kind, the length and the name `MQTT` with its own length.
+        let length = 1 + out.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+        if let Some(level) = out.get_mut(1 + length + 6) {
+            *level |= 0x80;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn publish(message: Message, packet_id: u16, most: u32, out: &mut BytesMut) -> Result<(), Refused> {
@@ -138,5 +147,28 @@ fn wire(qos: QoS) -> WireQoS {
     match qos {
         QoS::AtMostOnce => WireQoS::AtMostOnce,
         QoS::AtLeastOnce => WireQoS::AtLeastOnce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Words;
+
+    const WORDS: Words = Words { us: "", address: "", ca: "", client_certificate: "", client_id: "" };
+
+    #[test]
+    fn a_bridge_says_so_in_the_level_and_nowhere_else() {
+        for client_id in ["b".to_owned(), "b".repeat(500)] {
+            let usual = ConnectOptions::new("cloud", 1883, client_id, WORDS);
+            let bridge = ConnectOptions { as_bridge: true, ..usual.clone() };
+            let (mut one, mut other) = (BytesMut::new(), BytesMut::new());
+            connect(&usual, &mut one).unwrap();
+            connect(&bridge, &mut other).unwrap();
+            let name = one.windows(4).position(|bytes| bytes == b"MQTT").unwrap();
+            assert_eq!((one[name + 4], other[name + 4]), (0x04, 0x84));
+            other[name + 4] = 0x04;
+            assert_eq!(one, other);
+        }
     }
 }

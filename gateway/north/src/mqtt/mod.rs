@@ -162,7 +162,7 @@ impl MqttTarget {
             Ok(connection) => connection,
             Err(failure) => {
                 self.status.not_connected();
-                let refused = failure.kind == FailureKind::Refused;
+                let refused = matches!(failure.kind, FailureKind::Refused | FailureKind::Version);
                 return Some(Try { failure, ended: if refused { Ended::Refused } else { Ended::Useless } });
             }
         };
