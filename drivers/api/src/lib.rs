@@ -21,7 +21,7 @@ pub use cx::{Cx, Expired};
 pub use driver::{AlarmColumns, Capabilities, Compiled, CompiledDevice, Driver, GroupPlan};
 pub use fault::{Cause, ConnectFault, Lost};
 pub use readings::Readings;
-pub use session::{Link, Next, Poll, Session, Step, Writer, Written};
+pub use session::{Link, Next, Poll, Recorded, Session, Step, Writer, Written};
 pub use subscriber::{Arrival, Subscriber};
 
 pub use async_trait::async_trait;

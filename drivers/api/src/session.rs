@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidegate_model::Value;
+use tidegate_model::{Timestamp, Value};
 
 use crate::{Browser, ConnectFault, Cx, Lost, Readings, Subscriber};
 
@@ -51,6 +51,27 @@ pub trait Link: Send {
     fn longest_pause(&self) -> Option<Duration> {
         None
     }
+
+    /// Whether the link wants to know what had been recorded before it was made, so that it can fill what is missing since.
+    fn wants_recorded(&self) -> bool {
+        false
+    }
+
+    /// What had been recorded before the link was made. Told once, before the first session, to a link that wants to know it; groups
+    /// of which nothing was recorded are left out.
+    fn recorded(&mut self, _groups: &[Recorded]) {}
+}
+
+/// What had been recorded of a group before its link was made, by the times that the device stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The group.
+    pub poll: Poll,
+    /// By column: the time of the newest row that says something about it. `None` when nothing has been said since
+    /// [`Recorded::since`].
+    pub newest: Vec<Option<Timestamp>>,
+    /// The time of the oldest row that was looked at, seconds before the newest one of the group.
+    pub since: Timestamp,
 }
 
 /// One open connection. Dropping it closes it.
