@@ -1,6 +1,10 @@
 //! From a value of OPC UA to a value of a tag. What does not fit without loss is no value.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use opcua::types::{DataValue, DateTime, LocalizedText, StatusCode, Variant};
 use tidegate_driver_api::{
@@ -42,6 +46,33 @@ pub(crate) fn time(value: &DataValue) -> Option<Timestamp> {
 pub(crate) fn ticks(value: &DataValue) -> Option<i64> {
     let time = value.source_timestamp.as_ref().or(value.server_timestamp.as_ref())?;
     (!time.is_null()).then(|| time.ticks())
+}
+
+/// A number that tells a value, with what is said of its quality, from others of the same time. Numbers are alike whatever their type:
+/// a history may keep them in another one. The historian's own bits of the status do not count.
+pub(crate) fn print(value: &DataValue) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (value.status.unwrap_or(StatusCode::Good).bits() >> 16).hash(&mut hasher);
+    match &value.value {
+        None => 0_u8.hash(&mut hasher),
+        Some(whole) => match number(whole) {
+            Some(number) => number.to_bits().hash(&mut hasher),
+            None => format!("{whole:?}").hash(&mut hasher),
+        },
+    }
+    hasher.finish()
+}
+
+/// A number of any type.
+fn number(value: &Variant) -> Option<f64> {
+    match value {
+        Variant::Float(number) => Some(f64::from(*number)),
+        Variant::Double(number) => Some(*number),
+        Variant::DateTime(_) => None,
+        value => {
+            signed(value).filter(|number| number.unsigned_abs() <= EXACT).and_then(|number| Value::Int(number).as_f64())
+        }
+    }
 }
 
 /// A time in steps of 100 ns as the gateway counts it.

@@ -8,6 +8,7 @@ mod kept;
 mod messages;
 mod outcomes;
 mod parked;
+mod renewal;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,10 +20,11 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use opcua::types::{PublishResponse, SubscriptionAcknowledgement};
 use tidegate_driver_api::{Cx, Expired};
 
-pub(crate) use jobs::{Job, Outcome};
+pub(crate) use jobs::{Job, Outcome, sign_of_life};
 use kept::Deadly;
 pub(crate) use kept::{Kept, Left};
 use parked::{Parked, Thing};
+use renewal::Missing;
 
 use crate::{
     channel::Channel,
@@ -52,9 +54,6 @@ const PUBLISH: Duration = Duration::from_secs(120);
 const MOST_PUBLISHES: usize = 8;
 /// Pause after a question for messages was refused.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A subscription that has to be made anew within this time of the last time waits.
-const SHORT: Duration = Duration::from_secs(60);
 
 type Published = Result<PublishResponse, Fault>;
 
@@ -105,6 +104,7 @@ pub(crate) struct Feed {
     deadly: Deadly,
     /// By index of a subscription: when it was made anew without delay.
     made_anew: BTreeMap<usize, Instant>,
+    missing: Missing,
     warned: bool,
 }
 
@@ -174,6 +174,7 @@ impl Feed {
             unplaced: Vec::new(),
             deadly: Deadly::default(),
             made_anew: BTreeMap::new(),
+            missing: Missing::default(),
             warned: false,
         }
     }
@@ -194,7 +195,10 @@ impl Feed {
     /// Whether something of the past is still to be told.
     pub(crate) fn is_in_the_past(&self) -> bool {
         let open = self.jobs.iter().chain(self.doing.iter().filter(|_| self.job.is_some()));
-        !self.unplaced.is_empty() || !self.rows.is_empty() || open.into_iter().any(|job| matches!(job, Job::Past(_)))
+        !self.unplaced.is_empty()
+            || self.missing.is_suspected()
+            || !self.rows.is_empty()
+            || open.into_iter().any(|job| matches!(job, Job::Past(_)))
     }
 
     /// Adds something to be done, behind everything else.
@@ -291,7 +295,7 @@ impl Feed {
         }
         self.server_time = self.time_there(now);
         while self.job.is_none() {
-            let Some(job) = self.next_job() else { break };
+            let Some(job) = self.next_job(now) else { break };
             self.doing = Some(job.clone());
             self.job = self.begin(job, items, places, roots);
         }
@@ -320,66 +324,20 @@ impl Feed {
         }
         let settled: Vec<usize> = self.settling.iter().filter(|(_, due)| *due <= now).map(|(slot, _)| *slot).collect();
         settled.into_iter().for_each(|slot| self.settle(slot));
-        if self.job.is_none() && self.jobs.is_empty() {
+        let waits = |job: &Job| matches!(job, Job::Past(hole) if !hole.is_due(now));
+        if self.job.is_none() && self.jobs.iter().all(waits) {
             self.ask_again(now);
         }
     }
 
-    /// Asks again for what was parked.
-    fn ask_again(&mut self, now: Instant) {
-        let mut numbers = Vec::new();
-        for thing in self.parked.due(now) {
-            match thing {
-                Thing::Item(number) => numbers.push(number),
-                Thing::Events(of, slot) => self.jobs.push_back(Job::Events(of, slot)),
-                Thing::Subscription(of) if self.is_live(of) => self.make_anew(of),
-                Thing::Subscription(of) => self.jobs.push_back(Job::Make(of)),
-            }
-        }
-        if !numbers.is_empty() {
-            self.jobs.push_back(Job::Retry(numbers));
-        }
-    }
-
     /// What is to be done next. The past waits for the present: what the subscriptions still have to say of it need not be asked for.
-    fn next_job(&mut self) -> Option<Job> {
+    fn next_job(&mut self, now: Instant) -> Option<Job> {
         let is_catching_up = |known: &Subscription| known.state == State::Live && !known.has_caught_up;
         let now_first = self.subscriptions.iter().any(is_catching_up);
-        let can_be_done = |job: &Job| !matches!(job, Job::Past(_));
-        let place = self.jobs.iter().position(can_be_done);
-        self.jobs.remove(place.or((!now_first).then_some(0))?)
-    }
-
-    fn is_live(&self, index: usize) -> bool {
-        self.subscriptions.get(index).is_some_and(|subscription| subscription.state == State::Live)
-    }
-
-    /// Gives a subscription up that the server has and makes it again; later, if that has helped for a short time only.
-    fn make_anew_slowly(&mut self, index: usize, now: Instant) {
-        if !self.is_live(index) {
-            return;
-        }
-        match self.made_anew.get(&index) {
-            Some(before) if now.saturating_duration_since(*before) < SHORT => {
-                self.parked.add(Thing::Subscription(index), now);
-            }
-            _ => {
-                self.made_anew.insert(index, now);
-                self.make_anew(index);
-            }
-        }
-    }
-
-    /// Gives a subscription up and makes it again.
-    fn make_anew(&mut self, index: usize) {
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
-        if let Some(id) = subscription.id {
-            self.jobs.push_back(Job::Drop(id));
-        }
-        subscription.begin_anew();
-        self.parked.forget(index);
-        self.jobs.retain(|job| !job.is_of(index));
-        self.jobs.push_back(Job::Make(index));
+        let is_present = |job: &Job| !matches!(job, Job::Past(_));
+        let is_due = |job: &Job| matches!(job, Job::Past(hole) if !now_first && hole.is_due(now));
+        let place = self.jobs.iter().position(is_present).or_else(|| self.jobs.iter().position(is_due));
+        self.jobs.remove(place?)
     }
 }
 
@@ -417,6 +375,6 @@ async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> Option<T> {
 }
 
 /// Waits that long.
-async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }

@@ -1,6 +1,6 @@
 //! The hole of an outage, filled from the server's own history.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opcua::types::{
     ByteString, DateTime, ExtensionObject, HistoryData, HistoryReadResult, HistoryReadValueId,
@@ -8,7 +8,7 @@ use opcua::types::{
 };
 use tidegate_driver_api::model::Timestamp;
 
-use crate::{channel::Channel, convert, fault::Fault, plan::Place, status};
+use crate::{channel::Channel, fault::Fault, plan::Place, status, told::Last};
 
 /// Values of one item in one answer.
 const AT_ONCE: u32 = 1000;
@@ -20,6 +20,10 @@ const MOST_ROUNDS: u16 = 200;
 const MOST_SILENCES: u8 = 8;
 /// How often an item is asked for of which the server cannot tell now.
 const MOST_FAILURES: u8 = 8;
+/// How long such an item waits the first time; twice as long each time after that.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The same at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// 100 nanoseconds from 1601 to 1970.
 const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 
@@ -27,8 +31,8 @@ const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     number: usize,
-    /// What is newer than that is not known yet, as OPC UA counts time.
-    after: i64,
+    /// What is not newer has been told; of that very time, what this says.
+    told: Last,
     /// Where the server goes on.
     point: ByteString,
     rounds: u16,
@@ -37,9 +41,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Everything that is newer than that.
-    pub(crate) fn new(number: usize, after: i64) -> Asked {
-        Asked { number, after, point: ByteString::null(), rounds: 0, failures: 0 }
+    /// Everything that is newer than what was told last, or of the same time and another value.
+    pub(crate) fn new(number: usize, told: Last) -> Asked {
+        Asked { number, told, point: ByteString::null(), rounds: 0, failures: 0 }
     }
 }
 
@@ -49,7 +53,13 @@ pub(crate) struct Hole {
     items: Vec<Asked>,
     /// Decided when it is first asked for.
     to: Option<i64>,
+    /// It ends no earlier.
+    at_least: i64,
     silences: u8,
+    /// Refusals in a row of whole questions by a server that cannot tell now.
+    refusals: u8,
+    /// Not to be asked for before that.
+    waits: Option<Instant>,
     /// Whether the log says that the server does not tell of some of them.
     warned: bool,
 }
@@ -70,13 +80,23 @@ pub(crate) struct Piece {
 impl Hole {
     /// The hole of these items. Those that have been known for alike times are asked for together.
     pub(crate) fn new(mut items: Vec<Asked>) -> Hole {
-        items.sort_by_key(|item| item.after);
-        Hole { items, to: None, silences: 0, warned: false }
+        items.sort_by_key(|item| item.told.time());
+        Hole { items, to: None, at_least: i64::MIN, silences: 0, refusals: 0, waits: None, warned: false }
+    }
+
+    /// Whether it may be asked for now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.waits.is_none_or(|waits| waits <= now)
+    }
+
+    /// The same, and it ends then or later.
+    pub(crate) fn not_before(self, end: i64) -> Hole {
+        Hole { at_least: end, ..self }
     }
 
     /// It ends now, unless it has an end: what is newer comes by itself.
     pub(crate) fn ends(mut self, now: i64) -> Hole {
-        self.to.get_or_insert(now);
+        self.to.get_or_insert(now.max(self.at_least));
         self
     }
 
@@ -95,7 +115,7 @@ impl Hole {
         let (asked, nodes): (Vec<&Asked>, Vec<_>) = found.unzip();
         let details = ReadRawModifiedDetails {
             is_read_modified: false,
-            start_time: DateTime::from(asked.iter().map(|item| item.after).min()?),
+            start_time: DateTime::from(asked.iter().map(|item| item.told.time()).min()?),
             end_time: DateTime::from(self.to?),
             num_values_per_node: AT_ONCE,
             return_bounds: false,
@@ -109,10 +129,10 @@ impl Hole {
         limit.min(MOST_ITEMS).min(self.items.len())
     }
 
-    /// The values that came, and what still has to be asked for.
-    pub(crate) fn take(mut self, piece: Piece) -> (Vec<MonitoredItemNotification>, Option<Hole>) {
-        let (mut values, mut open, mut last) = (Vec::new(), Vec::new(), Vec::new());
-        self.silences = 0;
+    /// The values that came, and what still has to be asked for: at once, and later.
+    pub(crate) fn take(mut self, piece: Piece, now: Instant) -> (Vec<MonitoredItemNotification>, Vec<Hole>) {
+        let (mut values, mut open, mut later) = (Vec::new(), Vec::new(), Vec::new());
+        (self.silences, self.refusals, self.waits) = (0, 0, None);
         for (number, answer) in piece.answers {
             let Some(place) = self.items.iter().position(|item| item.number == number) else { continue };
             let mut item = self.items.remove(place);
@@ -123,23 +143,18 @@ impl Hole {
                 item.failures += 1;
                 item.point = ByteString::null();
                 if is_passing(status) && item.failures < MOST_FAILURES {
-                    last.push(item);
+                    later.push(item);
                 } else if !status::same(status, StatusCode::BadNoData) {
                     self.warn(number, status);
                 }
                 continue;
             }
             item.failures = 0;
-            if answer.status_code.is_good() || answer.status_code.is_uncertain() {
+            if !status.is_bad() {
                 let data = answer.history_data.into_inner_as::<HistoryData>();
-                let after = item.after;
-                for value in data.and_then(|data| data.data_values).unwrap_or_default() {
-                    // What the server gives beyond what it was asked for has been told.
-                    let Some(time) = convert::ticks(&value).filter(|time| *time > after) else { continue };
-                    item.after = item.after.max(time);
-                    let Ok(client_handle) = u32::try_from(number) else { continue };
-                    values.push(MonitoredItemNotification { client_handle, value });
-                }
+                let client_handle = u32::try_from(number).unwrap_or(u32::MAX);
+                let new = item.told.news(data.and_then(|data| data.data_values).unwrap_or_default());
+                values.extend(new.into_iter().map(|value| MonitoredItemNotification { client_handle, value }));
             }
             let goes_on = !answer.continuation_point.is_null_or_empty();
             item.point = answer.continuation_point;
@@ -157,10 +172,17 @@ impl Hole {
         }
         // Items with more go first, so that a continuation point is not kept waiting.
         open.append(&mut self.items);
-        open.append(&mut last);
+        let failures = later.iter().map(|item| item.failures).max().unwrap_or(0);
+        let later = Hole { items: later, waits: Some(now + pause(failures)), ..self.clone() };
         self.items = open;
-        let rest = (!self.items.is_empty()).then_some(self);
-        (values, rest)
+        (values, [self, later].into_iter().filter(|hole| !hole.items.is_empty()).collect())
+    }
+
+    /// The server has refused the whole question and may answer it another time. `None` when that has happened too often.
+    pub(crate) fn refused(mut self, now: Instant) -> Option<Hole> {
+        self.refusals += 1;
+        self.waits = Some(now + pause(self.refusals));
+        (self.refusals < MOST_FAILURES).then(|| self.over_another_session())
     }
 
     /// Says once that the server does not tell of items.
@@ -188,6 +210,12 @@ impl Hole {
     }
 }
 
+/// How long what could not be told so often waits.
+fn pause(failures: u8) -> Duration {
+    let doublings = u32::from(failures.saturating_sub(1)).min(16);
+    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+}
+
 /// Whether an item has to be asked for again from where it is: the server keeps few continuation points, or has dropped this one.
 fn is_interrupted(code: StatusCode) -> bool {
     [StatusCode::BadNoContinuationPoints, StatusCode::BadContinuationPointInvalid]
@@ -195,8 +223,8 @@ fn is_interrupted(code: StatusCode) -> bool {
         .any(|known| status::same(code, known))
 }
 
-/// Whether the server may tell of an item when it is asked again.
-fn is_passing(code: StatusCode) -> bool {
+/// Whether the server may tell when it is asked again.
+pub(crate) fn is_passing(code: StatusCode) -> bool {
     [
         StatusCode::BadTimeout,
         StatusCode::BadRequestTimeout,
@@ -236,6 +264,7 @@ mod tests {
     use opcua::types::{DataValue, NodeId};
 
     use super::*;
+    use crate::convert;
 
     fn places(found: &[bool]) -> Vec<Place> {
         let node = |(number, found): (u32, &bool)| found.then(|| NodeId::new(2, number));
@@ -243,8 +272,18 @@ mod tests {
     }
 
     fn answer(times: &[i64], point: &[u8]) -> HistoryReadResult {
-        let value = |time: &i64| DataValue { source_timestamp: Some(DateTime::from(*time)), ..DataValue::default() };
-        let data = HistoryData { data_values: Some(times.iter().map(value).collect()) };
+        let values: Vec<(i64, i32)> = times.iter().map(|time| (*time, 0)).collect();
+        told(&values, point)
+    }
+
+    /// Values with their times.
+    fn told(values: &[(i64, i32)], point: &[u8]) -> HistoryReadResult {
+        let value = |(time, value): &(i64, i32)| DataValue {
+            value: Some((*value).into()),
+            source_timestamp: Some(DateTime::from(*time)),
+            ..DataValue::default()
+        };
+        let data = HistoryData { data_values: Some(values.iter().map(value).collect()) };
         HistoryReadResult {
             status_code: StatusCode::Good,
             continuation_point: if point.is_empty() { ByteString::null() } else { ByteString::from(point) },
@@ -258,18 +297,25 @@ mod tests {
 
     const BEGIN: i64 = 134_000_000_000_000_000;
 
+    /// What came, and the one hole that is left.
+    fn taken(hole: Hole, answers: Vec<(usize, HistoryReadResult)>) -> (Vec<MonitoredItemNotification>, Option<Hole>) {
+        let (values, mut rest) = hole.take(Piece { answers }, Instant::now());
+        assert!(rest.len() <= 1, "{rest:?}");
+        (values, rest.pop())
+    }
+
     #[test]
     fn items_without_a_place_are_neither_asked_for_twice_nor_forgotten() {
-        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect()).ends(BEGIN + 100);
+        let hole = Hole::new((0..4).map(|number| Asked::new(number, Last::until(BEGIN))).collect()).ends(BEGIN + 100);
         let some = places(&[false, true, false, true]);
         let question = hole.question(&some, 10).unwrap();
         assert_eq!(question.numbers, [1, 3]);
-        let piece = Piece { answers: vec![(1, answer(&[BEGIN + 1], b"")), (3, answer(&[BEGIN + 2], b"more"))] };
-        let (values, rest) = hole.take(piece);
+        let answers = vec![(1, answer(&[BEGIN + 1], b"")), (3, answer(&[BEGIN + 2], b"more"))];
+        let (values, rest) = taken(hole, answers);
         assert_eq!(came(&values), [(1, BEGIN + 1), (3, BEGIN + 2)]);
         let rest = rest.unwrap();
         assert_eq!(rest.question(&some, 10).unwrap().numbers, [3], "it has more to tell");
-        let (values, rest) = rest.take(Piece { answers: vec![(3, answer(&[BEGIN + 2, BEGIN + 3], b""))] });
+        let (values, rest) = taken(rest, vec![(3, answer(&[BEGIN + 2, BEGIN + 3], b""))]);
         assert_eq!(came(&values), [(3, BEGIN + 3)], "nothing comes twice");
         let rest = rest.unwrap();
         assert!(rest.question(&some, 10).is_none());
@@ -277,32 +323,73 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_which_the_server_cannot_tell_now_is_asked_for_again_behind_the_others() {
+    fn of_values_with_the_same_time_each_is_told_also_where_an_answer_ends_between_them() {
+        let value =
+            DataValue { value: Some(1.into()), source_timestamp: Some(DateTime::from(BEGIN)), ..DataValue::default() };
+        let mut last = Last::until(BEGIN - 1);
+        last.news(vec![value]);
+        let asked = Asked::new(0, last);
+        let (values, rest) = taken(
+            Hole::new(vec![asked]).ends(BEGIN + 100),
+            vec![(0, told(&[(BEGIN - 1, 9), (BEGIN, 1), (BEGIN, 2), (BEGIN + 5, 3)], b"more"))],
+        );
+        assert_eq!(came(&values), [(0, BEGIN), (0, BEGIN + 5)], "the second of those that were so at the beginning");
+        assert_eq!(values[0].value.value, Some(2.into()));
+        let (values, rest) = taken(rest.unwrap(), vec![(0, told(&[(BEGIN + 5, 4), (BEGIN + 6, 5)], b"more"))]);
+        assert_eq!(came(&values), [(0, BEGIN + 5), (0, BEGIN + 6)]);
+        // The point was lost, and the server tells everything of that time once more.
+        let again = rest.unwrap().over_another_session();
+        let (values, none) = taken(again, vec![(0, told(&[(BEGIN + 6, 5), (BEGIN + 6, 6)], b""))]);
+        assert_eq!((came(&values), values[0].value.value.clone()), (vec![(0, BEGIN + 6)], Some(6.into())));
+        assert!(none.is_none());
+    }
+
+    #[test]
+    fn an_item_of_which_the_server_cannot_tell_now_is_asked_for_again_later_and_ever_more_slowly() {
         let all = places(&[true; 4]);
         let refused = |number, status_code| (number, HistoryReadResult { status_code, ..answer(&[], b"") });
-        let hole = Hole::new((0..4).map(|number| Asked::new(number, BEGIN)).collect()).ends(BEGIN + 100);
+        let hole = Hole::new((0..4).map(|number| Asked::new(number, Last::until(BEGIN))).collect()).ends(BEGIN + 100);
         let busy = refused(0, StatusCode::BadResourceUnavailable);
         let answers = vec![busy, refused(1, StatusCode::BadNoData), refused(2, StatusCode::BadUserAccessDenied)];
-        let (_, rest) = hole.take(Piece { answers });
-        let mut rest = rest.unwrap();
+        let mut now = Instant::now();
+        let (_, rest) = hole.take(Piece { answers }, now);
+        let [rest, mut later]: [Hole; 2] = rest.try_into().unwrap();
         assert!(rest.warned, "of the third it never tells");
-        assert_eq!(rest.question(&all, 10).unwrap().numbers, [3, 0]);
-        let (values, hole) = rest.take(Piece { answers: vec![(3, answer(&[BEGIN + 1], b""))] });
-        assert_eq!(came(&values), [(3, BEGIN + 1)]);
-        rest = hole.unwrap();
-        for _ in 2..MOST_FAILURES {
-            rest = rest.take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }).1.unwrap();
-        }
-        let (values, none) = rest.clone().take(Piece { answers: vec![(0, answer(&[BEGIN + 5], b""))] });
+        assert!(rest.is_due(now) && !later.is_due(now));
+        assert_eq!(rest.question(&all, 10).unwrap().numbers, [3]);
+        assert_eq!(later.question(&all, 10).unwrap().numbers, [0]);
+        let (values, none) = taken(later.clone(), vec![(0, answer(&[BEGIN + 5], b""))]);
         assert_eq!(came(&values), [(0, BEGIN + 5)]);
         assert!(none.is_none());
-        assert!(rest.take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }).1.is_none(), "not for ever");
+        let mut pauses = Vec::new();
+        while pauses.len() < usize::from(MOST_FAILURES) - 1 {
+            let pause = (0..100).find(|seconds| later.is_due(now + Duration::from_secs(*seconds))).unwrap();
+            now += Duration::from_secs(pause);
+            pauses.push(pause);
+            let (_, mut rest) = later.clone().take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }, now);
+            later = rest.pop().unwrap_or(later);
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+        let (_, rest) = later.take(Piece { answers: vec![refused(0, StatusCode::BadTimeout)] }, now);
+        assert!(rest.is_empty(), "not for ever");
+    }
+
+    #[test]
+    fn a_question_that_is_refused_as_a_whole_waits_too() {
+        let now = Instant::now();
+        let mut hole = Some(Hole::new(vec![Asked::new(0, Last::until(BEGIN))]));
+        for _ in 1..MOST_FAILURES {
+            let refused = hole.unwrap().refused(now).unwrap();
+            assert!(!refused.is_due(now) && refused.is_due(now + LONGEST_PAUSE));
+            hole = Some(refused);
+        }
+        assert!(hole.unwrap().refused(now).is_none(), "not for ever");
     }
 
     #[test]
     fn a_hole_goes_on_over_another_session_from_where_it_was() {
-        let hole = Hole::new(vec![Asked::new(0, BEGIN)]).ends(BEGIN + 100);
-        let (_, rest) = hole.take(Piece { answers: vec![(0, answer(&[BEGIN + 7], b"more"))] });
+        let hole = Hole::new(vec![Asked::new(0, Last::until(BEGIN))]).ends(BEGIN + 100);
+        let (_, rest) = taken(hole, vec![(0, answer(&[BEGIN + 7], b"more"))]);
         let rest = rest.unwrap().over_another_session();
         let question = rest.question(&places(&[true]), 10).unwrap();
         assert!(question.nodes[0].continuation_point.is_null_or_empty());

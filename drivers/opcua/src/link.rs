@@ -3,14 +3,13 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use opcua::types::{EndpointDescription, NodeId};
-use tidegate_driver_api::{ConnectFault, Cx, Link, Session, async_trait, config, model::Name};
+use tidegate_driver_api::{ConnectFault, Cx, Link, Recorded, Session, async_trait, config, model::Name};
 use tidegate_trust::Trust;
 
 use crate::{
     config::LinkKeys,
     fault::{Fault, hopeless},
-    feed::{Feed, FeedPlan, Job, Kept, Left},
-    history::Hole,
+    feed::{Feed, FeedPlan, Kept, Left},
     node::Address,
     open::{Held, Opened, Opening},
     plan::{Place, Slot},
@@ -162,10 +161,7 @@ impl ServerLink {
         feed.park_unfound(&places, cx.now());
         feed.take_up(std::mem::take(&mut self.memory.left));
         // What happened while nobody listened.
-        let missing = self.memory.told.hole();
-        if !missing.is_empty() && feed.may_ask_for_history() {
-            feed.later(Job::Past(Hole::new(missing)));
-        }
+        feed.fill(self.memory.told.hole(|_| true));
         Ok(ServerSession::new(self, channel, server, held, places, feed))
     }
 
@@ -232,6 +228,22 @@ impl Link for ServerLink {
 
     fn longest_pause(&self) -> Option<Duration> {
         (!self.has_retry).then_some(LONGEST_PAUSE)
+    }
+
+    fn wants_recorded(&self) -> bool {
+        self.keys.backfill
+    }
+
+    fn recorded(&mut self, groups: &[Recorded]) {
+        for group in groups {
+            let Some(slot) = self.slots.iter().find(|slot| slot.poll == group.poll) else { continue };
+            let Some(tags) = slot.tags() else { continue };
+            for (number, item) in (slot.first_item..).zip(&tags.items) {
+                let columns = item.points.iter().filter_map(|point| tags.points.get(*point)).map(|point| point.column);
+                let newest = columns.filter_map(|column| *group.newest.get(column)?).max();
+                self.memory.told.recorded(number, newest.unwrap_or(group.since));
+            }
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! One open session: polls, and what comes by itself.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use opcua::types::{AttributeId, NodeId};
+use futures_util::future::{Either, select};
+use opcua::types::{AttributeId, DataValue, NodeId, ReadValueId};
 use tidegate_driver_api::{
     Arrival, Browser, Cause, Cx, Expired, Lost, Next, Poll, Readings, Session, Step, Subscriber, Writer, async_trait,
     model::Reason,
@@ -14,7 +15,7 @@ use crate::{
     convert,
     encode::Taken,
     fault::Fault,
-    feed::Feed,
+    feed::{Feed, pause, sign_of_life},
     link::{Places, ServerLink},
     open::Held,
     plan::Slot,
@@ -87,9 +88,13 @@ impl ServerSession<'_> {
     async fn read_now(&mut self, cx: &Cx, numbers: &[usize], out: &mut Readings) -> Result<bool, Fault> {
         let node = |number: &usize| self.places.get(*number)?.as_ref().map(|node| attribute(node, AttributeId::Value));
         let nodes: Vec<_> = numbers.iter().filter_map(node).collect();
-        let channel = Arc::clone(&self.channel);
-        match self.within(cx, channel.read(nodes, cx.timeout())).await {
-            Ok(values) => {
+        match self.read_unless_slow(cx, nodes).await {
+            Ok(None) => {
+                tracing::debug!(nodes = numbers.len(), "the server answers, but not what these nodes are");
+                fail(&self.link.items(), numbers, Reason::Timeout, out);
+                Ok(true)
+            }
+            Ok(Some(values)) => {
                 let ServerLink { slots, slot_of, memory, .. } = &mut *self.link;
                 let items = Items { slots, slot_of, types: &memory.types };
                 let mut newest = out.device_time();
@@ -110,6 +115,38 @@ impl ServerSession<'_> {
                 Ok(true)
             }
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Reads nodes; `None` when the server says that it lives, and not in time what they are. A late answer is nobody's: each has the
+    /// number of its question.
+    async fn read_unless_slow(&mut self, cx: &Cx, nodes: Vec<ReadValueId>) -> Result<Option<Vec<DataValue>>, Fault> {
+        let (channel, half) = (Arc::clone(&self.channel), cx.timeout() / 2);
+        let mut lives = false;
+        let answer = async {
+            let read = pin!(channel.read(nodes, cx.timeout()));
+            let sign = pin!(async {
+                pause(half).await;
+                sign_of_life(&channel, half).await
+            });
+            match select(read, sign).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right((sign, read)) => {
+                    sign?;
+                    lives = true;
+                    read.await
+                }
+            }
+        };
+        let answer = cx.within(answer).await.unwrap_or_else(|expired| Err(Fault::from(expired)));
+        if lives {
+            self.feed.heard(cx.now() + half);
+        } else if answer.is_ok() {
+            self.feed.heard(cx.now());
+        }
+        match answer {
+            Err(Fault::Silent) if lives => Ok(None),
+            answer => answer.map(Some),
         }
     }
 
@@ -181,6 +218,7 @@ impl Subscriber for ServerSession<'_> {
             return Err(if silent { Lost::new(Cause::Timeout, hung(&lost)) } else { lost });
         }
         let told = &mut link.memory.told;
+        feed.look_for_missing(&items, told);
         let taken = feed.rows.take(&items, told, out);
         if !feed.is_in_the_past() {
             told.is_whole();

@@ -14,7 +14,7 @@ use std::{
 
 use opcua::types::StatusCode;
 use rig::{
-    Known, PATIENT, Plant, compile, link,
+    Known, PATIENT, Plant, begun, compile, connected, link, lost,
     meddler::{CREATE_ITEMS, CREATE_SUBSCRIPTION, Deed, HISTORY, Meddler, PUBLISH, PUBLISHED, READ, REPUBLISH},
     moves, numbers,
 };
@@ -33,11 +33,10 @@ async fn items_over_which_the_connection_ended_are_watched_over_the_next_one() {
         if refused { Deed::Refuse(StatusCode::BadSessionIdInvalid) } else { Deed::Pass }
     });
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let session = connected(&mut compiled).await;
     let mut known = Known::default();
-    known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
-    drop(session);
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    lost(session, &mut known).await;
+    let mut session = connected(&mut compiled).await;
     moves(session.as_mut(), &mut known, &plant, 0, "a value").await;
     moves(session.as_mut(), &mut known, &plant, 1, "a value of the other").await;
 }
@@ -47,9 +46,7 @@ async fn history_over_which_connections_end_is_left_alone_after_some_of_them() {
     let plant = Plant::start(2).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "backfill = true", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (mut session, mut known) = begun(&mut compiled, 2).await;
     way.judge(|message| match message.kind {
         HISTORY => Deed::Refuse(StatusCode::BadSessionIdInvalid),
         _ => Deed::Pass,
@@ -57,10 +54,9 @@ async fn history_over_which_connections_end_is_left_alone_after_some_of_them() {
     let mut value = 0.0;
     for outage in 1..=2 {
         way.cut();
-        known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
-        drop(session);
+        lost(session, &mut known).await;
         for _ in 0..8 {
-            session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+            session = connected(&mut compiled).await;
             // The past is asked for as soon as what is now has come.
             let (begin, mut out) = (Instant::now(), Readings::default());
             while session.subscriber().unwrap().next(&testkit::within(SOON), &mut out).await.is_ok() {
@@ -71,7 +67,7 @@ async fn history_over_which_connections_end_is_left_alone_after_some_of_them() {
             drop(session);
         }
         assert_eq!(way.count(HISTORY), 8 * outage, "each connection has ended over one");
-        session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+        session = connected(&mut compiled).await;
         moves(session.as_mut(), &mut known, &plant, 0, "a value").await;
         assert_eq!(way.count(HISTORY), 8 * outage, "it is not asked for any more");
     }
@@ -97,7 +93,7 @@ async fn a_server_that_keeps_one_question_for_messages_at_a_time_is_listened_to(
         Deed::Pass
     });
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let connections = way.connections.load(Ordering::SeqCst);
     let mut known = Known::default();
     for _ in 0..3 {
@@ -113,9 +109,7 @@ async fn what_can_neither_be_told_again_nor_read_is_subscribed_to_anew() {
     let plant = Plant::start(2).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (mut session, mut known) = begun(&mut compiled, 2).await;
     let lost = Arc::new(AtomicBool::new(false));
     let is_lost = Arc::clone(&lost);
     way.judge(move |message| match message.kind {
@@ -143,7 +137,7 @@ async fn a_subscription_whose_messages_are_counted_from_the_beginning_again_is_m
     let plant = Plant::start(1).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(1)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let mut known = Known::default();
     for _ in 0..3 {
         moves(session.as_mut(), &mut known, &plant, 0, "a value").await;

@@ -15,15 +15,15 @@ use std::{
 
 use opcua::types::{DataTypeId, ObjectTypeId, StatusCode, Variant};
 use rig::{
-    ALL, Known, PATIENT, Plant, about_a_second, compile, link,
+    ALL, Known, PATIENT, Plant, about_a_second, begun, compile, connected, link, listed, login, lost,
     meddler::{
         ACTIVATE, BROWSE, CREATE_ITEMS, CREATE_SUBSCRIPTION, Deed, Meddler, PUBLISHED, READ, REPUBLISH, TRANSFER,
         TRANSLATE,
     },
-    moves, numbers, tag,
+    moves, number, numbers, poll, tag,
 };
 use tidegate_driver_api::{
-    Arrival, Listing, Next, Readings, Session, Step,
+    Arrival, Readings, Session, Step,
     model::{Reading, Reason},
     testkit,
 };
@@ -31,27 +31,12 @@ use tidegate_driver_api::{
 /// What is parked is asked for every second.
 const QUIRKS: &str = "\n[quirks]\nretry_bad_address = \"1s\"\n";
 
-fn number(reading: &Reading) -> Option<f64> {
-    if let Reading::Value(value) = reading { value.as_f64() } else { None }
-}
-
-async fn poll(session: &mut dyn Session, columns: usize) -> Readings {
-    let mut out = Readings::new(columns);
-    let mut step = Step::FIRST;
-    while let Next::Request(next) = session.read(&testkit::within(PATIENT), ALL, step, &mut out).await.unwrap() {
-        step = next;
-    }
-    out
-}
-
 #[tokio::test]
 async fn a_subscription_that_says_nothing_is_made_anew_over_the_same_session() {
     let plant = Plant::start(2).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (mut session, mut known) = begun(&mut compiled, 2).await;
     let connections = way.connections.load(Ordering::SeqCst);
     // Reads and everything else are answered; the server only never says anything by itself.
     let mute = Arc::new(AtomicBool::new(true));
@@ -83,7 +68,7 @@ async fn a_server_that_lets_nobody_subscribe_is_polled_until_it_does() {
         _ => Deed::Pass,
     });
     let mut compiled = compile(&link(way.address, "", "", &(numbers(2) + QUIRKS)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let mut out = Readings::default();
     while session.delivers(ALL) {
         session.subscriber().unwrap().next(&about_a_second(), &mut out).await.unwrap();
@@ -107,7 +92,7 @@ async fn a_node_that_appears_later_is_found_whether_it_is_polled_or_subscribed_t
         let by_path = "\n[[tag]]\nname = \"later\"\ngroup = \"all\"\npath = \"/Objects/nsu=urn:plant;Line/Later\"\ntype = \"f64\"\n";
         let tags = numbers(1) + by_path + &tag("again", "Again", "type = \"f64\"") + QUIRKS;
         let mut compiled = compile(&link(plant.address, "", group, &tags));
-        let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+        let mut session = connected(&mut compiled).await;
         let polled = !session.delivers(ALL);
         let mut known = Known::default();
         let missing = Reading::Failed(Reason::BadAddress);
@@ -127,8 +112,7 @@ async fn a_node_that_appears_later_is_found_whether_it_is_polled_or_subscribed_t
             if polled {
                 out = poll(session.as_mut(), 3).await;
             }
-            let new = out.items().iter().enumerate().filter(|(_, reading)| **reading != Reading::Missing);
-            known.0.extend(new.map(|(column, reading)| (column, reading.clone())));
+            known.note(&out);
         }
     }
 }
@@ -160,7 +144,7 @@ async fn a_server_without_limits_that_refuses_much_at_once_gets_half_of_it_until
     for group in ["mode = \"poll\"", ""] {
         let before = refused.load(Ordering::SeqCst);
         let mut compiled = compile(&link(way.address, "", group, &tags));
-        let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+        let mut session = connected(&mut compiled).await;
         if group.is_empty() {
             let mut known = Known::default();
             known.until(session.as_mut(), "all values", |known| known.0.len() == 300).await.unwrap();
@@ -174,10 +158,7 @@ async fn a_server_without_limits_that_refuses_much_at_once_gets_half_of_it_until
         }
         assert!(refused.load(Ordering::SeqCst) > before);
         let before = refused.load(Ordering::SeqCst);
-        let browser = session.browser().unwrap();
-        browser.begin(Some("nsu=urn:plant;s=Line"));
-        let mut found = Vec::new();
-        while let Listing::More(_) = browser.list(&testkit::within(PATIENT), &mut found).await.unwrap() {}
+        let (found, _) = listed(session.browser().unwrap()).await;
         assert_eq!(found.len(), 303);
         assert!(refused.load(Ordering::SeqCst) > before, "a list asks for much too");
     }
@@ -188,9 +169,7 @@ async fn a_message_that_got_lost_is_asked_for_again_and_told_once() {
     let plant = Plant::start(1).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(1)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "the value", |known| known.0.len() == 1).await.unwrap();
+    let (mut session, _) = begun(&mut compiled, 1).await;
     let losing = Arc::new(AtomicUsize::new(0));
     let to_lose = Arc::clone(&losing);
     way.judge(move |message| {
@@ -229,33 +208,20 @@ async fn subscriptions_are_taken_over_when_the_session_is_not_and_lose_nothing()
     let plant = Plant::start(2).await;
     let way = Meddler::to(plant.address).await;
     // The library lets nobody take subscriptions over who has no name.
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), "secret").unwrap();
-    let keys = format!("username = \"operator\"\npassword = \"file:{}\"", secret.path().display());
+    let (keys, _secret) = login("secret");
     let mut compiled = compile(&link(way.address, &keys, "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (session, mut known) = begun(&mut compiled, 2).await;
     way.cut();
-    known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
-    drop(session);
-    for value in 1..=5 {
-        plant.set("T0", f64::from(value));
-        tokio::time::sleep(Duration::from_millis(30)).await;
-    }
+    lost(session, &mut known).await;
+    plant.count_to_five("T0").await;
     let mut first = true;
     way.judge(move |message| {
         let refused = message.kind == ACTIVATE && std::mem::take(&mut first);
         if refused { Deed::Refuse(StatusCode::BadSessionIdInvalid) } else { Deed::Pass }
     });
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     assert_eq!((way.count(TRANSFER), way.count(CREATE_SUBSCRIPTION)), (1, 1), "none is made anew");
-    let mut seen = std::collections::BTreeSet::new();
-    let all = |known: &Known| {
-        seen.extend(known.number(0).map(|value| value.to_string()));
-        (1..=5).all(|value| seen.contains(&value.to_string()))
-    };
-    known.until(session.as_mut(), "all values of the outage", all).await.unwrap();
+    known.counts_to_five(session.as_mut()).await;
     moves(session.as_mut(), &mut known, &plant, 1, "a new value").await;
     assert_eq!(way.count(CREATE_SUBSCRIPTION), 1);
 }
@@ -265,14 +231,11 @@ async fn of_a_server_that_began_anew_under_the_same_namespaces_nothing_is_taken_
     let plant = Plant::start(2).await;
     let way = Meddler::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (session, mut known) = begun(&mut compiled, 2).await;
     let address = plant.address;
     drop(plant);
     way.cut();
-    known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
-    drop(session);
+    lost(session, &mut known).await;
     let plant = loop {
         // The old one gives its port back when it has noticed.
         match tokio::net::TcpListener::bind(address).await {
@@ -285,7 +248,7 @@ async fn of_a_server_that_began_anew_under_the_same_namespaces_nothing_is_taken_
     };
     plant.set("T1", 9.5);
     let mut known = Known::default();
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     known.until(session.as_mut(), "the new server's values", |known| known.number(1) == Some(9.5)).await.unwrap();
     assert_eq!(way.count(CREATE_SUBSCRIPTION), 2);
     moves(session.as_mut(), &mut known, &plant, 0, "a change").await;
@@ -298,9 +261,7 @@ async fn what_had_come_over_a_session_that_is_over_is_told_as_of_the_past() {
     let other = "\n[[group]]\nname = \"other\"\ninterval = \"1h\"\nmode = \"poll\"\n".to_owned();
     let count = tag("count", "Count", "type = \"i16\"").replace("group = \"all\"", "group = \"other\"");
     let mut compiled = compile(&link(way.address, "", "", &(numbers(1) + &other + &count)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "the value", |known| known.0.len() == 1).await.unwrap();
+    let (mut session, _) = begun(&mut compiled, 1).await;
     // Many values of one tag in one message are many rows; one is taken.
     let mut out = Readings::default();
     let first = loop {
@@ -319,7 +280,7 @@ async fn what_had_come_over_a_session_that_is_over_is_told_as_of_the_past() {
     let mut read = Readings::new(1);
     while session.read(&testkit::within(PATIENT), polled, Step::FIRST, &mut read).await.is_ok() {}
     drop(session);
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let arrival = session.subscriber().unwrap().next(&about_a_second(), &mut out).await.unwrap();
     assert!(matches!(arrival, Arrival::Row(_)), "{arrival:?}");
     assert!(out.is_past() && out.device_time().is_some(), "it is true, and not so now");
@@ -354,7 +315,7 @@ async fn until(session: &mut dyn Session, wanted: Arrival) -> Vec<Arrival> {
 async fn conditions_are_told_once_more_whenever_something_of_them_may_have_been_missed() {
     let plant = Plant::start(0).await;
     let mut compiled = compile(&link(plant.address, "", EVENTS, EVENT_TAGS));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let (row, anew, settled) = (Arrival::Row(ALL), Arrival::Anew(ALL), Arrival::Settled(ALL));
     assert_eq!(until(session.as_mut(), settled).await, [anew, settled], "when it is subscribed to");
     for kind in [ObjectTypeId::RefreshStartEventType, ObjectTypeId::BaseEventType, ObjectTypeId::RefreshEndEventType] {
@@ -382,7 +343,7 @@ async fn events_that_a_server_does_not_report_are_bad_and_asked_for_again() {
         _ => Deed::Pass,
     });
     let mut compiled = compile(&link(way.address, "", EVENTS, &(EVENT_TAGS.to_owned() + QUIRKS)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let mut known = Known::default();
     let refused = Reading::Failed(Reason::BadAddress);
     known.until(session.as_mut(), "the refusal", |known| known.0.get(&0) == Some(&refused)).await.unwrap();
@@ -400,13 +361,9 @@ async fn events_that_a_server_does_not_report_are_bad_and_asked_for_again() {
 async fn ten_thousand_nodes_are_listed_in_seconds_and_progress_is_said() {
     let plant = Plant::start(10_000).await;
     let mut compiled = compile(&link(plant.address, "", "mode = \"poll\"", &numbers(1)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let browser = session.browser().unwrap();
-    browser.begin(Some("nsu=urn:plant;s=Line"));
-    let (mut found, mut left, begin) = (Vec::new(), Vec::new(), Instant::now());
-    while let Listing::More(more) = browser.list(&testkit::within(PATIENT), &mut found).await.unwrap() {
-        left.push((found.len(), more));
-    }
+    let mut session = connected(&mut compiled).await;
+    let (begin, browser) = (Instant::now(), session.browser().unwrap());
+    let (found, left) = listed(browser).await;
     println!("10,003 nodes in {:?} and {} pieces", begin.elapsed(), left.len());
     assert_eq!(found.len(), 10_003);
     let middle = left.iter().filter(|(found, more)| *found > 0 && *more > 0).count();

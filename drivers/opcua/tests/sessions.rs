@@ -7,16 +7,14 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use opcua::types::StatusCode;
-use rig::{ALL, Known, PATIENT, Plant, Way, about_a_second, compile, link, tag};
+use rig::{
+    ALL, Known, PATIENT, Plant, Way, about_a_second, begun, compile, connected, link, listed, login, lost, numbers, tag,
+};
 use tidegate_driver_api::{
-    Cause, Listing, Next, Readings, Step, Written,
+    Cause, Next, Readings, Step, Written,
     model::{Reading, Reason, Value},
     testkit,
 };
-
-fn numbers(count: usize) -> String {
-    (0..count).map(|n| tag(&format!("t{n}"), &format!("T{n}"), "type = \"f64\"")).collect()
-}
 
 #[tokio::test]
 async fn values_come_by_themselves_and_what_is_written_comes_back() {
@@ -28,7 +26,7 @@ async fn values_come_by_themselves_and_what_is_written_comes_back() {
         + &tag("nowhere", "Nowhere", "type = \"f64\"")
         + "\n[[tag]]\nname = \"label\"\ngroup = \"all\"\npath = \"/Objects/nsu=urn:plant;Line/Label\"\ntype = \"string\"\n";
     let mut compiled = compile(&link(plant.address, "", "", &tags));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     assert!(session.delivers(ALL));
     let mut known = Known::default();
     known.until(session.as_mut(), "all values", |known| known.0.len() == 8).await.unwrap();
@@ -79,7 +77,7 @@ async fn what_stays_within_a_deadband_does_not_even_leave_the_server() {
     let tags = tag("coarse", "T0", "type = \"f64\"\nscale = 0.5\ndeadband = { absolute = 1.0 }")
         + &tag("fine", "T1", "type = \"f64\"");
     let mut compiled = compile(&link(plant.address, "", "", &tags));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let mut known = Known::default();
     known.until(session.as_mut(), "both values", |known| known.0.len() == 2).await.unwrap();
     let first = known.number(0).unwrap();
@@ -109,7 +107,7 @@ async fn a_group_that_is_polled_is_read_in_parts_as_large_as_the_server_takes() 
     .await;
     plant.set("T20", 20.5);
     let mut compiled = compile(&link(plant.address, "", "mode = \"poll\"", &numbers(26)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     assert!(!session.delivers(ALL));
     let mut out = Readings::new(26);
     let mut step = Step::FIRST;
@@ -130,9 +128,7 @@ async fn after_every_reconnect_subscriptions_bring_values_again() {
     let way = Way::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(50)));
     for round in 1..=3 {
-        let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-        let mut known = Known::default();
-        known.until(session.as_mut(), "all values", |known| known.0.len() == 50).await.unwrap();
+        let (mut session, mut known) = begun(&mut compiled, 50).await;
         let new = f64::from(round) + 0.5;
         known
             .until(session.as_mut(), "a new value", |known| {
@@ -143,7 +139,7 @@ async fn after_every_reconnect_subscriptions_bring_values_again() {
             .unwrap();
         let begin = Instant::now();
         way.cut();
-        let lost = known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
+        let lost = lost(session, &mut known).await;
         assert_eq!(lost.cause, Cause::Closed, "{lost}");
         assert!(begin.elapsed() < Duration::from_secs(1), "a closed connection is noticed at once");
     }
@@ -154,23 +150,12 @@ async fn what_changed_while_the_connection_was_cut_is_not_lost() {
     let plant = Plant::start(2).await;
     let way = Way::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (session, mut known) = begun(&mut compiled, 2).await;
     way.cut();
-    known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
-    drop(session);
-    for value in 1..=5 {
-        plant.set("T0", f64::from(value));
-        tokio::time::sleep(Duration::from_millis(30)).await;
-    }
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut seen = std::collections::BTreeSet::new();
-    let all = |known: &Known| {
-        seen.extend(known.number(0).map(|value| value.to_string()));
-        (1..=5).all(|value| seen.contains(&value.to_string()))
-    };
-    known.until(session.as_mut(), "all values of the outage", all).await.unwrap();
+    lost(session, &mut known).await;
+    plant.count_to_five("T0").await;
+    let mut session = connected(&mut compiled).await;
+    known.counts_to_five(session.as_mut()).await;
 }
 
 #[tokio::test]
@@ -178,26 +163,21 @@ async fn a_server_that_hangs_is_noticed_as_silence_well_under_five_seconds() {
     let plant = Plant::start(2).await;
     let way = Way::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    let (session, mut known) = begun(&mut compiled, 2).await;
     let begin = Instant::now();
     way.freeze(true);
-    let lost = known.until(session.as_mut(), "the end", |_| false).await.unwrap_err();
+    let lost = lost(session, &mut known).await;
     assert_eq!(lost.cause, Cause::Timeout, "{lost}");
     assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
-    drop(session);
     way.freeze(false);
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
-    let mut known = Known::default();
-    known.until(session.as_mut(), "all values", |known| known.0.len() == 2).await.unwrap();
+    begun(&mut compiled, 2).await;
 }
 
 #[tokio::test]
 async fn a_call_that_is_dropped_loses_nothing_and_the_session_goes_on() {
     let plant = Plant::start(300).await;
     let mut compiled = compile(&link(plant.address, "", "", &numbers(300)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let mut known = Known::default();
     let mut out = Readings::default();
     for _ in 0..50 {
@@ -205,8 +185,7 @@ async fn a_call_that_is_dropped_loses_nothing_and_the_session_goes_on() {
         let next = session.subscriber().unwrap().next(&cx, &mut out);
         if let Ok(arrival) = tokio::time::timeout(Duration::from_millis(2), next).await {
             arrival.unwrap();
-            let new = out.items().iter().enumerate().filter(|(_, reading)| **reading != Reading::Missing);
-            known.0.extend(new.map(|(column, reading)| (column, reading.clone())));
+            known.note(&out);
         }
     }
     known.until(session.as_mut(), "all values", |known| known.0.len() == 300).await.unwrap();
@@ -215,9 +194,7 @@ async fn a_call_that_is_dropped_loses_nothing_and_the_session_goes_on() {
 #[tokio::test]
 async fn a_wrong_password_is_a_fault_that_is_not_tried_again_soon() {
     let plant = Plant::start(1).await;
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), "wrong").unwrap();
-    let keys = format!("username = \"operator\"\npassword = \"file:{}\"", secret.path().display());
+    let (keys, _secret) = login("wrong");
     let link = link(plant.address, &keys, "", &numbers(1));
     let mut compiled = compile(&link);
     let fault = compiled.link.connect(&testkit::within(PATIENT)).await.err().unwrap();
@@ -258,11 +235,9 @@ async fn protection_that_the_server_does_not_offer_is_said_with_what_it_offers()
 async fn a_server_is_listed_and_a_profile_made_of_it_has_no_mistake() {
     let plant = Plant::start(1200).await;
     let mut compiled = compile(&link(plant.address, "", "", &numbers(1)));
-    let mut session = compiled.link.connect(&testkit::within(PATIENT)).await.unwrap();
+    let mut session = connected(&mut compiled).await;
     let browser = session.browser().unwrap();
-    browser.begin(Some("nsu=urn:plant;s=Line"));
-    let mut found = Vec::new();
-    while let Listing::More(_) = browser.list(&testkit::within(PATIENT), &mut found).await.unwrap() {}
+    let (found, _) = listed(browser).await;
     assert_eq!(found.len(), 1203);
     let text = browser.profile(&found).unwrap();
     drop(session);

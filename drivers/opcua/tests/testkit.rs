@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use rig::{Plant, link, tag};
+use rig::{Plant, link, numbers, tag};
 use tidegate_driver_api::{
     Driver, Poll, async_trait,
     model::Value,
@@ -83,11 +83,10 @@ impl Harness for OpcUaHarness {
                 }
             });
         }
-        let polled: String = (0..POLLED).map(|n| tag(&format!("t{n}"), &format!("T{n}"), "type = \"f64\"")).collect();
         let other = "\n[[group]]\nname = \"other\"\ninterval = \"50ms\"\n".to_owned()
             + &tag("count", "Count", "type = \"i16\"\naccess = \"read_write\"")
                 .replace("group = \"all\"", "group = \"other\"");
-        let link = link(address, "", "mode = \"poll\"", &(polled + &other));
+        let link = link(address, "", "mode = \"poll\"", &(numbers(POLLED) + &other));
         Rig { link, device: Box::new(Device { counts, _plant: plant }) }
     }
 

@@ -87,7 +87,7 @@ const MOST_AGAIN: u32 = 64;
 type Working = BoxFuture<'static, (Job, Result<Outcome, Fault>)>;
 
 /// Asks for the state of the server, only to hear of it.
-pub(super) async fn sign_of_life(channel: &Channel, timeout: Duration) -> Result<(), Fault> {
+pub(crate) async fn sign_of_life(channel: &Channel, timeout: Duration) -> Result<(), Fault> {
     let state = attribute(&NodeId::from(VariableId::Server_ServerStatus_State), AttributeId::Value);
     match channel.read(vec![state], timeout).await {
         // Any answer is one, also that there is no such node.
@@ -198,7 +198,10 @@ impl Feed {
                 self.republish(id(of)?, Job::Message(of, next, Box::new(then)), next)
             }
             Job::Missed(of) => {
-                let first = self.subscriptions.get(of)?.first_missed()?;
+                let Some(first) = self.subscriptions.get(of)?.first_missed() else {
+                    self.has_all(of);
+                    return None;
+                };
                 self.republish(id(of)?, Job::Message(of, first, Box::new(Job::Missed(of))), first)
             }
             Job::Message(..) => None,

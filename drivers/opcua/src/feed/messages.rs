@@ -88,10 +88,12 @@ impl Feed {
         match sequence {
             Sequence::Next | Sequence::Old => {}
             Sequence::Gap => {
+                self.may_have_missed(of);
                 self.later(Job::Missed(of));
                 self.read_slots(of, items);
             }
             Sequence::Hole => {
+                self.has_missed(of);
                 self.read_slots(of, items);
                 self.refresh_events(of, items);
             }

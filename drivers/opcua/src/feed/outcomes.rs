@@ -86,6 +86,7 @@ impl Feed {
                     if let Some(subscription) = self.subscriptions.get_mut(of) {
                         subscription.give_up(number);
                     }
+                    self.has_lost(of);
                     self.refresh_events(of, items);
                     self.jobs.push_front(*then);
                 }
@@ -100,13 +101,13 @@ impl Feed {
             (Job::Retry(numbers), Ok(Outcome::Found(found))) => self.found(numbers, found, items, places),
             (Job::Past(hole), Ok(Outcome::Past(piece))) => {
                 self.deadly.is_answered();
-                let (values, rest) = hole.take(piece);
+                let (values, rest) = hole.take(piece, now);
                 if !values.is_empty() {
                     self.rows.values(items, values, true);
                 }
-                self.jobs.extend(rest.map(Job::Past));
+                self.jobs.extend(rest.into_iter().map(Job::Past));
             }
-            (Job::Past(hole), Err(fault)) => self.no_history(hole, &fault, places),
+            (Job::Past(hole), Err(fault)) => self.no_history(hole, &fault, now, places),
             // What cannot be asked for again is gone from the server's memory; what is now has been asked for or comes.
             _ => {}
         }
@@ -222,7 +223,7 @@ impl Feed {
     }
 
     /// The server has not told of the past. With fewer items at once it may.
-    fn no_history(&mut self, hole: history::Hole, fault: &Fault, places: &[Place]) {
+    fn no_history(&mut self, hole: history::Hole, fault: &Fault, now: Instant, places: &[Place]) {
         let limit = &self.server.limits.history;
         let asked = hole.question(places, limit.get()).map_or(0, |question| question.len());
         let rest = match fault {
@@ -231,6 +232,7 @@ impl Feed {
                 hole.not_answered()
             }
             fault if limit.yields(fault, asked) => Some(hole),
+            Fault::Refused(status) if history::is_passing(*status) => hole.refused(now),
             _ => None,
         };
         match rest {

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use opcua::types::StatusCode;
+use opcua::types::{
+    BinaryEncodable, ContextOwned, DataValue, ExtensionObject, HistoryData, HistoryReadResponse, HistoryReadResult,
+    StatusCode,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -26,7 +29,7 @@ pub(crate) struct Message {
 }
 
 /// What becomes of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Deed {
     Pass,
     /// It never arrives.
@@ -35,6 +38,12 @@ pub(crate) enum Deed {
     Refuse(StatusCode),
     /// It passes, as the first message of its subscription.
     First,
+    /// The server does not get the request yet.
+    Hold,
+    /// It passes, behind everything that was held.
+    Release,
+    /// The server never gets the question for the history of one item, and the client gets this as its answer.
+    Tell(Vec<DataValue>),
 }
 
 pub(crate) const READ: u16 = 631;
@@ -170,20 +179,37 @@ async fn requests(
     counts: &Mutex<Vec<u16>>,
 ) -> std::io::Result<()> {
     let (mut open, mut kept) = (HashSet::new(), HashSet::new());
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut holds = false;
     loop {
         let chunk = chunk(&mut from).await?;
         if let Some(message) = message(&chunk, &mut open) {
             counts.lock().unwrap().push(message.kind);
             let deed = (judge.lock().unwrap())(message);
-            if !matches!(deed, Deed::Pass | Deed::First) {
+            holds = deed == Deed::Hold;
+            let answer = match deed {
+                Deed::Pass | Deed::First | Deed::Hold => None,
+                Deed::Release => {
+                    for chunk in held.drain(..) {
+                        to.send(chunk).await?;
+                    }
+                    None
+                }
+                Deed::Swallow => Some(None),
+                Deed::Refuse(status) => Some(Some(refusal(&chunk, status))),
+                Deed::Tell(values) => Some(Some(history(&chunk, values))),
+            };
+            if let Some(answer) = answer {
                 kept.insert(number(&chunk[20..]));
-            }
-            if let Deed::Refuse(status) = deed {
-                near.lock().await.send(refusal(&chunk, status)).await?;
+                if let Some(answer) = answer {
+                    near.lock().await.send(answer).await?;
+                }
             }
         }
         let is_kept = chunk.starts_with(b"MSG") && kept.contains(&number(&chunk[20..]));
-        if !is_kept {
+        if holds {
+            held.push(chunk);
+        } else if !is_kept {
             to.send(chunk).await?;
         }
     }
@@ -195,7 +221,7 @@ async fn answers(mut from: OwnedReadHalf, near: &tokio::sync::Mutex<Side>, judge
         let mut chunk = chunk(&mut from).await?;
         if let Some(message) = message(&chunk, &mut open) {
             match (judge.lock().unwrap())(message) {
-                Deed::Pass => {}
+                Deed::Pass | Deed::Hold | Deed::Release | Deed::Tell(_) => {}
                 Deed::First => {
                     // Behind 24 bytes of the answer's header: the subscription, the numbers that can be had, whether there is more.
                     let available = usize::try_from(number(&chunk[56..]).cast_signed()).unwrap_or(0);
@@ -212,10 +238,31 @@ async fn answers(mut from: OwnedReadHalf, near: &tokio::sync::Mutex<Side>, judge
     }
 }
 
-/// A fault as the whole answer to a request (Part 4 §7.35).
-fn refusal(request: &[u8], status: StatusCode) -> Vec<u8> {
+/// The answer to a request: where it belongs to, and what it says.
+fn answer(request: &[u8], body: &[u8]) -> Vec<u8> {
     let mut chunk = b"MSGF\0\0\0\0".to_vec();
     chunk.extend_from_slice(&request[8..24]);
+    chunk.extend_from_slice(body);
+    let length = u32::try_from(chunk.len()).unwrap();
+    chunk[4..8].copy_from_slice(&length.to_le_bytes());
+    chunk
+}
+
+/// The history of one item as the whole answer to a question for it (Part 4 §5.11.3).
+fn history(request: &[u8], values: Vec<DataValue>) -> Vec<u8> {
+    let data = HistoryData { data_values: Some(values) };
+    let result =
+        HistoryReadResult { history_data: ExtensionObject::from_message(data), ..HistoryReadResult::default() };
+    let answer_of = HistoryReadResponse { results: Some(vec![result]), ..HistoryReadResponse::default() };
+    let context = ContextOwned::default();
+    let mut body = vec![1, 0, 0x9B, 2];
+    body.extend(answer_of.encode_to_vec(&context.context()));
+    answer(request, &body)
+}
+
+/// A fault as the whole answer to a request (Part 4 §7.35).
+fn refusal(request: &[u8], status: StatusCode) -> Vec<u8> {
+    let mut chunk = Vec::new();
     // ServiceFault, a time, the handle of the request, the status, and nothing else.
     chunk.extend_from_slice(&[1, 0, 0x8D, 1]);
     chunk.extend_from_slice(&[0; 12]);
@@ -223,7 +270,5 @@ fn refusal(request: &[u8], status: StatusCode) -> Vec<u8> {
     chunk.push(0);
     chunk.extend_from_slice(&(-1_i32).to_le_bytes());
     chunk.extend_from_slice(&[0, 0, 0]);
-    let length = u32::try_from(chunk.len()).unwrap();
-    chunk[4..8].copy_from_slice(&length.to_le_bytes());
-    chunk
+    answer(request, &chunk)
 }

@@ -1,20 +1,21 @@
 //! A small plant in a server of the library, a way to it that can be cut or frozen, and a session of the driver.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
+mod known;
 pub(crate) mod meddler;
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+pub(crate) use known::{ALL, Known, about_a_second, begun, connected, listed, lost, moves, number, poll};
 use opcua::{
     nodes::{BaseEventType, Event},
     server::{
@@ -28,10 +29,8 @@ use opcua::{
     },
 };
 use tidegate_driver_api::{
-    Arrival, Compiled, Cx, Driver, Lost, Poll, Readings, Session,
+    Compiled, Driver,
     config::{self, Profiles, load},
-    model::Reading,
-    testkit,
 };
 use tidegate_driver_opcua::OpcUa;
 use tokio::{
@@ -155,6 +154,14 @@ impl Plant {
     /// Gives a node a value with everything around it.
     pub(crate) fn set_value(&self, name: &str, value: DataValue) {
         self.manager.set_value(self.handle.subscriptions(), &self.node(name), None, value).unwrap();
+    }
+
+    /// Gives a number five values, each of which the server sees.
+    pub(crate) async fn count_to_five(&self, name: &str) {
+        for value in 1..=5 {
+            self.set(name, f64::from(value));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
     }
 
     /// Gives a node a status and another value with it: this server looks at the value alone for a change.
@@ -292,57 +299,9 @@ pub(crate) fn compile(link: &config::Link) -> Compiled {
     compiled.unwrap()
 }
 
-/// A context for a call that is about to begin.
-pub(crate) fn about_a_second() -> Cx {
-    testkit::within(Duration::from_millis(500))
-}
-
-/// The only group.
-pub(crate) const ALL: Poll = Poll { device: 0, group: 0 };
-
-/// What is known of the columns of the group, as the runtime would keep it.
-#[derive(Default)]
-pub(crate) struct Known(pub(crate) BTreeMap<usize, Reading>);
-
-impl Known {
-    /// Listens until the condition holds, which is looked at again whenever something has come or half a second is over.
-    /// A condition may give the plant a value each time: a server does not look at one more often than its sampling interval.
-    pub(crate) async fn until(
-        &mut self,
-        session: &mut dyn Session,
-        what: &str,
-        mut done: impl FnMut(&Known) -> bool,
-    ) -> Result<(), Lost> {
-        let begin = Instant::now();
-        let mut out = Readings::default();
-        while !done(self) {
-            assert!(begin.elapsed() < PATIENT, "{what} did not come; known: {:?}", self.0);
-            let arrival = session.subscriber().unwrap().next(&about_a_second(), &mut out).await?;
-            if let Arrival::Row(_) = arrival {
-                let new = out.items().iter().enumerate().filter(|(_, reading)| **reading != Reading::Missing);
-                self.0.extend(new.map(|(column, reading)| (column, reading.clone())));
-            }
-        }
-        Ok(())
-    }
-
-    /// The value in a column.
-    pub(crate) fn number(&self, column: usize) -> Option<f64> {
-        match self.0.get(&column) {
-            Some(Reading::Value(value)) => value.as_f64(),
-            _ => None,
-        }
-    }
-}
-
-/// Gives the plant a new value until it has come.
-pub(crate) async fn moves(session: &mut dyn Session, known: &mut Known, plant: &Plant, column: usize, what: &str) {
-    let mut value = known.number(column).unwrap_or_default();
-    let wanted = value + 0.5;
-    let come = |known: &Known| {
-        value += 1.0;
-        plant.set(&format!("T{column}"), value);
-        known.number(column) > Some(wanted)
-    };
-    known.until(session, what, come).await.unwrap();
+/// The keys of a link that logs in with this password, and the file that holds it.
+pub(crate) fn login(password: &str) -> (String, tempfile::NamedTempFile) {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), password).unwrap();
+    (format!("username = \"operator\"\npassword = \"file:{}\"", secret.path().display()), secret)
 }
