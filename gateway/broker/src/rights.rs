@@ -105,9 +105,10 @@ impl Rights {
         Arc::clone(&self.holder.granted.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the client may publish to `topic`. What begins with `$` belongs to the broker.
+    /// Whether the client may publish to `topic`. Nobody may to the broker's own; of the others that begin with `$` a filter
+    /// that begins with a wildcard grants none.
     pub(crate) fn may_publish(&self, topic: &str) -> bool {
-        if topic.starts_with('$') {
+        if topic::is_brokers(topic) {
             return false;
         }
         match &*self.granted() {
@@ -166,6 +167,18 @@ mod tests {
         assert!(rights.may_publish("a") && rights.may_subscribe("#") && rights.user().is_none());
         assert!(rights.may_be_answered_at("plant/tidegate/line3/state"));
         assert!(!rights.may_publish("$SYS/broker/uptime") && rights.may_subscribe("$SYS/#"));
+        assert!(!rights.may_publish("$share/group/a") && !rights.may_publish("$sparkplug/certificates/x"));
+    }
+
+    #[test]
+    fn topics_that_begin_with_a_dollar_and_are_not_the_brokers_are_granted_by_name_only() {
+        let everything = Rights::new(None, "c", Granted::Everything, &"plant/tidegate".into());
+        assert!(everything.may_publish("$aws/things/press/shadow") && everything.may_subscribe("$aws/#"));
+        let wildcards = rights(Some("scada"), "c", &["#", "+/things/#"], &["#"]);
+        assert!(!wildcards.may_publish("$aws/things/press") && !wildcards.may_subscribe("$aws/#"));
+        let named = rights(Some("scada"), "c", &["$aws/things/%c/#", "$SYS/#"], &["$aws/#"]);
+        assert!(named.may_publish("$aws/things/c/shadow") && named.may_subscribe("$aws/things/+"));
+        assert!(!named.may_publish("$aws/things/d") && !named.may_publish("$SYS/broker/uptime"));
     }
 
     #[test]

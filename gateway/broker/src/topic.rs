@@ -34,9 +34,10 @@ pub(crate) fn is_within(topic: &str, levels: usize, bytes: usize) -> bool {
     topic.len() <= bytes && topic.bytes().filter(|byte| *byte == b'/').count() < levels
 }
 
-/// Whether a topic is the broker's own, where nobody may publish.
+/// Whether a topic is the broker's own, where nobody may publish. Below `$sparkplug` a broker may keep births for hosts
+/// (Sparkplug 3.0 §10): this one does not, and nobody is to make them up.
 pub(crate) fn is_brokers(topic: &str) -> bool {
-    matches!(topic.split('/').next(), Some("$SYS" | "$share"))
+    matches!(topic.split('/').next(), Some("$SYS" | "$share" | "$sparkplug"))
 }
 
 /// The group and the filter of a shared subscription, `$share/<group>/<filter>` (MQTT 5.0 §4.8.2). `Some(None)` is one
@@ -224,7 +225,7 @@ mod tests {
     fn a_topic_has_as_many_levels_as_there_are_parts() {
         assert!(is_within("a/b", 2, 3) && !is_within("a/b", 1, 3) && !is_within("a/b", 2, 2) && is_within("a", 1, 1));
         assert!(is_brokers("$SYS/broker") && is_brokers("$SYS") && is_brokers("$share/g/a"));
-        assert!(!is_brokers("$SYSTEM/x") && !is_brokers("a/$SYS"));
+        assert!(!is_brokers("$SYSTEM/x") && !is_brokers("a/$SYS") && !is_brokers("$aws/things/a"));
     }
 
     #[test]

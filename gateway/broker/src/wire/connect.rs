@@ -105,7 +105,7 @@ impl Refusal {
             Refusal::UsersChanged => "users have changed while the client logged in; its next try counts",
             Refusal::NotAuthorized => "the user may not publish to the topic of the will",
             Refusal::AuthenticationMethod => "clients authenticate by user name and password here",
-            Refusal::TopicName => "the topic of the will is empty, has a wildcard in it, or begins with $SYS",
+            Refusal::TopicName => "the topic of the will is empty, has a wildcard in it, or is the broker's own",
             Refusal::Fault(fault) => fault.text,
         }
     }

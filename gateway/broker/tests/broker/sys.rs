@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidegate_broker::Limits;
 
 use crate::{
-    raw::{Options, Raw},
+    raw::{Options, Raw, acknowledgements},
     rig::{broker, broker_with},
 };
 
@@ -48,10 +48,34 @@ async fn topics_of_the_broker_are_not_among_all_topics_and_nobody_may_write_them
     client.quiet().await;
     client.publish(0b011, "$SYS/broker/uptime", 1, &[], b"forged").await;
     let packets = client.ping().await;
-    assert_eq!(crate::raw::acknowledgements(&packets), [(4, 1, 0x87)]);
+    assert_eq!(acknowledgements(&packets), [(4, 1, 0x87)]);
     client.subscribe(&[("$SYS/broker/uptime", 0)]).await;
     let uptime = client.published().await;
     assert!(uptime.retain && uptime.payload.ends_with(b" seconds"), "{uptime:?}");
+}
+
+#[tokio::test]
+async fn other_topics_that_begin_with_a_dollar_are_for_clients_and_not_among_all_topics() {
+    let broker = broker().await;
+    for version in [4, 5] {
+        let [shadow, gone, below] = ["shadow", "gone", "#"].map(|rest| format!("$aws/{version}/{rest}"));
+        let mut all = Raw::connect(broker.address(), Options::new(version, "all")).await;
+        all.subscribe(&[("#", 0), ("+/+/shadow", 0)]).await;
+        let mut cloud = Raw::connect(broker.address(), Options::new(version, "cloud")).await;
+        cloud.subscribe(&[(&below, 0)]).await;
+        let will = Some((gone.as_str(), "gone"));
+        let mut thing = Raw::connect(broker.address(), Options { will, ..Options::new(version, "thing") }).await;
+        thing.publish(0b011, &shadow, 1, &[], b"kept").await;
+        assert_eq!(acknowledgements(&thing.ping().await), [(4, 1, 0)]);
+        drop(thing);
+        assert_eq!(cloud.published().await.topic, shadow);
+        assert_eq!(cloud.published().await.topic, gone);
+        cloud.subscribe(&[(&shadow, 0)]).await;
+        let kept = cloud.published().await;
+        assert!(kept.retain && kept.payload == b"kept", "{kept:?}");
+        all.subscribe(&[("#", 0)]).await;
+        all.quiet().await;
+    }
 }
 
 #[tokio::test]
