@@ -71,9 +71,9 @@ impl Last {
         let before = self.clone();
         let is_new = |value: &DataValue| {
             let (Some(time), print) = (convert::ticks(value), convert::print(value)) else { return false };
-            let is_new = !before.knows(time, print) && !(time == self.time && self.knows(time, print));
+            let is_known = before.knows(time, print) || (time == self.time && self.knows(time, print));
             self.note(time, print);
-            is_new
+            !is_known
         };
         values.into_iter().filter(is_new).collect()
     }

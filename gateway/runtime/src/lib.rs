@@ -31,6 +31,7 @@ mod outage;
 mod outputs;
 mod poll;
 mod presence;
+mod recorded;
 mod running;
 mod schedule;
 mod set;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tidegate_model::{Name, TagName};
+use tidegate_model::{Name, Stream, TagName};
 use tidegate_pipeline::Stages;
 use tidegate_store::StoreError;
 use tidegate_topics::Layout;
@@ -25,6 +25,7 @@ use crate::{
     link::{LinkTask, Memory, Times, part},
     outputs::Outputs,
     presence::Presence,
+    recorded::{self, Wanted},
     schedule::Schedule,
     view::GroupView,
 };
@@ -106,6 +107,8 @@ impl RunningLink {
             .collect();
         let (orders, receiver) = mpsc::channel(QUEUE);
         let cancel = CancellationToken::new();
+        let mut link = assembled.link;
+        let past = link.wants_recorded().then(|| (outputs.store.clone(), Wanted::of(&devices)));
         let task = LinkTask {
             name: assembled.name.clone(),
             holds: tasks.iter().any(DeviceTask::holds),
@@ -118,7 +121,7 @@ impl RunningLink {
             emitter: Emitter { outputs: outputs.clone(), clock: clock.clone(), counters },
             cancel: cancel.clone(),
             readings: tidegate_driver_api::Readings::default(),
-            backoff: Backoff::new(assembled.times.retry, assembled.link.longest_pause()),
+            backoff: Backoff::new(assembled.times.retry, link.longest_pause()),
             alarm: Alarm::new(),
             memory: Memory::default(),
         };
@@ -129,7 +132,12 @@ impl RunningLink {
             devices,
             times: assembled.times,
             cancel,
-            task: tokio::spawn(task.run(assembled.link)),
+            task: tokio::spawn(async move {
+                if let Some((store, wanted)) = past {
+                    recorded::tell(&mut *link, &task.name, (&store, &wanted), &task.emitter.clock, &task.cancel).await;
+                }
+                task.run(link).await;
+            }),
             orders,
         })
     }
@@ -217,6 +225,11 @@ fn running_device(device: &AssembledDevice, task: &DeviceTask, layout: &Layout, 
 }
 
 impl RunningDevice {
+    /// The streams of its groups.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = Arc<Stream>> {
+        self.views.iter().map(|view| Arc::clone(view.stream()))
+    }
+
     /// Takes the alarms of a device that has been stopped off the local broker.
     pub(crate) fn forget_alarms(&self, outputs: &Outputs) {
         for alarms in &self.alarms {

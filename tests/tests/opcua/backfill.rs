@@ -6,10 +6,11 @@ use std::{
 };
 
 use tidegate_tests::{
-    Cut, Fault, FaultProxy, Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber,
+    Cut, Fault, FaultProxy, Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack,
+    Subscriber, wait_until,
 };
 
-use crate::line::link;
+use crate::line::{link, listening};
 
 /// How long the link is away: more values come in that time than a server keeps of an item for a subscription.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -44,14 +45,19 @@ fn told(messages: &[Message]) -> Vec<Told> {
     rows.filter_map(|message| message.json().ok()).filter_map(told).collect()
 }
 
+/// A site with a link to the server, which fills what is missing.
+fn site(url: &str, mode: &str) -> anyhow::Result<Site> {
+    let site = Site::new()?;
+    site.write_file("profiles/acme/plant.toml", &profile(mode))?;
+    site.write("line3", &link("plant", url, "security = \"none\"\nbackfill = true"))?;
+    Ok(site)
+}
+
 fn backfill(stack: Stack, mode: &str) -> anyhow::Result<()> {
     let Some(peers) = Peers::find()? else { return Ok(()) };
     let server = OpcuaServer::start(&peers, stack, &OpcuaServerOptions::default())?;
     let way = FaultProxy::start(server.address(), 7)?;
-    let site = Site::new()?;
-    site.write_file("profiles/acme/plant.toml", &profile(mode))?;
-    let url = format!("opc.tcp://{}/plant", way.address());
-    site.write("line3", &link("plant", &url, "security = \"none\"\nbackfill = true"))?;
+    let site = site(&format!("opc.tcp://{}/plant", way.address()), mode)?;
     let _gateway = Gateway::start(&site)?;
     let said = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/#")?;
     let first = said.wait_for(PATIENCE, "values", |messages| {
@@ -110,4 +116,57 @@ fn the_history_of_asyncua_fills_the_hole_of_an_outage_of_what_was_subscribed_to(
 #[test]
 fn the_history_of_node_opcua_fills_the_hole_of_an_outage_of_what_was_polled() -> anyhow::Result<()> {
     backfill(Stack::NodeOpcua, "poll")
+}
+
+/// The gateway itself is away.
+fn restart(stack: Stack, mode: &str) -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let mut server = OpcuaServer::start(&peers, stack, &OpcuaServerOptions::default())?;
+    let site = site(&server.url(), mode)?;
+    let (gateway, said) = listening(&peers, &site, &server)?;
+    said.wait_for(PATIENCE, "values", |messages| (told(messages).len() > 3).then_some(()))?;
+    // What comes before the loss has been heard when that has.
+    server.freeze(true)?;
+    said.wait_for(PATIENCE, "the loss", |messages| {
+        let lost = messages.iter().rev().find(|message| message.topic.ends_with("/plant/state"))?;
+        (lost.json().ok()?["state"] == "offline").then_some(())
+    })?;
+    gateway.stop()?;
+    server.freeze(false)?;
+    let before = told(&said.messages());
+    let last = before.iter().map(|told| told.value).max().unwrap();
+    // The plant counts on, and keeps what it counted.
+    wait_until(PATIENCE, "values that nobody hears of", || {
+        let now = server.get("Hist").ok()?.parse::<f64>().ok()?;
+        #[expect(clippy::as_conversions, reason = "the plant counts in whole numbers")]
+        let missed = now as i64 - last;
+        (missed > 20).then_some(())
+    })?;
+    let (_gateway, said) = listening(&peers, &site, &server)?;
+    let first = said.wait_for(PATIENCE, "a value of now", |messages| {
+        told(messages).iter().find(|told| !told.past).map(|told| told.value)
+    })?;
+    let missed = said.wait_for(PATIENCE, "what was missed", |messages| {
+        let told: Vec<Told> = told(messages).into_iter().filter(|told| told.past).collect();
+        (last + 1..first).all(|value| told.iter().any(|told| told.value == value)).then_some(told)
+    });
+    let missed = missed.map_err(|error| error.context(format!("{last} to {first}: {:?}", told(&said.messages()))))?;
+    let mut once = missed.clone();
+    once.sort();
+    once.dedup_by_key(|told| told.value);
+    assert_eq!(once, missed, "as they happened, and each once");
+    let twice: Vec<&Told> =
+        missed.iter().filter(|missed| before.iter().any(|told| told.value == missed.value)).collect();
+    assert!(twice.is_empty(), "told before the gateway was stopped: {twice:?}");
+    Ok(())
+}
+
+#[test]
+fn what_asyncua_counted_while_the_gateway_was_stopped_is_filled_when_it_is_back() -> anyhow::Result<()> {
+    restart(Stack::Asyncua, "subscribe")
+}
+
+#[test]
+fn what_node_opcua_counted_while_the_gateway_was_stopped_is_filled_when_it_is_back() -> anyhow::Result<()> {
+    restart(Stack::NodeOpcua, "poll")
 }
