@@ -1,10 +1,13 @@
 //! What a host asks of edge nodes.
+//!
+//! With types: the specification would rather have them left out of commands, but there are edge nodes (those made with pysparkplug 0.6) that
+//! cannot read a command without.
 
 use tidegate_model::{Timestamp, Value};
 
 use super::{Known, NodeId};
 use crate::{
-    Message, REBIRTH, Topic, ValueError, Verb, payload, to_wire,
+    DataType, Message, REBIRTH, Topic, ValueError, Verb, payload, to_wire,
     wire::{Metric, MetricValue, Payload},
 };
 
@@ -13,6 +16,7 @@ pub fn rebirth_request(node: &NodeId, now: Timestamp) -> Message {
     let metric = Metric {
         name: Some(REBIRTH.to_owned()),
         timestamp: Some(millis(now)),
+        datatype: Some(DataType::Boolean.code()),
         value: Some(MetricValue::Boolean(true)),
         ..Metric::default()
     };
@@ -37,7 +41,7 @@ pub fn write_request(
             name: known.alias.is_none().then(|| known.name.to_string()),
             alias: known.alias,
             timestamp: Some(millis(now)),
-            datatype: known.alias.is_none().then(|| known.datatype.code()),
+            datatype: Some(known.datatype.code()),
             value: Some(value),
             ..Metric::default()
         });

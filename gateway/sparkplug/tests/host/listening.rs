@@ -158,6 +158,7 @@ fn requests_go_to_the_node_or_the_device_without_a_number() {
     assert_eq!((payload.seq, payload.timestamp), (None, Some(START as u64)));
     assert_eq!(payload.metrics[0].name.as_deref(), Some("Node Control/Rebirth"));
     assert_eq!(payload.metrics[0].value, Some(MetricValue::Boolean(true)));
+    assert_eq!(payload.metrics[0].datatype, Some(DataType::Boolean.code()));
     let events = scene.births();
     let Event::Born { metrics, .. } = &events[2] else { panic!("{events:?}") };
     let write = write_request(&node(), Some("d"), &[(&metrics[0], Value::Int(-2))], now).unwrap();
@@ -166,6 +167,7 @@ fn requests_go_to_the_node_or_the_device_without_a_number() {
     assert_eq!((payload.seq, payload.timestamp), (None, Some(START as u64)));
     let metric = &payload.metrics[0];
     assert_eq!((&metric.name, metric.alias, &metric.value), (&None, Some(1), &Some(MetricValue::Int(0xFFFF_FFFE))));
+    assert_eq!(metric.datatype, Some(metrics[0].datatype.code()));
     let wrong = write_request(&node(), Some("d"), &[(&metrics[0], Value::Text("x".into()))], now);
     assert_eq!(wrong.unwrap_err().0, 0);
 }
