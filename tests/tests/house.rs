@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("gateway/export", &["gateway/codec", "gateway/model"]),
     ("gateway/topics", &["gateway/codec", "gateway/config", "gateway/model"]),
     ("gateway/mqtt", &[]),
-    ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model", "gateway/mqtt"]),
+    ("gateway/ingest", &["gateway/codec", "gateway/export", "gateway/model", "gateway/mqtt", "gateway/sparkplug"]),
     ("gateway/trust", &["gateway/model"]),
     ("gateway/sparkplug", &["gateway/model"]),
     ("gateway/broker", &["gateway/config", "gateway/model"]),

@@ -120,6 +120,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  tidegate ingest --from mqtt://broker --to postgres://tide@db/plant --share writers\n  \
                       tidegate ingest --from mqtts://tide@broker --password env:PASSWORD --to parquet:lake\n  \
+                      tidegate ingest --from mqtt://broker --format sparkplug_b --host-id historian --to postgres://tide@db/plant\n  \
                       tidegate ingest --to postgres://tide@db/plant --verify"
     )]
     Ingest {

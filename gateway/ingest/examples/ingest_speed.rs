@@ -39,6 +39,8 @@ async fn main() -> Result<(), Anything> {
             client_id: format!("ingest-speed-{run}"),
             topic_root: format!("speed{run}"),
             format: Format::Block,
+            group: None,
+            host_id: None,
             share: None,
             session_expiry: Duration::from_secs(3600),
             in_flight: 128,

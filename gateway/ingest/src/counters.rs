@@ -25,6 +25,7 @@ pub struct Counters {
     dropped: AtomicU64,
     released: AtomicU64,
     conflicts: AtomicU64,
+    missing: AtomicU64,
 }
 
 /// What an ingest has done, at one moment.
@@ -48,7 +49,7 @@ pub struct Snapshot {
     pub rows: u64,
     /// Values in them.
     pub values: u64,
-    /// Rows that had been written before.
+    /// Rows that had been written before; of Sparkplug B, values that came again.
     pub duplicates: u64,
     /// Rows with the numbers of other rows, as the store of a gateway was set back. Their blocks were put aside.
     pub numbered_again: u64,
@@ -60,12 +61,15 @@ pub struct Snapshot {
     pub quarantined: u64,
     /// Those of them that were dropped because the quarantine was full.
     pub lost: u64,
-    /// Messages at QoS 0 that were dropped because too many were waiting, or the connection ended before they were written.
+    /// Messages at QoS 0 that were dropped because too many were waiting, or the connection ended before they were written; of Sparkplug
+    /// B, values.
     pub dropped: u64,
     /// Blocks that had been put aside and could be read once their schema had come.
     pub released: u64,
     /// Transactions that were made again because another ingest was at the same place.
     pub conflicts: u64,
+    /// Messages of edge nodes of Sparkplug B that are missing.
+    pub missing: u64,
 }
 
 impl Counters {
@@ -91,6 +95,7 @@ impl Counters {
             dropped: number(&self.dropped),
             released: number(&self.released),
             conflicts: number(&self.conflicts),
+            missing: number(&self.missing),
         }
     }
 
@@ -103,6 +108,18 @@ impl Counters {
 
     pub(crate) fn sink_down(&self, down: bool) {
         self.sink_down.store(down, Relaxed);
+    }
+
+    pub(crate) fn is_sink_down(&self) -> bool {
+        self.sink_down.load(Relaxed)
+    }
+
+    pub(crate) fn repeated(&self, values: u64) {
+        self.duplicates.fetch_add(values, Relaxed);
+    }
+
+    pub(crate) fn missing(&self, messages: u64) {
+        self.missing.fetch_add(messages, Relaxed);
     }
 
     pub(crate) fn message(&self, bytes: usize) {

@@ -6,10 +6,11 @@ use tidegate_mqtt::{Backoff, Ended as Way, Failure};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Counters, Destination, IngestError, Options, Report,
+    Counters, Destination, Format, IngestError, Options, Report,
     intake::Intake,
     mqtt::{self, Ended, Surroundings},
     sink::{self, OpenError, Remembered, Sink},
+    sparkplug,
     topics::Topics,
     writer::Writer,
 };
@@ -20,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Texts that are remembered as said.
 const MOST_SAID: usize = 100;
 
-/// Takes blocks and writes their rows until `cancel` is called, or nothing has come for as long as the options say.
+/// Takes blocks, rows as JSON or what edge nodes of Sparkplug B publish, and writes their rows until `cancel` is called, or nothing has come for as long as the options say.
 ///
 /// A broker or sink that is away is tried again for ever. Once cancelled, what is being written is written and acknowledged
 /// within ten seconds.
@@ -30,6 +31,9 @@ const MOST_SAID: usize = 100;
 /// [`IngestError`] when it cannot begin: certificates that do not work, a database that refuses the login, a folder that is in use.
 /// After the beginning, only standard output that nobody reads any more ends it ([`IngestError::SinkGone`]).
 pub async fn run(options: Options, counters: Arc<Counters>, cancel: CancellationToken) -> Result<(), IngestError> {
+    if options.broker.format == Format::SparkplugB {
+        return sparkplug::run(options, counters, cancel).await;
+    }
     let connector = mqtt::connector(&options.broker)?;
     let topics = Topics::new(&options.broker.topic_root, options.broker.format, options.broker.share.as_deref());
     let Some((sink, remembered)) = open(&options, &cancel).await? else { return Ok(()) };
@@ -61,7 +65,10 @@ pub async fn verify(destination: &Destination) -> Result<Report, IngestError> {
 }
 
 /// Opens the sink, however long it takes. `None` when it was cancelled.
-async fn open(options: &Options, cancel: &CancellationToken) -> Result<Option<(Sink, Remembered)>, IngestError> {
+pub(crate) async fn open(
+    options: &Options,
+    cancel: &CancellationToken,
+) -> Result<Option<(Sink, Remembered)>, IngestError> {
     let mut backoff = Backoff::new(LONGEST_PAUSE);
     let mut said = false;
     loop {
@@ -83,8 +90,7 @@ async fn open(options: &Options, cancel: &CancellationToken) -> Result<Option<(S
 
 /// Connects again and again until it is asked to end.
 async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationToken) -> Result<(), IngestError> {
-    let mut backoff = Backoff::new(around.longest_pause);
-    let mut said: HashSet<String> = HashSet::new();
+    let mut tries = Tries::new(around.longest_pause);
     let mut sessions = 0_u64;
     while !cancel.is_cancelled() {
         let connected = tokio::select! {
@@ -112,16 +118,7 @@ async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationTo
             }
             Err(failure) => failure,
         };
-        if around.progress {
-            said.clear();
-        }
-        report(&failure, &mut said);
-        let way = match (failure.kind.needs_a_person(), around.progress) {
-            (true, _) => Way::Refused,
-            (false, true) => Way::Short,
-            (false, false) => Way::Useless,
-        };
-        let pause = backoff.pause(way, rand::random());
+        let pause = tries.failed(&failure, around.progress);
         tokio::select! {
             () = cancel.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
@@ -130,16 +127,40 @@ async fn connect_for_ever(around: &mut Surroundings<'_>, cancel: &CancellationTo
     Ok(())
 }
 
-/// One line per kind of trouble, not one per try.
-fn report(failure: &Failure, said: &mut HashSet<String>) {
-    if said.len() > MOST_SAID {
-        said.clear();
+/// The tries to keep a connection: how long to wait for the next, and what has been said.
+pub(crate) struct Tries {
+    backoff: Backoff,
+    said: HashSet<String>,
+}
+
+impl Tries {
+    /// None has been made.
+    pub(crate) fn new(longest_pause: Duration) -> Tries {
+        Tries { backoff: Backoff::new(longest_pause), said: HashSet::new() }
     }
-    if !said.insert(failure.text.clone()) {
-        tracing::debug!(%failure, "no connection; trying again");
-    } else if failure.kind.needs_a_person() {
-        tracing::error!(%failure, "no connection; trying again for ever");
-    } else {
-        tracing::info!(%failure, "no connection; trying again for ever");
+
+    /// There is no connection, or none any more; how long to wait for the next. `progress`: whether it was of any use.
+    pub(crate) fn failed(&mut self, failure: &Failure, progress: bool) -> Duration {
+        if progress || self.said.len() > MOST_SAID {
+            self.said.clear();
+        }
+        self.report(failure);
+        let way = match (failure.kind.needs_a_person(), progress) {
+            (true, _) => Way::Refused,
+            (false, true) => Way::Short,
+            (false, false) => Way::Useless,
+        };
+        self.backoff.pause(way, rand::random())
+    }
+
+    /// One line per kind of trouble, not one per try.
+    fn report(&mut self, failure: &Failure) {
+        if !self.said.insert(failure.text.clone()) {
+            tracing::debug!(%failure, "no connection; trying again");
+        } else if failure.kind.needs_a_person() {
+            tracing::error!(%failure, "no connection; trying again for ever");
+        } else {
+            tracing::info!(%failure, "no connection; trying again for ever");
+        }
     }
 }

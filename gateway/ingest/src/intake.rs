@@ -54,6 +54,13 @@ pub(crate) struct Batch {
     messages: Vec<u64>,
 }
 
+impl Batch {
+    /// A batch of pieces that belong to no message.
+    pub(crate) fn of(pieces: Vec<Piece>) -> Batch {
+        Batch { pieces, ..Batch::default() }
+    }
+}
+
 #[derive(Debug)]
 struct Message {
     packet_id: u16,

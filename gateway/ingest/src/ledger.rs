@@ -1,7 +1,7 @@
 //! What each stream has delivered. Pure.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     fmt,
 };
 
@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use tidegate_codec::block::StoreId;
 use tidegate_model::{Name, NameError};
 
-use crate::{Ranges, Starts};
+use crate::{
+    Ranges, Starts,
+    nodes::Nodes,
+    sparkplug::{Before, NUMBERED_HERE},
+};
 
 /// Who a stream is, for ever: a store that was made anew numbers its rows from the beginning and is another stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -171,6 +175,8 @@ pub(crate) struct Ledger {
     streams: BTreeMap<StreamKey, Account>,
     /// How often Parquet files have been completed.
     pub(crate) rotations: u64,
+    /// What has been seen of edge nodes, where it is kept in the same file.
+    pub(crate) nodes: Nodes,
 }
 
 impl Ledger {
@@ -197,10 +203,25 @@ impl Ledger {
         self.streams.iter()
     }
 
+    /// What has been written of streams whose rows an ingest has numbered.
+    pub(crate) fn numbered_here(&self) -> HashMap<StreamKey, Before> {
+        let before = |account: &Account| Before {
+            last_seq: account.delivered.last().unwrap_or(0),
+            last_time: account.last_time,
+        };
+        let own = self.iter().filter(|(key, _)| key.store == NUMBERED_HERE);
+        own.map(|(key, account)| (key.clone(), before(account))).collect()
+    }
+
     /// The ledger as JSON.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let streams = self.iter().map(|(key, account)| StoredStream::new(key, account.clone())).collect();
-        serde_json::to_vec(&StoredLedger { version: VERSION, rotations: self.rotations, streams })
+        serde_json::to_vec(&StoredLedger {
+            version: VERSION,
+            rotations: self.rotations,
+            streams,
+            nodes: self.nodes.clone(),
+        })
     }
 
     /// Reads what [`Ledger::encode`] has written.
@@ -210,7 +231,7 @@ impl Ledger {
             return Err(LedgerError::Version { found: stored.version });
         }
         let streams = stored.streams.into_iter().map(StoredStream::open).collect::<Result<_, _>>()?;
-        Ok(Ledger { streams, rotations: stored.rotations })
+        Ok(Ledger { streams, rotations: stored.rotations, nodes: stored.nodes })
     }
 }
 
@@ -252,6 +273,8 @@ struct StoredLedger {
     #[serde(default)]
     rotations: u64,
     streams: Vec<StoredStream>,
+    #[serde(default, with = "crate::nodes::stored", skip_serializing_if = "Nodes::is_empty")]
+    nodes: Nodes,
 }
 
 /// A stream with its account as JSON.

@@ -1,5 +1,5 @@
 //! The cloud side: takes blocks from an MQTT broker, proves that none is missing, and writes their rows. It takes the rows of
-//! `format = "json"` too, of which less can be proven.
+//! `format = "json"` too, of which less can be proven, and what edge nodes of Sparkplug B publish, as their host application.
 //!
 //! An ingest subscribes to the blocks and schemas, or the rows, of all gateways below one topic root, drops what it has had before, and writes the
 //! rest to PostgreSQL, to Parquet files or as JSON Lines. What each stream has delivered is kept in a ledger, which changes together
@@ -18,6 +18,7 @@ mod intake;
 mod json;
 mod ledger;
 mod mqtt;
+mod nodes;
 mod options;
 mod piece;
 mod ranges;
@@ -26,6 +27,7 @@ mod report;
 mod scene;
 mod schemas;
 mod sink;
+mod sparkplug;
 mod starts;
 mod topics;
 mod writer;
@@ -34,8 +36,11 @@ pub use counters::{Counters, Snapshot};
 pub use error::IngestError;
 pub use ingest::{run, verify};
 pub use ledger::{Account, StreamKey};
-pub use options::{Address, Broker, Destination, Format, Options, Rotation, Secret, check_share, check_topic_root};
+pub use nodes::{NodeAccount, NodeKey};
+pub use options::{
+    Address, Broker, Destination, Format, Options, Rotation, Secret, check_share, check_topic_root, sparkplug_id,
+};
 pub use piece::Fault;
 pub use ranges::Ranges;
-pub use report::{Report, StreamReport};
+pub use report::{NodeReport, Report, StreamReport};
 pub use starts::Starts;

@@ -5,5 +5,5 @@
 mod connector;
 mod session;
 
-pub(crate) use connector::connector;
+pub(crate) use connector::{connector, host_connector};
 pub(crate) use session::{Ended, Surroundings, run};

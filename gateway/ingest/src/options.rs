@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use tidegate_sparkplug::Id;
+
 use crate::{IngestError, address};
 
 /// A word that is not shown.
@@ -78,6 +80,8 @@ pub enum Format {
     Block,
     /// Rows and gap records, a message each.
     Json,
+    /// What edge nodes of Sparkplug B publish.
+    SparkplugB,
 }
 
 impl FromStr for Format {
@@ -87,7 +91,11 @@ impl FromStr for Format {
         match text {
             "block" => Ok(Format::Block),
             "json" => Ok(Format::Json),
-            _ => Err(IngestError::Option { option: "--format", why: format!("{text} is none; write block or json") }),
+            "sparkplug_b" => Ok(Format::SparkplugB),
+            _ => {
+                let why = format!("{text} is none; write block, json or sparkplug_b");
+                Err(IngestError::Option { option: "--format", why })
+            }
         }
     }
 }
@@ -109,6 +117,10 @@ pub struct Broker {
     pub topic_root: String,
     /// What is subscribed to.
     pub format: Format,
+    /// Of Sparkplug B, the group of edge nodes that is taken; all of them unless given.
+    pub group: Option<Id>,
+    /// Of Sparkplug B, the id under which the host says whether it is online; without one it only listens.
+    pub host_id: Option<Id>,
     /// The group of ingests that share the work.
     pub share: Option<String>,
     /// How long the broker keeps the session while the ingest is away.
@@ -196,6 +208,15 @@ pub fn check_topic_root(root: &str) -> Result<(), IngestError> {
         return refused("it may not begin with $ nor hold +, # or NUL");
     }
     Ok(())
+}
+
+/// Reads the id of a group or host of Sparkplug B.
+///
+/// # Errors
+///
+/// [`IngestError::Option`] when it cannot be one.
+pub fn sparkplug_id(option: &'static str, text: &str) -> Result<Id, IngestError> {
+    text.parse().map_err(|error: tidegate_sparkplug::IdError| IngestError::Option { option, why: error.to_string() })
 }
 
 /// Checks the name of a group of ingests.

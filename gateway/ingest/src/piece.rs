@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
 use tidegate_model::{Column, Name, Slot};
 
-use crate::{Account, Ranges, StreamKey, ledger::Arrival, sink::Written};
+use crate::{Account, Ranges, StreamKey, ledger::Arrival, nodes::Nodes, sink::Written};
 
 /// The largest number of a row that can be written: PostgreSQL's largest integer, and one less because a range names the
 /// number behind its end.
@@ -35,6 +35,8 @@ pub(crate) struct Rows {
     pub(crate) batch: Batch,
     /// The block itself.
     pub(crate) frame: Bytes,
+    /// Whether values of it may have been written before under other numbers; only a sink that can be asked can tell.
+    pub(crate) repeats: bool,
 }
 
 /// Rows that will not come.
@@ -65,6 +67,8 @@ pub(crate) enum Piece {
     Rows(Rows),
     Gap(Gap),
     Refused(Refused),
+    /// What has been seen of edge nodes, as it now is.
+    Nodes(Nodes),
 }
 
 /// Why bytes cannot be read. The words are in the database and in metrics: none is ever given another meaning.
@@ -90,6 +94,8 @@ pub enum Fault {
     TooLarge,
     /// The message is no row and no gap record in JSON.
     Json,
+    /// The message is none of Sparkplug B, or says what cannot be kept.
+    Sparkplug,
     /// The rows have the numbers of others: the store of the gateway was set back.
     NumberedAgain,
     /// The sink refuses the values.
@@ -98,7 +104,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 13] = [
         Fault::Topic,
         Fault::NotABlock,
         Fault::NewerVersion,
@@ -109,6 +115,7 @@ impl Fault {
         Fault::Malformed,
         Fault::TooLarge,
         Fault::Json,
+        Fault::Sparkplug,
         Fault::NumberedAgain,
         Fault::Sink,
     ];
@@ -126,6 +133,7 @@ impl Fault {
             Fault::Malformed => "malformed",
             Fault::TooLarge => "too_large",
             Fault::Json => "json",
+            Fault::Sparkplug => "sparkplug",
             Fault::NumberedAgain => "numbered_again",
             Fault::Sink => "sink",
         }
@@ -220,7 +228,7 @@ impl Whole {
                 let (first_seq, last_seq) = (head.first_seq, head.last_seq());
                 let arrival = arrival(first_seq, last_seq, head.boot)?;
                 let batch = decoder.decode(&head, known.id, &known.schema.columns)?;
-                Ok(Piece::Rows(Rows { known: Arc::clone(known), arrival, batch, frame: frame.clone() }))
+                Ok(Piece::Rows(Rows { known: Arc::clone(known), arrival, batch, frame: frame.clone(), repeats: false }))
             }
             Whole::Gap(gap, frame) => {
                 let arrival = arrival(gap.first_seq, gap.last_seq, gap.boot)?;
@@ -330,7 +338,7 @@ impl Piece {
     pub(crate) fn known(&self) -> Option<&Arc<Known>> {
         match self {
             Piece::Rows(Rows { known, .. }) | Piece::Gap(Gap { known, .. }) => Some(known),
-            Piece::Refused(_) => None,
+            Piece::Refused(_) | Piece::Nodes(_) => None,
         }
     }
 
@@ -338,7 +346,7 @@ impl Piece {
     pub(crate) fn samples(&self) -> usize {
         match self {
             Piece::Rows(rows) => rows.batch.len().saturating_mul(rows.batch.columns()),
-            Piece::Gap(_) | Piece::Refused(_) => 0,
+            Piece::Gap(_) | Piece::Refused(_) | Piece::Nodes(_) => 0,
         }
     }
 
@@ -348,6 +356,7 @@ impl Piece {
             Piece::Rows(rows) => rows.batch.heap_bytes().saturating_add(rows.frame.len()),
             Piece::Gap(gap) => gap.frame.len(),
             Piece::Refused(refused) => refused.frame.len(),
+            Piece::Nodes(_) => 0,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What `--verify` says: per stream what has arrived, what is missing, and what was declared not to come. Pure.
 
+mod nodes;
+
 use serde_json::{Value as Json, json};
 
-use crate::{Account, Ranges, StreamKey};
+pub use self::nodes::NodeReport;
+use crate::{Account, Ranges, StreamKey, nodes::Nodes};
 
 /// Ranges of one kind that are printed for a stream; the rest is told as a number. JSON has all of them.
 const PRINTED: usize = 20;
@@ -12,6 +15,8 @@ const PRINTED: usize = 20;
 pub struct Report {
     /// The streams, in the order of gateway, device, group and store.
     pub streams: Vec<StreamReport>,
+    /// The edge nodes of Sparkplug B, in the order of group and id.
+    pub nodes: Vec<NodeReport>,
     /// Blocks that were put aside because they could not be read.
     pub quarantined: u64,
 }
@@ -65,6 +70,17 @@ impl StreamReport {
 }
 
 impl Report {
+    /// What a ledger with these streams says.
+    pub(crate) fn new(streams: Vec<StreamReport>, nodes: Nodes, quarantined: u64) -> Report {
+        let nodes = nodes.into_iter().map(|(key, account)| NodeReport::new(key, account, &streams)).collect();
+        Report { streams, nodes, quarantined }
+    }
+
+    /// Whether nothing is missing that is known to have been sent: no row of a stream, no message and no value of an edge node.
+    pub fn is_whole(&self) -> bool {
+        self.missing() == 0 && self.nodes.iter().all(NodeReport::is_whole)
+    }
+
     /// Rows that are missing without a word, of all streams.
     pub fn missing(&self) -> u64 {
         self.streams.iter().map(|stream| stream.holes.count()).fold(0, u64::saturating_add)
@@ -75,32 +91,9 @@ impl Report {
         let titles = ["gateway", "device", "group", "store", "first", "last", "rows", "holes", "gaps", "duplicates"];
         let mut lines = vec![(titles.map(str::to_owned), Vec::new())];
         lines.extend(self.streams.iter().map(|stream| (stream.cells(), stream.details())));
-        let mut widths = [0_usize; 10];
-        for (cells, _) in &lines {
-            for (width, cell) in widths.iter_mut().zip(cells) {
-                *width = (*width).max(cell.len());
-            }
-        }
-        let mut text = String::new();
-        for (cells, details) in lines {
-            let cells: Vec<String> = cells
-                .iter()
-                .zip(widths)
-                .enumerate()
-                // Names to the left, numbers to the right.
-                .map(
-                    |(place, (cell, width))| {
-                        if place < 4 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                    },
-                )
-                .collect();
-            text.push_str(cells.join("  ").trim_end());
-            text.push('\n');
-            for detail in details {
-                text.push_str("    ");
-                text.push_str(&detail);
-                text.push('\n');
-            }
+        let mut text = table(&lines, 4);
+        if !self.nodes.is_empty() {
+            text.push_str(&nodes::table(&self.nodes));
         }
         text.push_str(&self.verdict());
         text.push('\n');
@@ -121,10 +114,11 @@ impl Report {
                 "{quarantined}; {rows} rows are there that were numbered again, the stores of gateways were set back"
             ),
         };
+        let nodes = nodes::verdict(&self.nodes);
         match with_holes {
-            0 => format!("{} streams, no holes{quarantined}", self.streams.len()),
+            0 => format!("{} streams, no holes{nodes}{quarantined}", self.streams.len()),
             _ => format!(
-                "{} streams, {with_holes} of them with holes: {} rows are missing without a word{quarantined}",
+                "{} streams, {with_holes} of them with holes: {} rows are missing without a word{nodes}{quarantined}",
                 self.streams.len(),
                 self.missing()
             ),
@@ -134,8 +128,34 @@ impl Report {
     /// The report as JSON.
     pub fn json(&self) -> Json {
         let streams: Vec<Json> = self.streams.iter().map(StreamReport::json).collect();
-        json!({ "streams": streams, "missing": self.missing(), "quarantined": self.quarantined })
+        let nodes: Vec<Json> = self.nodes.iter().map(NodeReport::json).collect();
+        json!({ "streams": streams, "nodes": nodes, "missing": self.missing(), "quarantined": self.quarantined })
     }
+}
+
+/// Lines of cells below each other, each with what is said below it: the first cells to the left, the numbers behind them to the right.
+fn table<const CELLS: usize>(lines: &[([String; CELLS], Vec<String>)], names: usize) -> String {
+    let mut widths = [0_usize; CELLS];
+    for (cells, _) in lines {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for (cells, details) in lines {
+        let cells = cells.iter().zip(widths).enumerate().map(|(place, (cell, width))| match place < names {
+            true => format!("{cell:<width$}"),
+            false => format!("{cell:>width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+        for detail in details {
+            text.push_str("    ");
+            text.push_str(detail);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 impl StreamReport {
@@ -219,6 +239,7 @@ mod tests {
                 StreamReport::new(key("silent"), &Account::default()),
             ],
             quarantined: 1,
+            nodes: Vec::new(),
         }
     }
 
@@ -251,7 +272,8 @@ mod tests {
         let mut account = Account::default();
         account.deliver(Arrival { first_seq: 1, last_seq: 10, boot: 2 }, None);
         account.deliver(Arrival { first_seq: 9, last_seq: 12, boot: 3 }, None);
-        let report = Report { streams: vec![StreamReport::new(key("a"), &account)], quarantined: 1 };
+        let report =
+            Report { streams: vec![StreamReport::new(key("a"), &account)], quarantined: 1, ..Report::default() };
         assert!(report.text().contains("    numbered again: 2 rows"), "{}", report.text());
         assert!(
             report
@@ -265,7 +287,7 @@ mod tests {
     fn many_holes_are_told_by_their_number() {
         let mut account = Account::default();
         (0..40).for_each(|at| drop(account.deliver(Arrival { first_seq: at * 2, last_seq: at * 2, boot: 1 }, None)));
-        let text = Report { streams: vec![StreamReport::new(key("a"), &account)], quarantined: 0 }.text();
+        let text = Report { streams: vec![StreamReport::new(key("a"), &account)], ..Report::default() }.text();
         assert!(text.contains("… and 19 holes more"), "{text}");
     }
 }

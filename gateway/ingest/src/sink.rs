@@ -5,14 +5,22 @@ mod json_lines;
 mod parquet;
 pub(crate) mod postgres;
 
-use std::{collections::HashSet, sync::Arc};
+#[cfg(test)]
+pub(crate) use self::json_lines::JsonLines;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tidegate_codec::block::SchemaId;
 
 use crate::{
-    Destination, IngestError, Report, Rotation,
+    Destination, IngestError, Report, Rotation, StreamKey,
     ledger::Delivered,
+    nodes::Nodes,
     piece::{Known, Piece},
+    sparkplug::Before,
 };
 
 /// What became of a batch.
@@ -100,6 +108,10 @@ pub(crate) struct Remembered {
     pub(crate) schemas: Vec<Known>,
     /// The schemas for the lack of which blocks were put aside: gateway and schema.
     pub(crate) wanted: HashSet<(String, SchemaId)>,
+    /// What has been written of streams whose rows an ingest has numbered.
+    pub(crate) streams: HashMap<StreamKey, Before>,
+    /// What has been seen of edge nodes.
+    pub(crate) nodes: Nodes,
 }
 
 impl Sink {
@@ -116,7 +128,8 @@ impl Sink {
             }
             Destination::JsonLines { ledger } => {
                 let sink = json_lines::JsonLines::open(std::io::stdout(), ledger.clone())?;
-                Ok((Sink::JsonLines(sink), Remembered::default()))
+                let remembered = sink.remembered();
+                Ok((Sink::JsonLines(sink), remembered))
             }
         }
     }

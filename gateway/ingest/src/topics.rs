@@ -38,6 +38,8 @@ impl Topics {
         let below: &[&str] = match self.format {
             Format::Block => &["block"],
             Format::Json => &["+/data/+", "+/gap/+"],
+            // Its host subscribes to what it wants itself.
+            Format::SparkplugB => &[],
         };
         below.iter().map(|below| format!("{share}{}/+/{below}", self.root)).collect()
     }

@@ -251,7 +251,7 @@ impl Work {
 fn refuse(piece: &Piece, error: &SinkError) -> Option<Refused> {
     let (known, frame) = match piece {
         Piece::Rows(Rows { known, frame, .. }) | Piece::Gap(Gap { known, frame, .. }) => (known, frame.clone()),
-        Piece::Refused(_) => return None,
+        Piece::Refused(_) | Piece::Nodes(_) => return None,
     };
     let gateway = known.key.gateway.to_string();
     tracing::error!(%gateway, stream = %known.key, %error.text, "the sink refuses a block; it was put aside");

@@ -1,4 +1,4 @@
-//! `tidegate ingest`: the cloud side of blocks.
+//! `tidegate ingest`: the cloud side of blocks, rows as JSON and Sparkplug B.
 
 use std::{
     io::IsTerminal,
@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use tidegate_config::parse_duration;
 use tidegate_ingest::{
     Address, Broker, Counters, Destination, Format, Options, Rotation, Secret, Snapshot, check_share, check_topic_root,
+    sparkplug_id,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,9 +44,17 @@ pub(crate) struct Arguments {
     /// The first levels of the topics.
     #[arg(long, value_name = "TOPIC", default_value = "tidegate")]
     topic_root: String,
-    /// What to take: the blocks of targets with format = "block", or the rows of those with format = "json".
-    #[arg(long, value_name = "block|json", default_value = "block")]
+    /// What to take: the blocks of targets with format = "block", the rows of those with format = "json", or what edge nodes
+    /// of Sparkplug B publish, whoever made them.
+    #[arg(long, value_name = "block|json|sparkplug_b", default_value = "block")]
     format: Format,
+    /// With sparkplug_b: the group of edge nodes to take; all unless given.
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
+    /// With sparkplug_b: say under this id whether the ingest is online (STATE), for edge nodes that have it as their primary
+    /// host. Without it, it only listens.
+    #[arg(long, value_name = "ID")]
+    host_id: Option<String>,
     /// Share the work with other ingests of this group (a shared subscription of MQTT 5).
     #[arg(long, value_name = "NAME")]
     share: Option<String>,
@@ -128,7 +137,7 @@ fn verify(destination: Destination, json: bool) -> anyhow::Result<ExitCode> {
             true => say(report.json()),
             false => print(&report.text()),
         }
-        Ok(if report.missing() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
@@ -152,6 +161,18 @@ fn options(arguments: Arguments, destination: Destination) -> anyhow::Result<Opt
     let explain = |error| anyhow::anyhow!("failed to {error}");
     check_topic_root(&arguments.topic_root).map_err(explain)?;
     arguments.share.as_deref().map_or(Ok(()), check_share).map_err(explain)?;
+    let id = |option, text: &Option<String>| text.as_deref().map(|text| sparkplug_id(option, text)).transpose();
+    let group = id("--group", &arguments.group).map_err(explain)?;
+    let host_id = id("--host-id", &arguments.host_id).map_err(explain)?;
+    match arguments.format {
+        Format::SparkplugB if arguments.share.is_some() => {
+            bail!("--share is not for sparkplug_b: the order of an edge node's messages is known to who gets all of them; give each ingest a --group")
+        }
+        Format::Block | Format::Json if group.is_some() || host_id.is_some() => {
+            bail!("--group and --host-id are for --format sparkplug_b only")
+        }
+        _ => {}
+    }
     let password = arguments.password.as_deref().map(|reference| Secret::referred_to("--password", reference));
     let client_id = match arguments.client_id {
         Some(client_id) => client_id,
@@ -165,6 +186,8 @@ fn options(arguments: Arguments, destination: Destination) -> anyhow::Result<Opt
         client_id,
         topic_root: arguments.topic_root,
         format: arguments.format,
+        group,
+        host_id,
         share: arguments.share,
         session_expiry: arguments.session_expiry,
         in_flight: arguments.in_flight,
@@ -238,6 +261,7 @@ fn tell(now: &Snapshot) {
         released = now.released,
         connections = now.connections,
         conflicts = now.conflicts,
+        missing_over_sparkplug = now.missing,
         "ingest has ended"
     );
 }

@@ -13,11 +13,12 @@ use serde_json::json;
 use tidegate_codec::block::SchemaId;
 use tidegate_export::{Table, json_lines};
 
-use super::{SinkError, Trouble, Written, disk};
+use super::{Remembered, SinkError, Trouble, Written, disk};
 use crate::{
     IngestError, Report,
     error::file,
     ledger::Ledger,
+    nodes,
     piece::{Gap, Known, Piece, Refused},
     report::StreamReport,
 };
@@ -42,6 +43,17 @@ impl<W: Write> JsonLines<W> {
             _ => Ledger::default(),
         };
         Ok(JsonLines { out, ledger, path, changed: false })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn out(&self) -> &W {
+        &self.out
+    }
+
+    /// What the file of the ledger remembers.
+    pub(crate) fn remembered(&self) -> Remembered {
+        let (streams, nodes) = (self.ledger.numbered_here(), self.ledger.nodes.clone());
+        Remembered { streams, nodes, ..Remembered::default() }
     }
 
     /// Writes the pieces that are new.
@@ -78,12 +90,18 @@ impl<W: Write> JsonLines<W> {
                     written.quarantined += 1;
                     put(&mut out, &refused_line(refused))?;
                 }
+                (Piece::Nodes(_), _) => {}
             }
         }
         out.flush().map_err(gone)?;
         drop(out);
         let changes = changes.done();
         self.ledger.apply(changes);
+        for piece in pieces {
+            if let Piece::Nodes(news) = piece {
+                nodes::enter(&mut self.ledger.nodes, news);
+            }
+        }
         self.changed = true;
         Ok(written)
     }
@@ -108,7 +126,7 @@ pub(crate) fn report(path: Option<&PathBuf>) -> Result<Report, IngestError> {
     };
     let ledger = read(path)?;
     let streams = ledger.iter().map(|(key, account)| StreamReport::new(key.clone(), account)).collect();
-    Ok(Report { streams, quarantined: 0 })
+    Ok(Report::new(streams, ledger.nodes, 0))
 }
 
 fn read(path: &PathBuf) -> Result<Ledger, IngestError> {

@@ -79,7 +79,7 @@ impl Parquet {
                 Stage::Taking(journal)
             }
         };
-        let remembered = folder.remembered()?;
+        let remembered = Remembered { streams: ledger.numbered_here(), ..folder.remembered()? };
         let (since, decoder) = (Instant::now(), Decoder::new());
         let mut parquet = Parquet { folder, rotation, stage, waiting, since, filed, ledger, decoder };
         parquet.finish().map_err(|error| {
@@ -127,6 +127,11 @@ impl Parquet {
                 }
                 Piece::Refused(refused) => {
                     self.folder.put_aside(refused, &mut written).map_err(disk("put a block aside"))?;
+                    continue;
+                }
+                // Its numbers only grow: should the rest fail, it is entered again.
+                Piece::Nodes(news) => {
+                    self.folder.enter_nodes(news).map_err(disk("write what was seen of edge nodes"))?;
                     continue;
                 }
             };
@@ -212,7 +217,7 @@ impl Replay {
                 Some(Piece::Gap(gap)) => {
                     self.ledger.account(&gap.known.key).declare(gap.arrival, &gap.reason);
                 }
-                Some(Piece::Refused(_)) | None => self.unreadable += 1,
+                Some(Piece::Refused(_) | Piece::Nodes(_)) | None => self.unreadable += 1,
             }
         }
     }

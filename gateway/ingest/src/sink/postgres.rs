@@ -7,6 +7,7 @@
 
 mod connection;
 mod copy;
+mod edge_nodes;
 mod identities;
 mod ledger;
 mod migrations;
@@ -17,7 +18,7 @@ mod release;
 mod report;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -30,13 +31,16 @@ use self::{
     copy::Copy,
     identities::{Identities, Place},
     ledger::Books,
+    number::unsigned,
     patience::Progress,
     release::Release,
 };
 use super::{OpenError, Remembered, SinkError, Trouble, Written};
 use crate::{
-    IngestError, Secret,
+    IngestError, Secret, StreamKey,
+    nodes::Nodes,
     piece::{Gap, Known, Piece, Refused, Rows},
+    sparkplug::{Before, NUMBERED_HERE},
 };
 
 /// A transaction that does not move for so long is given up, and with it its connection.
@@ -153,6 +157,16 @@ impl Postgres {
             new.push((*rows, delivered.new, place.tags.as_slice()));
         }
         written.values = self.copy.send(transaction, &new).await?;
+        for (rows, _, tags) in new.iter().filter(|(rows, new, _)| rows.repeats && !new.is_empty()) {
+            let (values, gone) = edge_nodes::remove_repeats(transaction, rows, tags).await?;
+            books.repeated(identities.of(&rows.known)?.stream, gone, values);
+            written.values = written.values.saturating_sub(values);
+            written.rows = written.rows.saturating_sub(gone);
+            written.duplicates = written.duplicates.saturating_add(values);
+        }
+        for nodes in &work.nodes {
+            edge_nodes::put(transaction, nodes).await?;
+        }
         for gap in &work.gaps {
             written.gaps += books.declare(transaction, identities.of(&gap.known)?.stream, gap).await?;
         }
@@ -175,6 +189,7 @@ struct Work<'a> {
     rows: Vec<&'a Rows>,
     gaps: Vec<&'a Gap>,
     refused: Vec<&'a Refused>,
+    nodes: Vec<&'a Nodes>,
 }
 
 impl<'a> Work<'a> {
@@ -185,6 +200,7 @@ impl<'a> Work<'a> {
                 Piece::Rows(rows) => work.rows.push(rows),
                 Piece::Gap(gap) => work.gaps.push(gap),
                 Piece::Refused(refused) => work.refused.push(refused),
+                Piece::Nodes(nodes) => work.nodes.push(nodes),
             }
         }
         work
@@ -220,5 +236,22 @@ async fn remembered(connection: &mut PgConnection) -> Result<Remembered, sqlx::E
         let (gateway, schema): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         remembered.wanted.extend(schema.parse::<SchemaId>().map(|schema| (gateway, schema)));
     }
+    remembered.nodes = edge_nodes::get(connection).await?;
+    remembered.streams = numbered_here(connection).await?;
     Ok(remembered)
+}
+
+/// What has been written of streams whose rows were numbered by an ingest.
+async fn numbered_here(connection: &mut PgConnection) -> Result<HashMap<StreamKey, Before>, sqlx::Error> {
+    let sql = "SELECT gateway, device, group_name, coalesce(upper(delivered), 1) - 1, (extract(epoch FROM last_time) * 1000)::bigint \
+               FROM tidegate.stream WHERE store = $1";
+    let mut streams = HashMap::new();
+    for row in sqlx::query(sql).bind(NUMBERED_HERE.to_string()).fetch_all(connection).await? {
+        let name = |index| row.try_get::<&str, _>(index).map(str::parse);
+        let (Ok(gateway), Ok(device), Ok(group)) = (name(0)?, name(1)?, name(2)?) else { continue };
+        let key = StreamKey { gateway, device, group, store: NUMBERED_HERE };
+        let before = Before { last_seq: unsigned(row.try_get(3)?), last_time: row.try_get(4)? };
+        streams.insert(key, before);
+    }
+    Ok(streams)
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tidegate_codec::block::{Decoder, SchemaId};
 use tidegate_export::Table;
 use tidegate_model::Name;
@@ -21,6 +22,7 @@ use crate::{
     IngestError, Report,
     error::file,
     ledger::Ledger,
+    nodes::{self, Nodes},
     piece::{self, Known, Piece, Refused},
     report::StreamReport,
     sink::{Remembered, SinkError, Trouble, Written, disk},
@@ -44,6 +46,8 @@ pub(crate) struct Folder {
     quarantined_bytes: u64,
     /// Schemas that have come, for blocks in the quarantine.
     arrived: Vec<Arc<Known>>,
+    /// What has been seen of edge nodes.
+    nodes: Nodes,
 }
 
 impl Folder {
@@ -65,6 +69,7 @@ impl Folder {
             quarantined: 0,
             quarantined_bytes: 0,
             arrived: Vec::new(),
+            nodes: nodes_of(root)?,
         };
         folder.load_schemas()?;
         for entry in entries(&own.join(QUARANTINE))? {
@@ -190,7 +195,20 @@ impl Folder {
             }
         }
         let again = |known: &Arc<Known>| Known::read(known.key.gateway.clone(), known.document.clone()).ok();
-        Ok(Remembered { schemas: self.schemas.values().filter_map(again).collect(), wanted })
+        let schemas = self.schemas.values().filter_map(again).collect();
+        Ok(Remembered { schemas, wanted, nodes: self.nodes.clone(), ..Remembered::default() })
+    }
+
+    /// Enters what has been seen of edge nodes, and keeps it.
+    pub(crate) fn enter_nodes(&mut self, news: &Nodes) -> io::Result<()> {
+        let mut nodes = self.nodes.clone();
+        nodes::enter(&mut nodes, news);
+        if nodes != self.nodes {
+            let stored = StoredNodes { version: NODES_VERSION, nodes };
+            disk::put(&self.root.join(OWN).join(NODES), &serde_json::to_vec(&stored)?)?;
+            self.nodes = stored.nodes;
+        }
+        Ok(())
     }
 
     /// Puts a block into the quarantine. One that is there already is there once.
@@ -277,7 +295,35 @@ pub(crate) fn report(root: &Path) -> Result<Report, IngestError> {
     let ledger = super::replay(root, filed, journal)?;
     let streams = ledger.iter().map(|(key, account)| StreamReport::new(key.clone(), account)).collect();
     let quarantined = entries(&root.join(OWN).join(QUARANTINE))?.len();
-    Ok(Report { streams, quarantined: u64::try_from(quarantined).unwrap_or(u64::MAX) })
+    Ok(Report::new(streams, nodes_of(root)?, u64::try_from(quarantined).unwrap_or(u64::MAX)))
+}
+
+/// The file of what has been seen of edge nodes.
+const NODES: &str = "nodes.json";
+const NODES_VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct StoredNodes {
+    version: u32,
+    #[serde(with = "nodes::stored")]
+    nodes: Nodes,
+}
+
+/// What a folder says of edge nodes.
+fn nodes_of(root: &Path) -> Result<Nodes, IngestError> {
+    let path = root.join(OWN).join(NODES);
+    let damaged = |why: String| IngestError::Damaged { path: path.clone(), why };
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let stored: StoredNodes = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+            match stored.version {
+                NODES_VERSION => Ok(stored.nodes),
+                found => Err(damaged(format!("it has version {found}, known is {NODES_VERSION}"))),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Nodes::new()),
+        Err(error) => Err(file("read", &path)(error)),
+    }
 }
 
 /// A schema that a folder has kept.

@@ -105,6 +105,13 @@ impl Books {
         delivered
     }
 
+    /// Enters that of rows that were entered so many values were here before, and so many rows had nothing else.
+    pub(crate) fn repeated(&mut self, stream: i32, rows: u64, values: u64) {
+        let entry = self.entries.entry(stream).or_default();
+        entry.rows = entry.rows.saturating_sub(rows);
+        entry.duplicates += values;
+    }
+
     /// Enters what will not come; returns 1 when that is new.
     pub(crate) async fn declare(
         &mut self,

@@ -6,10 +6,10 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{
     connection::Connector,
-    migrations,
+    edge_nodes, migrations,
     number::{parse_ranges, parse_starts, unsigned},
 };
-use crate::{Account, IngestError, Ranges, Report, Secret, StreamKey, report::StreamReport};
+use crate::{Account, IngestError, Ranges, Report, Secret, StreamKey, nodes::Nodes, report::StreamReport};
 
 /// Reads the ledger of a database. Nothing is changed.
 pub(crate) async fn report(url: &Secret) -> Result<Report, IngestError> {
@@ -37,9 +37,15 @@ async fn read(connection: &mut PgConnection) -> Result<Report, sqlx::Error> {
         let gaps = gaps.remove(&row.try_get(0)?).unwrap_or_default();
         streams.push(StreamReport::new(key(&row)?, &account(&row, gaps)?));
     }
-    let quarantined =
-        sqlx::query("SELECT count(*) FROM tidegate.quarantine").fetch_one(connection).await?.try_get(0)?;
-    Ok(Report { streams, quarantined: unsigned(quarantined) })
+    let count = "SELECT count(*) FROM tidegate.quarantine";
+    let quarantined = unsigned(sqlx::query(count).fetch_one(&mut *connection).await?.try_get(0)?);
+    // The tables of an earlier version have none; the next ingest makes it.
+    let there = "SELECT to_regclass('tidegate.edge_node') IS NOT NULL";
+    let nodes = match sqlx::query(there).fetch_one(&mut *connection).await?.try_get(0)? {
+        true => edge_nodes::get(connection).await?,
+        false => Nodes::new(),
+    };
+    Ok(Report::new(streams, nodes, quarantined))
 }
 
 fn key(row: &PgRow) -> Result<StreamKey, sqlx::Error> {

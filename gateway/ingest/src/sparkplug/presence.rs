@@ -1,0 +1,92 @@
+//! Whether the host says that it is online: the word that edge nodes with this primary host publish or keep their data by. Pure.
+//!
+//! What comes over Sparkplug is sent once. While the sink takes nothing, or less than comes, everything more would have to wait in memory, where a
+//! kill loses it; edge nodes have a disk. So the host goes offline early and comes back when all that it had taken is written.
+
+use std::time::Duration;
+
+/// So long what has come may wait for a sink that refuses it or cannot be reached.
+const DOWN: Duration = Duration::from_secs(2);
+/// So long it may wait for a sink that is slow.
+const SLOW: Duration = Duration::from_secs(30);
+/// So many bytes may wait. What is on its way when the host goes offline comes on top.
+const BYTES: usize = 32 << 20;
+
+/// What waits for the sink.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    /// Bytes that have come and are not with the sink.
+    pub(super) bytes: usize,
+    /// For how long the oldest value that is not written has waited; `None` when everything is written.
+    pub(super) oldest: Option<Duration>,
+    /// Whether the sink's last answer was that it cannot write.
+    pub(super) sink_down: bool,
+}
+
+/// What the host says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Presence {
+    online: bool,
+}
+
+impl Presence {
+    /// Not there yet.
+    pub(super) fn new() -> Presence {
+        Presence { online: false }
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.online
+    }
+
+    /// What it is to say from now on, when that is another word.
+    pub(super) fn decide(&mut self, load: Load) -> Option<bool> {
+        let patience = if load.sink_down { DOWN } else { SLOW };
+        let too_much = load.bytes > BYTES || load.oldest.is_some_and(|oldest| oldest > patience);
+        let online = if self.online { !too_much } else { load.oldest.is_none() && load.bytes == 0 && !load.sink_down };
+        (std::mem::replace(&mut self.online, online) != online).then_some(online)
+    }
+
+    /// The end of a connection, or of the ingest. True when it had been online.
+    pub(super) fn leave(&mut self) -> bool {
+        std::mem::take(&mut self.online)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(bytes: usize, oldest: Option<u64>, sink_down: bool) -> Load {
+        Load { bytes, oldest: oldest.map(Duration::from_secs), sink_down }
+    }
+
+    #[test]
+    fn a_sink_that_is_down_takes_the_host_offline_until_all_is_written() {
+        let mut presence = Presence::new();
+        assert_eq!(presence.decide(load(0, None, false)), Some(true));
+        assert_eq!(presence.decide(load(5000, Some(1), true)), None, "a moment is nothing");
+        assert_eq!(presence.decide(load(5000, Some(3), true)), Some(false));
+        assert_eq!(presence.decide(load(5000, Some(4), false)), None, "the sink is back and all of it still waits");
+        assert_eq!(presence.decide(load(0, Some(0), false)), None, "some of it is with the sink");
+        assert_eq!(presence.decide(load(0, None, false)), Some(true));
+    }
+
+    #[test]
+    fn a_sink_that_is_slow_takes_it_offline_too_later() {
+        let mut presence = Presence::new();
+        presence.decide(load(0, None, false));
+        assert_eq!(presence.decide(load(5000, Some(29), false)), None);
+        assert_eq!(presence.decide(load(5000, Some(31), false)), Some(false));
+        presence.decide(load(0, None, false));
+        assert_eq!(presence.decide(load(BYTES + 1, Some(0), false)), Some(false), "more than may wait");
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_offline_and_says_so_once() {
+        let mut presence = Presence::new();
+        assert!(!presence.leave());
+        presence.decide(load(0, None, false));
+        assert!(presence.leave() && !presence.leave());
+    }
+}

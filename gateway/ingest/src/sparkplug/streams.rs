@@ -1,0 +1,361 @@
+//! What devices of edge nodes have said, as rows of streams, until the writer takes them.
+//!
+//! A stream is a device: its gateway is the edge node, its group the group of the node. What has one time in a message is a row. The columns
+//! are those of the birth, at most [`columns::MOST`] in one schema: a device with more has several, and a row whose values are of several
+//! becomes one for each.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tidegate_codec::block::{Codec, Encoder, StoreId};
+use tidegate_model::{Reason, Slot, Timestamp, Value};
+use tidegate_sparkplug::{Known as Metric, NodeId, Sample};
+
+use super::{
+    columns, names,
+    seen::{Entered, Print, Seen},
+};
+use crate::{
+    StreamKey,
+    piece::{Fault, Known, Piece, Refused},
+};
+
+/// The store of rows that are numbered here, as they come.
+pub(crate) const NUMBERED_HERE: StoreId = StoreId(1);
+/// Devices whose rows are taken, at most.
+const MOST_STREAMS: usize = 20_000;
+/// Bytes that may wait; what comes beyond is dropped.
+const MOST_BYTES: usize = 96 << 20;
+/// Values that are remembered to tell those that come again.
+const MOST_SEEN: usize = 1_000_000;
+/// Cells of a piece: its rows times its columns.
+const CELLS: usize = 500_000;
+/// Rows of a piece.
+const ROWS: usize = 10_000;
+/// What a batch for the writer takes in memory, about, and one piece more.
+const BATCH_BYTES: usize = 16 << 20;
+const BATCH_PIECES: usize = 4096;
+/// What a row takes in memory beside its values, and a value beside what it points to, about.
+const ROW_BYTES: usize = 96;
+const SLOT_BYTES: usize = 48;
+/// Bytes of a row that cannot be written that are put aside, as text.
+const TOLD: usize = 64 * 1024;
+
+/// What a sink has written of a stream before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) last_seq: u64,
+    /// The latest time of its rows, in Unix milliseconds.
+    pub(crate) last_time: Option<i64>,
+}
+
+/// What became of values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Known before, to the last bit.
+    pub(super) repeated: u64,
+    /// Dropped, as too much waits.
+    pub(super) dropped: u64,
+    /// Not taken: of devices beyond the limit, or metrics that are none of a process.
+    pub(super) beyond: u64,
+}
+
+/// The streams, and the rows that wait.
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    places: HashMap<(NodeId, Option<Arc<str>>), usize>,
+    waiting: VecDeque<Waiting>,
+    /// The number of the first that waits.
+    first: u64,
+    bytes: usize,
+    most_bytes: usize,
+    seen: Seen,
+    before: HashMap<StreamKey, Before>,
+    encoder: Encoder,
+    /// The start of this ingest.
+    boot: u64,
+}
+
+/// A device, or a node itself.
+struct Stream {
+    key: StreamKey,
+    /// Those of the last birth.
+    metrics: Arc<[Metric]>,
+    /// For each metric its schema and its column there; `None` for those that are not taken.
+    places: Vec<Option<(usize, usize)>>,
+    schemas: Vec<Arc<Known>>,
+    /// For each schema the number of what waits and may get more rows.
+    open: Vec<Option<u64>>,
+    next: u64,
+    /// Values up to this time may have been written and forgotten here.
+    doubt: Option<Timestamp>,
+}
+
+/// Rows that wait, of one stream and schema.
+struct Waiting {
+    stream: usize,
+    known: Arc<Known>,
+    rows: VecDeque<Row>,
+    /// When the first of them came.
+    since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) time: Timestamp,
+    /// Column and what is in it; no column twice.
+    pub(super) slots: Vec<(usize, Slot)>,
+    /// Whether a value of it may have been written before and is not remembered here.
+    pub(super) doubtful: bool,
+    bytes: usize,
+}
+
+impl Streams {
+    /// No stream. `before`: what the sink has written of streams; `boot`: a number that is larger at each start.
+    pub(super) fn new(before: HashMap<StreamKey, Before>, boot: u64) -> Streams {
+        Streams {
+            streams: Vec::new(),
+            places: HashMap::new(),
+            waiting: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            most_bytes: MOST_BYTES,
+            seen: Seen::new(MOST_SEEN),
+            before,
+            encoder: Encoder::new(Codec::Range),
+            boot,
+        }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Rows that wait.
+    pub(super) fn rows(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.rows.len()).sum()
+    }
+
+    /// When the oldest came that waits.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.waiting.front().map(|waiting| waiting.since)
+    }
+
+    /// Takes the values of a message.
+    pub(super) fn take(
+        &mut self,
+        node: &NodeId,
+        device: Option<&Arc<str>>,
+        metrics: &Arc<[Metric]>,
+        samples: &[Sample],
+        now: Instant,
+    ) -> Taken {
+        let all = u64::try_from(samples.len()).unwrap_or(u64::MAX);
+        if self.bytes >= self.most_bytes {
+            return Taken { dropped: all, ..Taken::default() };
+        }
+        let Some(number) = self.stream(node, device, metrics) else { return Taken { beyond: all, ..Taken::default() } };
+        let (rows, taken) = self.rows_of(number, samples);
+        for (schema, row) in rows {
+            self.put(number, schema, row, now);
+        }
+        taken
+    }
+
+    /// Nothing that a device has said holds any more: its values are bad from then on. Of a node, those of all its devices.
+    pub(super) fn fail(&mut self, node: &NodeId, device: Option<&Arc<str>>, time: Timestamp, now: Instant) {
+        let is = |of: &(NodeId, Option<Arc<str>>)| of.0 == *node && (device.is_none() || of.1.as_ref() == device);
+        let numbers: Vec<usize> = self.places.iter().filter(|(of, _)| is(of)).map(|(_, number)| *number).collect();
+        for number in numbers {
+            let Some(stream) = self.streams.get(number).filter(|_| self.bytes < self.most_bytes) else { continue };
+            let widths: Vec<usize> = stream.schemas.iter().map(|known| known.schema.columns.len()).collect();
+            for (schema, width) in widths.into_iter().enumerate() {
+                let slots = (0..width).map(|column| (column, Slot::Bad(Reason::Disconnected))).collect();
+                self.put(number, schema, Row::new(time, slots, false), now);
+            }
+        }
+    }
+
+    /// The stream of a device with the metrics of its birth; `None` when there are too many.
+    fn stream(&mut self, node: &NodeId, device: Option<&Arc<str>>, metrics: &Arc<[Metric]>) -> Option<usize> {
+        let place = (node.clone(), device.cloned());
+        if let Some(number) = self.places.get(&place).copied() {
+            let stream = self.streams.get_mut(number)?;
+            if !Arc::ptr_eq(&stream.metrics, metrics) {
+                stream.born(metrics);
+            }
+            return Some(number);
+        }
+        if self.streams.len() >= MOST_STREAMS {
+            return None;
+        }
+        let key = StreamKey {
+            gateway: names::name(node.node()),
+            group: names::name(node.group()),
+            device: names::device(device.map(|id| &**id)),
+            store: NUMBERED_HERE,
+        };
+        let before = self.before.remove(&key);
+        let mut stream = Stream {
+            metrics: Arc::default(),
+            places: Vec::new(),
+            schemas: Vec::new(),
+            open: Vec::new(),
+            next: before.map_or(1, |before| before.last_seq.saturating_add(1)),
+            doubt: before.and_then(|before| before.last_time).map(Timestamp::from_millis),
+            key,
+        };
+        stream.born(metrics);
+        let number = self.streams.len();
+        self.streams.push(stream);
+        self.places.insert(place, number);
+        Some(number)
+    }
+
+    /// The rows that new values are, each with its schema.
+    fn rows_of(&mut self, number: usize, samples: &[Sample]) -> (Vec<(usize, Row)>, Taken) {
+        let (mut rows, mut taken): (Vec<(usize, Row)>, Taken) = (Vec::new(), Taken::default());
+        let mut copies: HashMap<Print, u32> = HashMap::new();
+        let mut latest: HashMap<(usize, Timestamp), usize> = HashMap::new();
+        let mut filled: HashSet<(usize, usize)> = HashSet::new();
+        for sample in samples {
+            let Some(stream) = self.streams.get(number) else { break };
+            let place = stream.places.get(sample.metric).copied().flatten();
+            let metric = stream.metrics.get(sample.metric);
+            let Some(((schema, column), metric)) = place.zip(metric) else { continue };
+            let (metric, slot) = (Arc::clone(&metric.name), columns::slot(sample));
+            let first = self.seen.print(number, &metric, sample.time, &slot, 0);
+            let copy = copies.entry(first).and_modify(|copies| *copies += 1).or_insert(0);
+            let print = if *copy == 0 { first } else { self.seen.print(number, &metric, sample.time, &slot, *copy) };
+            match self.seen.enter(print, number, sample.time) {
+                Entered::Known => {
+                    taken.repeated += 1;
+                    continue;
+                }
+                Entered::New(Some((of, time))) => self.doubt(of, time),
+                Entered::New(None) => {}
+            }
+            let doubt = self.streams.get(number).and_then(|stream| stream.doubt);
+            let doubtful = doubt.is_some_and(|doubt| sample.time <= doubt);
+            let free = latest.get(&(schema, sample.time)).copied().filter(|row| !filled.contains(&(*row, column)));
+            let row = free.unwrap_or(rows.len());
+            match rows.get_mut(row) {
+                Some((_, row)) => row.add(column, slot, doubtful),
+                None => rows.push((schema, Row::new(sample.time, vec![(column, slot)], doubtful))),
+            }
+            latest.insert((schema, sample.time), row);
+            filled.insert((row, column));
+        }
+        (rows, taken)
+    }
+
+    /// A value of this stream and time is not remembered any more.
+    fn doubt(&mut self, number: usize, time: Timestamp) {
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.doubt = stream.doubt.max(Some(time));
+        }
+    }
+
+    fn put(&mut self, number: usize, schema: usize, row: Row, now: Instant) {
+        let Some(stream) = self.streams.get_mut(number) else { return };
+        let (Some(known), Some(open)) = (stream.schemas.get(schema), stream.open.get_mut(schema)) else { return };
+        self.bytes = self.bytes.saturating_add(row.bytes);
+        let place = open.and_then(|open| usize::try_from(open.checked_sub(self.first)?).ok());
+        if let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) {
+            waiting.rows.push_back(row);
+            return;
+        }
+        *open = Some(self.first.saturating_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX)));
+        let rows = VecDeque::from([row]);
+        self.waiting.push_back(Waiting { stream: number, known: Arc::clone(known), rows, since: now });
+    }
+
+    /// The next pieces for the writer. True when nothing waits behind them.
+    pub(super) fn batch(&mut self, out: &mut Vec<Piece>) -> bool {
+        let mut bytes = 0_usize;
+        while let Some(waiting) = self.waiting.front_mut() {
+            if bytes >= BATCH_BYTES || out.len() >= BATCH_PIECES {
+                return false;
+            }
+            let most = (CELLS / waiting.known.schema.columns.len().max(1)).clamp(1, ROWS).min(waiting.rows.len());
+            let (number, known) = (waiting.stream, Arc::clone(&waiting.known));
+            let mut rows: VecDeque<Row> = waiting.rows.drain(..most).collect();
+            if waiting.rows.is_empty() {
+                self.waiting.pop_front();
+                self.first += 1;
+            }
+            let taken: usize = rows.iter().map(|row| row.bytes).sum();
+            self.bytes = self.bytes.saturating_sub(taken);
+            let before = out.len();
+            while !rows.is_empty() {
+                self.piece(number, &known, &mut rows, out);
+            }
+            bytes = out.iter().skip(before).map(Piece::bytes).fold(bytes, usize::saturating_add);
+        }
+        true
+    }
+
+    /// Makes a piece of the first rows; of a row that no block can hold, one that is put aside.
+    fn piece(&mut self, number: usize, known: &Arc<Known>, rows: &mut VecDeque<Row>, out: &mut Vec<Piece>) {
+        let Some(stream) = self.streams.get_mut(number) else { return rows.clear() };
+        let mut count = rows.len();
+        loop {
+            match columns::encode(&mut self.encoder, known, self.boot, stream.next, rows.iter().take(count)) {
+                Ok(piece) => {
+                    stream.next = stream.next.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+                    rows.drain(..count);
+                    return out.push(Piece::Rows(piece));
+                }
+                Err(_) if count > 1 => count /= 2,
+                Err(error) => {
+                    let row = rows.pop_front().map(|row| format!("{row:?}")).unwrap_or_default();
+                    let mut frame = row.into_bytes();
+                    frame.truncate(TOLD);
+                    let gateway = stream.key.gateway.to_string();
+                    let detail = format!("a row of {} at that moment cannot be kept: {error}", stream.key);
+                    let frame = Bytes::from(frame);
+                    let refused = Refused { gateway, fault: Fault::Sparkplug, detail, schema: None, frame };
+                    return out.push(Piece::Refused(refused));
+                }
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// The device is born with these metrics.
+    fn born(&mut self, metrics: &Arc<[Metric]>) {
+        self.metrics = Arc::clone(metrics);
+        match columns::schemas(&self.key, metrics) {
+            Ok((places, schemas)) => (self.places, self.schemas) = (places, schemas),
+            // No metrics are known to cause this; their values would have nowhere to go.
+            Err(error) => {
+                tracing::error!(stream = %self.key, %error, "the metrics of a device cannot be described; they are not written");
+                (self.places, self.schemas) = (Vec::new(), Vec::new());
+            }
+        }
+        self.open = vec![None; self.schemas.len()];
+    }
+}
+
+impl Row {
+    fn new(time: Timestamp, slots: Vec<(usize, Slot)>, doubtful: bool) -> Row {
+        let heap: usize = slots.iter().map(|(_, slot)| bytes_of(slot)).sum();
+        Row { time, bytes: ROW_BYTES.saturating_add(heap), slots, doubtful }
+    }
+
+    fn add(&mut self, column: usize, slot: Slot, doubtful: bool) {
+        self.bytes = self.bytes.saturating_add(bytes_of(&slot));
+        self.slots.push((column, slot));
+        self.doubtful |= doubtful;
+    }
+}
+
+fn bytes_of(slot: &Slot) -> usize {
+    SLOT_BYTES.saturating_add(slot.value().map_or(0, Value::heap_bytes))
+}
