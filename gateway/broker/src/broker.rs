@@ -10,9 +10,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    disk::{DiskCounters, DiskStatus, Writer},
+    disk::{DiskCounters, DiskStatus, Keepers, Writer},
     error::BrokerError,
-    farewell,
     hub::Hub,
     inbox::Inbox,
     inside::{Inside, Insider, MARK, reachable},
@@ -198,11 +197,9 @@ impl Disk {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Disk, BrokerError> {
-        let (writer, away) = Writer::open(folder, options, hub).await?;
+        let keepers = Keepers { tasks: tasks.clone(), stop: stop.clone() };
+        let writer = Writer::open(folder, options, hub, keepers).await?;
         let counters = writer.counters.clone();
-        for away in away {
-            tasks.spawn(farewell::keep(Arc::clone(hub), away, stop.clone()));
-        }
         let (own_tasks, own_stop) = (TaskTracker::new(), CancellationToken::new());
         own_tasks.spawn(writer.run(own_stop.clone()));
         Ok(Disk { counters, stop: own_stop, tasks: own_tasks })

@@ -29,12 +29,12 @@ use tokio_util::sync::CancellationToken;
 use self::{receiving::Receiving, sending::Aliases};
 use crate::{
     farewell::{self, Left},
-    hub::{Hub, Replay},
+    hub::{Hub, Replay, Testament},
     pace::Pace,
     session::{Attached, Gone, Outgoing, Session},
     stream::{Moved, Stream},
     total::Part,
-    wire::{self, Batch, Connect, Fault, Reply, Version, Will},
+    wire::{self, Batch, Connect, Fault, Reply, Version},
 };
 
 /// Bytes ready to be sent, above which no more are made ready.
@@ -55,7 +55,7 @@ pub(crate) struct Connection {
     pub(crate) is_bridge: bool,
     /// Seconds the session outlives the connection.
     pub(crate) expiry: u32,
-    pub(crate) will: Option<Will>,
+    pub(crate) will: Option<Arc<Testament>>,
     /// Topics that the client has given a number.
     pub(crate) aliases: HashMap<u16, Bytes>,
     /// Retained messages that the client is still to get.
@@ -154,6 +154,7 @@ impl Connection {
             packet_bytes: usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX),
         };
         let aliases = if connect.version == Version::V5 { connect.topic_aliases } else { 0 };
+        let will = connect.will.map(|will| hub.keep_will(attached.connection, &session, will));
         let ready = if session.is_counted { Part::of(&hub.total) } else { Part::default() };
         Connection {
             receiving: Receiving::new(&hub.limits),
@@ -164,7 +165,7 @@ impl Connection {
             is_bridge: connect.is_bridge,
             expiry: attached.expiry,
             attached,
-            will: connect.will,
+            will,
             aliases: HashMap::new(),
             replays: VecDeque::new(),
             steps: STEPS,

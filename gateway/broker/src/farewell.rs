@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     connection::{Connection, End},
     disk::Away,
-    hub::Hub,
-    message::{Published, expires},
+    hub::{Hub, Testament},
     session::{Gone, Session},
-    total::Part,
-    wire::Will,
 };
 
 /// What is left of a connection.
@@ -21,7 +18,7 @@ pub(crate) struct Left {
     session: Arc<Session>,
     connection: u64,
     expiry: u32,
-    will: Option<Will>,
+    will: Option<Arc<Testament>>,
     end: End,
 }
 
@@ -37,46 +34,59 @@ pub(crate) fn leave(connection: Connection, end: End) -> Left {
 /// Publishes the will of a lost client and forgets its session when its time is over.
 pub(crate) async fn farewell(left: Left, stop: CancellationToken) {
     let Left { hub, session, connection, expiry, will, end } = left;
-    let will = will.filter(|_| !matches!(end, End::Disconnected { with_will: false } | End::Stopping));
+    let will = will.filter(|will| {
+        let is_taken_back = matches!(end, End::Disconnected { with_will: false });
+        if is_taken_back {
+            hub.forget_will(will.connection);
+        }
+        !is_taken_back
+    });
     let detached = hub.detach(&session, connection, expiry);
     if matches!(end, End::Stopping) {
+        // A will that is on the disk is published after the restart.
         return;
     }
     let Some(resumed) = detached else {
         // Another connection has the session. A delayed will belongs to the session, which goes on unless it was given
         // up.
-        if let Some(will) = will.filter(|will| will.delay == 0 || session.has_ended()) {
-            publish(&hub, &session, will);
+        if let Some(will) = will {
+            if will.will.delay == 0 || session.has_ended() {
+                hub.publish_will(&will);
+            }
+            hub.forget_will(will.connection);
         }
         return;
     };
+    let left = (expiry < u32::MAX).then(|| Duration::from_secs(expiry.into()));
     // MQTT 5.0 §3.1.3.2.2: the delay ends with the session.
-    let delay = will.as_ref().map_or(0, |will| will.delay.min(expiry));
-    let back = tokio::select! {
-        () = stop.cancelled() => return,
-        () = resumed.cancelled(), if delay > 0 => true,
-        () = sleep(Duration::from_secs(delay.into())) => false,
-    };
-    if let Some(will) = will.filter(|_| !back || session.has_ended()) {
-        publish(&hub, &session, will);
+    let will = will.map(|will| (Duration::from_secs(will.will.delay.min(expiry).into()), will));
+    keep(hub, Away { session, resumed, left, will }, stop).await;
+}
+
+/// Keeps the session of a client that is away as long as it is to be kept, and publishes its will when it is due.
+pub(crate) async fn keep(hub: Arc<Hub>, away: Away, stop: CancellationToken) {
+    let Away { session, resumed, left, will } = away;
+    let mut passed = Duration::ZERO;
+    if let Some((delay, will)) = will {
+        let back = tokio::select! {
+            () = stop.cancelled() => return,
+            () = resumed.cancelled(), if !delay.is_zero() => true,
+            () = sleep(delay) => false,
+        };
+        if !back || session.has_ended() {
+            hub.publish_will(&will);
+        }
+        hub.forget_will(will.connection);
+        if back {
+            return;
+        }
+        passed = delay;
     }
-    if back || expiry == 0 || expiry == u32::MAX {
-        return;
-    }
+    let Some(left) = left else { return };
     tokio::select! {
         () = stop.cancelled() => {}
         () = resumed.cancelled() => {}
-        () = sleep(Duration::from_secs(expiry.saturating_sub(delay).into())) => hub.expire(&session),
-    }
-}
-
-/// Keeps a session of before a restart as long as it is to be kept.
-pub(crate) async fn keep(hub: Arc<Hub>, away: Away, stop: CancellationToken) {
-    let Some(left) = away.left else { return };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = away.resumed.cancelled() => {}
-        () = sleep(left) => hub.expire(&away.session),
+        () = sleep(left.saturating_sub(passed)) => hub.expire(&session),
     }
 }
 
@@ -113,35 +123,4 @@ fn report(connection: &Connection, end: &End) {
         End::Lost(error) => tracing::debug!(client, user, %peer, %error, "connection to MQTT client lost"),
         end => tracing::debug!(client, user, %peer, ?end, "MQTT client disconnected"),
     }
-}
-
-/// Publishes a will, if the user may still publish it: users may have changed since the client has come.
-fn publish(hub: &Hub, session: &Session, will: Will) {
-    let rights = hub.users.rights(session.rights.user(), &session.client);
-    let Some(rights) = rights.filter(|rights| rights.may_publish(&will.topic)) else {
-        hub.counters.refused_publishes.increase();
-        let (client, user, topic) = (&*session.client, session.rights.user(), &*will.topic);
-        tracing::debug!(
-            client,
-            user,
-            topic,
-            "the will of an MQTT client goes where its user may not publish any more; refused and counted"
-        );
-        return;
-    };
-    let response = will.passed.response_topic();
-    let may_be_answered = response.is_some_and(|topic| rights.may_be_answered_at(topic));
-    hub.counters.received.increase();
-    hub.counters.received_bytes.add(will.payload.len());
-    hub.publish(Published {
-        topic: will.topic.into(),
-        payload: will.payload,
-        qos: will.qos,
-        retain: will.retain,
-        expires: expires(will.message_expiry, Instant::now()),
-        properties: will.passed,
-        from: session.number,
-        may_be_answered,
-        part: Part::default(),
-    });
 }

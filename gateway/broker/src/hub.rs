@@ -4,10 +4,12 @@
 //! the queues, so all subscribers see messages in one order and a retained message never overtakes a later one. Nothing
 //! under it waits: putting a message into a queue is a push or a refusal.
 
+mod arrivals;
 mod delivery;
 mod relief;
 mod reviewing;
 mod saving;
+mod wills;
 
 use std::{
     collections::HashMap,
@@ -20,7 +22,12 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{delivery::Replay, saving::Changes};
+use self::{arrivals::Arrivals, wills::Wills};
+pub(crate) use self::{
+    delivery::Replay,
+    saving::{Changes, PutBack},
+    wills::Testament,
+};
 use crate::{
     inbox::{Inbox, Letterbox},
     limits::Limits,
@@ -78,6 +85,9 @@ struct State {
     about_itself: Retained,
     /// By client id.
     sessions: HashMap<String, Arc<Session>>,
+    wills: Wills,
+    /// Absent once the disk has been read, or when there is none.
+    arrivals: Option<Arrivals>,
     closed: bool,
 }
 
@@ -140,6 +150,9 @@ impl Hub {
             return None;
         }
         self.counters.connected();
+        if let Some(arrivals) = &mut state.arrivals {
+            arrivals.note(client);
+        }
         if let Some(session) = state.sessions.get(client) {
             let goes_on = session.is_persistent() && !session.is_to_end();
             if !clean && session.rights.user() == rights.user() && goes_on {

@@ -151,6 +151,12 @@ impl Retained {
         topics.into_iter().map(|topic| (topic.clone(), message(&topic))).collect()
     }
 
+    /// Whether a topic has a message, or a client has changed something there since [`Retained::note_unsaved`] that the disk does not
+    /// have.
+    pub(crate) fn is_touched(&self, topic: &Bytes) -> bool {
+        self.messages.contains_key(topic) || self.unsaved.as_ref().is_some_and(|unsaved| unsaved.contains(topic))
+    }
+
     /// Everything has to be saved anew.
     pub(crate) fn all_is_unsaved(&mut self) {
         let of_clients = self.messages.iter().filter(|(_, message)| message.from != FROM_GATEWAY);

@@ -4,6 +4,8 @@
 //! processes of their own (the example `broker_bench` of the broker), all on loopback of this machine. Processor time is the
 //! scheduler's, of the broker's process alone; ours has the publisher in it.
 
+mod kept;
+
 use std::{fs, net::TcpListener, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::Context;
@@ -22,8 +24,11 @@ pub(super) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "0,1,5,50")]
     subscribers: Vec<u64>,
     /// Only the slow subscribers.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kept")]
     slow: bool,
+    /// Only what keeping sessions on the disk costs.
+    #[arg(long)]
+    kept: bool,
 }
 
 /// Bytes of a message.
@@ -112,7 +117,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let bench = Bench { workspace, folder, long: if options.full { 5 } else { 1 } };
     println!("\nMeasured on {}.\n", table::machine());
     let mut rows = Vec::new();
-    if !options.slow {
+    if !options.slow && !options.kept {
         println!("{HEADING}");
         for size in SIZES {
             for &subscribers in &options.subscribers {
@@ -127,13 +132,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
             }
         }
     }
-    println!("\n{SLOW_HEADING}");
     let mut slow = Vec::new();
-    for qos in [0, 1] {
-        slow.push(bench.slow(qos, if options.full { 60 } else { 10 })?);
+    if !options.kept {
+        println!("\n{SLOW_HEADING}");
+        for qos in [0, 1] {
+            slow.push(bench.slow(qos, if options.full { 60 } else { 10 })?);
+        }
     }
+    let kept = if options.slow { Vec::new() } else { bench.kept(if options.full { 10 } else { 4 })? };
     let file = bench.folder.join("broker.json");
-    let all = serde_json::json!({ "machine": table::machine(), "loads": rows, "slow": slow });
+    let all = serde_json::json!({ "machine": table::machine(), "loads": rows, "slow": slow, "kept": kept });
     fs::write(&file, all.to_string()).with_context(|| format!("failed to write {}", file.display()))?;
     println!("\n{}", file.display());
     Ok(Outcome::Passed)
@@ -153,7 +161,8 @@ impl Bench {
 
     fn station(&self, name: &str, load: Load) -> anyhow::Result<Station> {
         let qos = load.qos.to_string();
-        let (broker, port) = if name == "Tidegate" { self.ours(&["serve", "roomy"])? } else { self.mosquitto()? };
+        let (broker, port) =
+            if name == "Tidegate" { self.ours(&["serve", "roomy"])? } else { self.mosquitto(MOSQUITTO)? };
         let publisher = if name == "Tidegate" { None } else { Some(self.ready(&["feed", &port, &qos])?) };
         let readers = match load.subscribers {
             0 => None,
@@ -169,10 +178,10 @@ impl Bench {
         Ok((broker, port.to_owned()))
     }
 
-    fn mosquitto(&self) -> anyhow::Result<(Process, String)> {
+    fn mosquitto(&self, settings: &str) -> anyhow::Result<(Process, String)> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let file = self.folder.join("broker-mosquitto.conf");
-        fs::write(&file, format!("listener {port} 127.0.0.1\n{MOSQUITTO}"))
+        fs::write(&file, format!("listener {port} 127.0.0.1\n{settings}"))
             .with_context(|| format!("failed to write {}", file.display()))?;
         let program = self.workspace.peers().join("bin/mosquitto");
         let broker = Process::start(Command::new(program).arg("-c").arg(&file))?;

@@ -1,4 +1,4 @@
-//! What the kernel says about a process: processor time and memory.
+//! What the kernel says about a process: processor time, memory and what it writes.
 
 use std::{fs, time::Duration};
 
@@ -25,4 +25,13 @@ pub(crate) fn memory_kib(process: u32, key: &str) -> anyhow::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("{path} has no {key}"))?;
     let number = line.trim_start_matches(':').split_whitespace().next().and_then(|word| word.parse().ok());
     number.with_context(|| format!("{path} has no number at {key}"))
+}
+
+/// Bytes that a process has given to the disk so far, from `/proc/PID/io`.
+pub(crate) fn written_bytes(process: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{process}/io");
+    let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    let number =
+        text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).and_then(|word| word.trim().parse().ok());
+    number.with_context(|| format!("{path} does not say how much was written"))
 }

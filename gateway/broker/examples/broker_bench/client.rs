@@ -43,12 +43,14 @@ pub(crate) fn publish(topic: &str, qos: u8, id: u16, payload: &[u8]) -> Result<V
 }
 
 impl Client {
-    pub(crate) fn connect(port: u16, name: &str) -> Result<Client> {
+    /// Connects; with `clean` the session begins and ends with the connection.
+    pub(crate) fn connect(port: u16, name: &str, clean: bool) -> Result<Client> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
         let mut client = Client { stream, buffer: Vec::new(), start: 0 };
-        client.send(&packet(0x10, &[&text("MQTT")?, &[4, 2, 0, 0], &text(name)?])?)?;
-        ensure!(client.next()? == (0x20, vec![0, 0]), "the broker does not let {name} in");
+        client.send(&packet(0x10, &[&text("MQTT")?, &[4, if clean { 2 } else { 0 }, 0, 0], &text(name)?])?)?;
+        let answer = client.next()?;
+        ensure!(answer.0 == 0x20 && answer.1.get(1) == Some(&0), "the broker does not let {name} in");
         Ok(client)
     }
 
@@ -56,6 +58,13 @@ impl Client {
         self.send(&packet(0x82, &[&[0, 1], &text(filter)?, &[qos]])?)?;
         let answer = self.next()?;
         ensure!(answer.0 == 0x90 && answer.1.get(2) == Some(&qos), "SUBSCRIBE was answered {answer:?}");
+        Ok(())
+    }
+
+    /// Says goodbye, and waits until the broker has closed the connection.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        self.send(&[0xE0, 0])?;
+        while self.fill().is_ok() {}
         Ok(())
     }
 

@@ -23,7 +23,7 @@ const WINDOW: u64 = 500;
 
 /// Publishes each load that is read, and prints `done` and how long it took.
 pub(crate) fn run(port: u16, qos: u8) -> Result<()> {
-    let mut client = Client::connect(port, "bench-feed")?;
+    let mut client = Client::connect(port, "bench-feed", true)?;
     let mut writer = client.writer()?;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&acknowledged);

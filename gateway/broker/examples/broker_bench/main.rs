@@ -1,7 +1,9 @@
 //! The parts of `cargo xtask bench broker`, each a process of its own, so that the processor time of one is not mistaken for another's.
 //!
 //! - `serve [roomy]`: the broker, and inside its process the publisher, as in the gateway. Prints `port N`, then does what lines of its input say.
-//! - `read PORT SUBSCRIBERS QOS`: subscribers that count and measure. `stuck PORT SUBSCRIBERS QOS`: subscribers that never read.
+//! - `serve kept [FOLDER]`: the same, with room for clients that are away, and with a disk if it has a folder.
+//! - `read PORT SUBSCRIBERS QOS`: subscribers that count and measure; `read-kept` the same with sessions that are kept. `leave PORT
+//!   SUBSCRIBERS QOS`: those subscribe and go; `fetch PORT SUBSCRIBERS`: they come back for what waits. `stuck PORT SUBSCRIBERS QOS`: subscribers that never read.
 //! - `feed PORT QOS`: a client that publishes the same load to a broker that has no inside.
 //!
 //! Loads are lines: `RATE COUNT SIZE`; a rate of 0 is as fast as it goes. What was found out is a line of JSON.
@@ -18,13 +20,24 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use self::{read::Visit, serve::Room};
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["serve"] => serve::run(false),
-        ["serve", "roomy"] => serve::run(true),
-        ["read", port, subscribers, qos] => read::run(port.parse()?, subscribers.parse()?, qos.parse()?),
+        ["serve"] => serve::run(Room::Usual),
+        ["serve", "roomy"] => serve::run(Room::QosZero),
+        ["serve", "kept"] => serve::run(Room::Away(None)),
+        ["serve", "kept", folder] => serve::run(Room::Away(Some(folder.into()))),
+        ["read", port, subscribers, qos] => {
+            read::run(port.parse()?, subscribers.parse()?, Visit::Anew { qos: qos.parse()?, clean: true })
+        }
+        ["read-kept", port, subscribers, qos] => {
+            read::run(port.parse()?, subscribers.parse()?, Visit::Anew { qos: qos.parse()?, clean: false })
+        }
+        ["fetch", port, subscribers] => read::run(port.parse()?, subscribers.parse()?, Visit::Again),
+        ["leave", port, subscribers, qos] => read::leave(port.parse()?, subscribers.parse()?, qos.parse()?),
         ["stuck", port, subscribers, qos] => read::stuck(port.parse()?, subscribers.parse()?, qos.parse()?),
         ["feed", port, qos] => feed::run(port.parse()?, qos.parse()?),
         _ => bail!("this is run by `cargo xtask bench broker`"),

@@ -31,13 +31,25 @@ struct Got {
     unordered: AtomicU64,
 }
 
+/// How subscribers come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Visit {
+    /// They subscribe.
+    Anew { qos: u8, clean: bool },
+    /// They have subscribed before.
+    Again,
+}
+
 /// Subscribes so many times, and for each line `COUNT` waits until every subscriber has as many messages, or no more come. Prints
 /// what they got, the least and all together, how old it was, and when the last came.
-pub(crate) fn run(port: u16, subscribers: usize, qos: u8) -> Result<()> {
+pub(crate) fn run(port: u16, subscribers: usize, visit: Visit) -> Result<()> {
     let mut all = Vec::new();
     for number in 0..subscribers {
-        let mut client = Client::connect(port, &format!("bench-{number}"))?;
-        client.subscribe("bench/#", qos)?;
+        let clean = matches!(visit, Visit::Anew { clean: true, .. });
+        let mut client = Client::connect(port, &format!("bench-{number}"), clean)?;
+        if let Visit::Anew { qos, .. } = visit {
+            client.subscribe("bench/#", qos)?;
+        }
         let got = Arc::new(Got::default());
         let shared = Arc::clone(&got);
         thread::spawn(move || {
@@ -114,11 +126,22 @@ fn receive(mut client: Client, got: &Got) -> Result<()> {
     }
 }
 
+/// Subscribes so many times with sessions that are kept, and goes.
+pub(crate) fn leave(port: u16, subscribers: usize, qos: u8) -> Result<()> {
+    for number in 0..subscribers {
+        let mut client = Client::connect(port, &format!("bench-{number}"), false)?;
+        client.subscribe("bench/#", qos)?;
+        client.leave()?;
+    }
+    println!("ready");
+    Ok(())
+}
+
 /// Subscribes so many times and reads nothing; ends when its input ends.
 pub(crate) fn stuck(port: u16, subscribers: usize, qos: u8) -> Result<()> {
     let mut all = Vec::new();
     for number in 0..subscribers {
-        let mut client = Client::connect(port, &format!("stuck-{qos}-{number}"))?;
+        let mut client = Client::connect(port, &format!("stuck-{qos}-{number}"), true)?;
         client.subscribe("bench/#", qos)?;
         all.push(client);
     }

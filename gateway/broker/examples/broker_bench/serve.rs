@@ -1,11 +1,11 @@
 //! The broker with the publisher inside.
 
-use std::{fs, io::stdin, time::Duration};
+use std::{fs, io::stdin, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tidegate_broker::{Broker, BrokerStatus, Limits};
-use tidegate_config as config;
+use tidegate_config::{self as config, ByteSize};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -20,8 +20,49 @@ const ROOM: usize = 40 << 20;
 /// What a message counts beside its payload.
 const MESSAGE: u64 = 256;
 
-/// Publishes each load that is read, and prints what that took. A `roomy` broker keeps as much for a subscriber with QoS 0 as for others.
-pub(crate) fn run(roomy: bool) -> Result<()> {
+/// Bytes for a client that is away, and on the disk, so that all of a load has room.
+const MUCH: u64 = 256 << 20;
+
+/// What the broker has room for.
+#[derive(Debug, Clone)]
+pub(crate) enum Room {
+    /// The limits are as they are by default.
+    Usual,
+    /// As much for a subscriber with QoS 0 as for others.
+    QosZero,
+    /// A whole load for a client that is away; on a disk, too, if there is a folder.
+    Away(Option<PathBuf>),
+}
+
+impl Room {
+    async fn broker(self) -> Result<Broker> {
+        let site = config::Broker::on_loopback();
+        let folder = match self {
+            Room::Usual => return Ok(Broker::start_with(&site, Limits::default()).await?),
+            Room::QosZero => {
+                return Ok(Broker::start_with(&site, Limits { queue_bytes_qos0: ROOM, ..Limits::default() }).await?);
+            }
+            Room::Away(folder) => folder,
+        };
+        let much = ByteSize(MUCH);
+        let limits = config::BrokerLimits {
+            queue_bytes: much,
+            queue_bytes_offline: much,
+            queue_bytes_total: ByteSize(2 * MUCH),
+            ..site.limits.clone()
+        };
+        // As often as by default.
+        let persistence = config::BrokerPersistence { max_size: much, ..config::BrokerPersistence::default() };
+        let site = config::Broker { limits, persistence: folder.is_some().then_some(persistence), ..site };
+        Ok(match folder {
+            Some(folder) => Broker::start_in(&site, &folder).await?,
+            None => Broker::start(&site).await?,
+        })
+    }
+}
+
+/// Publishes each load that is read, and prints what that took.
+pub(crate) fn run(room: Room) -> Result<()> {
     let (sender, lines) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in stdin().lines().map_while(Result::ok) {
@@ -32,13 +73,11 @@ pub(crate) fn run(roomy: bool) -> Result<()> {
     });
     // The gateway has one thread for each processor too.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async { tokio::spawn(serve(lines, roomy)).await? })
+    runtime.block_on(async { tokio::spawn(serve(lines, room)).await? })
 }
 
-async fn serve(mut lines: mpsc::Receiver<String>, roomy: bool) -> Result<()> {
-    let usual = Limits::default();
-    let limits = if roomy { Limits { queue_bytes_qos0: ROOM, ..usual } } else { usual };
-    let broker = Broker::start_with(&config::Broker::on_loopback(), limits).await?;
+async fn serve(mut lines: mpsc::Receiver<String>, room: Room) -> Result<()> {
+    let broker = room.broker().await?;
     println!("port {}", broker.address().port());
     while let Some(line) = lines.recv().await {
         let load = Load::parse(&line)?;

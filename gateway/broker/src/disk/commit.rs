@@ -1,13 +1,16 @@
 //! One transaction: what has changed in the broker, as differences to what the disk has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteArguments};
 use tokio::time::Instant;
 
 use crate::{
-    hub::Changes,
+    hub::{Changes, Testament},
     message::Published,
     routes::Wish,
     session::{Queued, Saved, Session},
@@ -21,6 +24,8 @@ pub(crate) struct Books {
     /// Bytes of each retained message by its topic.
     pub(crate) retained: HashMap<Bytes, u64>,
     pub(crate) sessions: HashMap<u64, Known>,
+    /// Wills by their connections.
+    pub(crate) wills: HashSet<u64>,
     /// Bytes of all messages.
     pub(crate) bytes: u64,
 }
@@ -40,6 +45,7 @@ pub(crate) struct Written {
     retained: Vec<(Bytes, Option<u64>)>,
     sessions: HashMap<u64, Known>,
     gone: Vec<u64>,
+    wills: Option<HashSet<u64>>,
     /// Messages that found no room.
     pub(crate) left_out: u64,
 }
@@ -75,7 +81,8 @@ pub(crate) async fn write(
 ) -> Result<Written, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if anew {
-        for sql in ["DELETE FROM message", "DELETE FROM subscription", "DELETE FROM session", "DELETE FROM retained"] {
+        for table in ["message", "subscription", "session", "retained", "will"] {
+            let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table}"));
             sqlx::query(sql).execute(&mut *transaction).await?;
         }
     }
@@ -124,6 +131,9 @@ pub(crate) async fn write(
         let known = known.cloned().unwrap_or_default();
         let known = messages(&mut transaction, session, saved, known, clock, &mut room, &mut written).await?;
         written.sessions.insert(session.number, known);
+    }
+    if let Some(wills) = &changes.wills {
+        written.wills = Some(bring_up_to_date(&mut transaction, wills, &books.wills).await?);
     }
     transaction.commit().await?;
     Ok(written)
@@ -196,6 +206,36 @@ async fn messages(
         known.messages.insert(queued.number, (id, bytes));
     }
     Ok(known)
+}
+
+/// Writes the wills that the disk does not have, and takes off those that are not due any more.
+async fn bring_up_to_date(
+    connection: &mut SqliteConnection,
+    wills: &[Arc<Testament>],
+    known: &HashSet<u64>,
+) -> Result<HashSet<u64>, sqlx::Error> {
+    let there: HashSet<u64> = wills.iter().map(|testament| testament.connection).collect();
+    for gone in known.difference(&there) {
+        sqlx::query("DELETE FROM will WHERE connection = ?").bind(signed(*gone)).execute(&mut *connection).await?;
+    }
+    for testament in wills.iter().filter(|testament| !known.contains(&testament.connection)) {
+        let will = &testament.will;
+        sqlx::query("INSERT INTO will VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            .bind(signed(testament.connection))
+            .bind(signed(testament.session))
+            .bind(testament.client.clone())
+            .bind(testament.user.clone())
+            .bind(will.topic.clone())
+            .bind(will.payload.to_vec())
+            .bind(will.passed.bytes().to_vec())
+            .bind(i64::from(will.qos.number()))
+            .bind(will.retain)
+            .bind(i64::from(will.delay))
+            .bind(will.message_expiry.map(i64::from))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(there)
 }
 
 /// Runs of numbers on the disk of which none is there any more.
@@ -291,6 +331,9 @@ impl Books {
             self.sessions.remove(&number);
         }
         self.sessions.extend(written.sessions);
+        if let Some(wills) = written.wills {
+            self.wills = wills;
+        }
         let waiting = self.sessions.values().flat_map(|known| known.messages.values()).map(|(_, bytes)| bytes);
         self.bytes = self.retained.values().chain(waiting).sum();
     }

@@ -20,7 +20,8 @@ const CACHE: &str = "-512";
 const JOURNAL_LIMIT: &str = "4194304";
 const BUSY: Duration = Duration::from_secs(2);
 /// One step each; the version of a database (`PRAGMA user_version`) is the number of steps it has taken.
-const STEPS: [&str; 1] = [include_str!("../../migrations/0001_begin.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("../../migrations/0001_begin.sql"), include_str!("../../migrations/0002_wills.sql")];
 
 /// The one connection to the database.
 #[derive(Debug)]
@@ -49,57 +50,47 @@ impl From<sqlx::Error> for Unusable {
 /// What opening gave.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The database; absent when the disk does not let it be opened now.
-    pub(crate) database: Option<Database>,
+    /// The database, or why the disk does not give it now, for a person.
+    pub(crate) database: Result<Database, String>,
     /// A damaged one that has been renamed.
     pub(crate) set_aside: Option<PathBuf>,
-    /// Why there is none, for a person.
-    pub(crate) failing: Option<String>,
 }
 
 impl Database {
-    /// Opens the database in `folder`, or makes it. A damaged one is set aside; where the disk gives none, the broker can go on
-    /// without.
+    /// Opens the database in `folder`, or makes it. A damaged one is set aside; where the disk gives none now, the broker can go on
+    /// without and ask again later: one that is locked, or that a full disk or missing rights keep from being opened, stays as it is.
     ///
     /// # Errors
     ///
     /// [`BrokerError::NewerFormat`], so that an older version does not begin without what a newer one has written.
     pub(crate) async fn open(folder: &Path) -> Result<Opened, BrokerError> {
         let path = folder.join(FILE);
-        let refused = match Database::at(&path).await {
-            Ok(database) => return Ok(Opened { database: Some(database), set_aside: None, failing: None }),
-            Err(refused) => refused,
-        };
-        match refused {
-            Unusable::Newer(found) => Err(BrokerError::NewerFormat { path, found, known: known() }),
-            Unusable::Other(error) => Ok(Opened { database: None, set_aside: None, failing: Some(explain(&error)) }),
-            Unusable::Damaged(why) => match set_aside(&path) {
-                Ok(aside) => {
-                    tracing::error!(
-                        path = %path.display(), now = %aside.display(), why,
-                        "the database of the MQTT broker is damaged; it was set aside and a new one begun, without the sessions and retained messages of clients"
-                    );
-                    let again = Database::at(&path).await;
-                    let failing = again.as_ref().err().map(|refused| format!("{refused:?}"));
-                    Ok(Opened { database: again.ok(), set_aside: Some(aside), failing })
-                }
-                Err(error) => {
-                    let failing = format!("the database is damaged ({why}) and cannot be renamed: {error}");
-                    Ok(Opened { database: None, set_aside: None, failing: Some(failing) })
-                }
-            },
-        }
-    }
-
-    /// Opens the database again after an error.
-    pub(crate) async fn again(folder: &Path) -> Result<Database, String> {
-        Database::at(&folder.join(FILE)).await.map_err(|refused| match refused {
-            Unusable::Other(error) => explain(&error),
-            Unusable::Damaged(why) => {
-                format!("the database is damaged ({why}); restart the gateway to have it set aside")
+        let (why, aside) = match Database::at(&path).await {
+            Ok(database) => return Ok(Opened { database: Ok(database), set_aside: None }),
+            Err(Unusable::Newer(found)) => return Err(BrokerError::NewerFormat { path, found, known: known() }),
+            Err(Unusable::Other(error)) => return Ok(Opened { database: Err(explain(&error)), set_aside: None }),
+            Err(Unusable::Damaged(why)) => {
+                let aside = set_aside(&path);
+                (why, aside)
             }
+        };
+        let aside = match aside {
+            Ok(aside) => aside,
+            Err(error) => {
+                let why = format!("the database is damaged ({why}) and cannot be renamed: {error}");
+                return Ok(Opened { database: Err(why), set_aside: None });
+            }
+        };
+        tracing::error!(
+            path = %path.display(), now = %aside.display(), why,
+            "the database of the MQTT broker is damaged; it was set aside and a new one begun, without what only the old one had"
+        );
+        let database = Database::at(&path).await.map_err(|refused| match refused {
+            Unusable::Other(error) => explain(&error),
+            Unusable::Damaged(why) => format!("a new database is damaged at once ({why})"),
             Unusable::Newer(found) => format!("the database has format {found}, which is a newer one"),
-        })
+        });
+        Ok(Opened { database, set_aside: Some(aside) })
     }
 
     async fn at(path: &Path) -> Result<Database, Unusable> {
@@ -143,13 +134,7 @@ impl Database {
         sqlx::query(sql).fetch_one(&mut self.connection).await?.try_get(0)
     }
 
-    /// Whether nothing is kept in it.
-    pub(crate) async fn is_empty(&mut self) -> Result<bool, sqlx::Error> {
-        let kept = "SELECT (SELECT count(*) FROM session) + (SELECT count(*) FROM retained)";
-        Ok(self.number(kept).await? == 0)
-    }
-
-    /// Sets the database aside: what is in it contradicts itself, or is not known. Returns its new name.
+    /// Sets the database aside: what is in it contradicts itself. Returns its new name.
     pub(crate) async fn give_up(self) -> io::Result<PathBuf> {
         let path = self.path.clone();
         let _ = self.connection.close().await;

@@ -14,6 +14,8 @@ pub struct DiskStatus {
     pub sessions: u64,
     /// Messages on disk that wait for a client.
     pub messages: u64,
+    /// Wills on disk of clients that are connected, or lost and may come back in time.
+    pub wills: u64,
     /// Bytes of all messages on disk, retained ones too; compared with `max_size`.
     pub bytes: u64,
     /// The most that `bytes` has been.
@@ -22,9 +24,9 @@ pub struct DiskStatus {
     pub commits: u64,
     /// Messages that found no room within `max_size`: they are in memory only and do not survive a restart.
     pub left_out: u64,
-    /// Why nothing can be written now, for a person.
+    /// Why nothing can be written now, or read that an earlier process left, for a person.
     pub failing: Option<String>,
-    /// A database that was damaged, or could not be read at the start, and was set aside.
+    /// A database that was damaged and was set aside.
     pub set_aside: Option<PathBuf>,
 }
 

@@ -1,5 +1,8 @@
 //! The task that writes.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,16 +11,17 @@ use std::{
 
 use tidegate_config::BrokerPersistence;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     DiskCounters,
     commit::{self, Books, Clock},
-    database::{Database, explain, is_damage},
-    load::{Away, Loaded, load},
+    database::{Database, Opened, explain, is_damage},
+    load::{Loaded, load},
 };
 use crate::{
     error::BrokerError,
+    farewell,
     hub::{Changes, Hub},
 };
 
@@ -34,14 +38,24 @@ pub(crate) struct Writer {
     pub(crate) books: Books,
     /// Whether what an earlier process left in the database has been read; before that it is not written over.
     read: bool,
+    /// Whether clients may have come.
+    running: bool,
     /// Whether everything is to be written in place of what the database has.
     anew: bool,
     pub(crate) options: BrokerPersistence,
     pub(crate) counters: DiskCounters,
+    keepers: Keepers,
+}
+
+/// Where tasks run that keep sessions of clients that are away.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keepers {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Writer {
-    /// Opens the database in `folder` and puts back what is in it. Returns with the writer the sessions whose clients are away.
+    /// Opens the database in `folder` and puts back what is in it.
     ///
     /// # Errors
     ///
@@ -50,48 +64,106 @@ impl Writer {
         folder: &Path,
         options: BrokerPersistence,
         hub: &Arc<Hub>,
-    ) -> Result<(Writer, Vec<Away>), BrokerError> {
-        let opened = Database::open(folder).await?;
+        keepers: Keepers,
+    ) -> Result<Writer, BrokerError> {
         let mut writer = Writer {
             hub: Arc::clone(hub),
             folder: folder.to_owned(),
-            database: opened.database,
+            database: None,
             books: Books::default(),
             read: false,
+            running: false,
             anew: false,
             options,
             counters: DiskCounters::default(),
+            keepers,
         };
-        writer.counters.change(|status| status.set_aside = opened.set_aside);
-        if let Some(why) = opened.failing {
+        if let Err(why) = writer.open_database().await? {
             writer.report(why);
+            hub.note_unsaved();
+            hub.note_arrivals();
         }
-        let mut loaded = Loaded::default();
-        if let Some(database) = &mut writer.database {
-            match load(&mut database.connection, hub, clock()).await {
-                Ok(found) => {
-                    loaded = found;
-                    writer.read = true;
-                }
-                Err(error) if is_damage(&error) => writer.begin_anew(explain(&error)).await,
-                Err(error) => {
-                    writer.database = None;
-                    writer.report(explain(&error));
-                }
-            }
-        }
-        hub.note_unsaved();
-        let stale = loaded.stale.into_iter().map(|topic| (topic, None)).collect();
-        hub.still_unsaved(Changes { retained: stale, ..Changes::default() });
-        writer.books = loaded.books;
-        let (sessions, retained) = (loaded.away.len(), writer.books.retained.len());
+        writer.running = true;
         writer.tell();
+        Ok(writer)
+    }
+
+    /// Opens the database, and puts back what is in it unless that has been done. Returns why that cannot be done now.
+    async fn open_database(&mut self) -> Result<Result<(), String>, BrokerError> {
+        let mut opened = Database::open(&self.folder).await?;
+        let mut database = match self.opened(opened) {
+            Ok(database) => database,
+            Err(why) => return Ok(Err(why)),
+        };
+        if !self.read {
+            let mut loaded = load(&mut database.connection, &self.hub, clock(), self.running).await;
+            if let Some(error) = loaded.as_ref().err().filter(|error| is_damage(error)) {
+                self.set_aside(database, explain(error)).await;
+                opened = Database::open(&self.folder).await?;
+                database = match self.opened(opened) {
+                    Ok(database) => database,
+                    Err(why) => return Ok(Err(why)),
+                };
+                loaded = load(&mut database.connection, &self.hub, clock(), self.running).await;
+            }
+            match loaded {
+                Ok(loaded) => self.put_back(loaded),
+                Err(error) => return Ok(Err(explain(&error))),
+            }
+            self.read = true;
+        }
+        if self.running {
+            // What it has may differ from what is known.
+            self.anew = true;
+            self.books = Books::default();
+            self.hub.everything_is_unsaved();
+        }
+        self.database = Some(database);
+        Ok(Ok(()))
+    }
+
+    fn opened(&self, opened: Opened) -> Result<Database, String> {
+        if let Some(aside) = opened.set_aside {
+            self.counters.change(|status| status.set_aside = Some(aside));
+        }
+        opened.database
+    }
+
+    /// Lets what was found take up its work.
+    fn put_back(&mut self, loaded: Loaded) {
+        let Loaded { books, away, stale, wills, superseded } = loaded;
+        let (sessions, retained, wills_due) = (away.len(), books.retained.len() - stale.len(), wills.len());
+        self.hub.note_unsaved();
+        self.hub.forget_arrivals();
+        // What is not there any more is taken off the disk.
+        let retained_stale = stale.into_iter().map(|topic| (topic, None)).collect();
+        let wills_stale = (!books.wills.is_empty()).then(Vec::new);
+        self.hub.still_unsaved(Changes { retained: retained_stale, wills: wills_stale, ..Changes::default() });
+        self.books = books;
+        for away in away {
+            if let Some((_, will)) = &away.will {
+                self.hub.put_back_will(will);
+            }
+            let Keepers { tasks, stop } = &self.keepers;
+            tasks.spawn(farewell::keep(Arc::clone(&self.hub), away, stop.clone()));
+        }
+        for will in wills {
+            self.hub.publish_will(&will);
+        }
         tracing::info!(
             sessions,
             retained,
+            wills_due,
             "the MQTT broker has put back the sessions and retained messages of clients"
         );
-        Ok((writer, loaded.away))
+        let (superseded, messages) = superseded;
+        if superseded > 0 {
+            tracing::warn!(
+                sessions = superseded,
+                messages,
+                "these sessions could not be read when the MQTT broker started, and their clients have begun new ones since then; the old ones and what waited there are gone"
+            );
+        }
     }
 
     /// Writes until `stop`, and then once more.
@@ -130,12 +202,12 @@ impl Writer {
 
     async fn write(&mut self) -> Result<(), String> {
         if self.database.is_none() {
-            self.reopen().await?;
+            self.open_database().await.map_err(|error| error.to_string())??;
         }
         let Some(database) = &mut self.database else { return Ok(()) };
         let Some(changes) = self.hub.changes() else { return Ok(()) };
         let gone = self.books.sessions.keys().any(|number| changes.alive.binary_search(number).is_err());
-        if changes.retained.is_empty() && changes.sessions.is_empty() && !gone && !self.anew {
+        if changes.is_empty() && !gone && !self.anew {
             return Ok(());
         }
         let most = self.options.max_size.0;
@@ -149,56 +221,18 @@ impl Writer {
             }
             Err(error) => {
                 self.hub.still_unsaved(changes);
-                if is_damage(&error) {
-                    self.begin_anew(explain(&error)).await;
-                } else {
-                    // A transaction that failed half-way is over with its connection.
-                    self.database = None;
+                // A transaction that failed half-way is over with its connection.
+                let database = self.database.take();
+                if let Some(database) = database.filter(|_| is_damage(&error)) {
+                    self.set_aside(database, explain(&error)).await;
                 }
                 Err(explain(&error))
             }
         }
     }
 
-    /// Opens the database again. What it has may differ from what was known: everything is written anew.
-    async fn reopen(&mut self) -> Result<(), String> {
-        let mut database = Database::again(&self.folder).await?;
-        if !self.read {
-            match database.is_empty().await {
-                Ok(true) => {}
-                Err(error) if !is_damage(&error) => return Err(explain(&error)),
-                Ok(false) | Err(_) => {
-                    self.set_aside_unread(database).await?;
-                    database = Database::again(&self.folder).await?;
-                }
-            }
-            self.read = true;
-        }
-        self.anew = true;
-        self.books = Books::default();
-        self.hub.everything_is_unsaved();
-        self.database = Some(database);
-        Ok(())
-    }
-
-    /// Sets a database aside that could not be read when the broker started: clients have come since then, and what it has is
-    /// neither theirs any more nor to be lost.
-    async fn set_aside_unread(&mut self, database: Database) -> Result<(), String> {
-        let aside = database.give_up().await.map_err(|error| {
-            format!("the database could not be read when the broker started, and cannot be renamed: {error}")
-        })?;
-        self.read = true;
-        tracing::error!(
-            now = %aside.display(),
-            "the database of the MQTT broker could not be read when the broker started; it was set aside with the sessions and retained messages of before, and a new one is written from memory; stop the gateway and give it its name back to have those again"
-        );
-        self.counters.change(|status| status.set_aside = Some(aside));
-        Ok(())
-    }
-
     /// Sets a database aside that turned out to be damaged.
-    async fn begin_anew(&mut self, why: String) {
-        let Some(database) = self.database.take() else { return };
+    async fn set_aside(&self, database: Database, why: String) {
         match database.give_up().await {
             Ok(aside) => {
                 tracing::error!(
@@ -218,6 +252,7 @@ impl Writer {
             status.retained = number(self.books.retained.len());
             status.sessions = number(self.books.sessions.len());
             status.messages = number(self.books.messages());
+            status.wills = number(self.books.wills.len());
             status.bytes = self.books.bytes;
         });
     }
@@ -243,10 +278,18 @@ impl Writer {
     fn report(&self, why: String) {
         self.counters.change(|status| {
             if status.failing.is_none() {
-                tracing::error!(
-                    why, folder = %self.folder.display(),
-                    "the MQTT broker cannot write its sessions and retained messages; it goes on from memory and tries again; what changes meanwhile would be lost in a restart"
-                );
+                let folder = self.folder.display();
+                if self.read {
+                    tracing::error!(
+                        why, %folder,
+                        "the MQTT broker cannot write its sessions and retained messages; it goes on from memory and tries again; what changes meanwhile would be lost in a restart"
+                    );
+                } else {
+                    tracing::error!(
+                        why, %folder,
+                        "the MQTT broker cannot read the sessions and retained messages of before; it begins without them and tries again: they come back as soon as that goes, but for those of clients that have come without them; what changes meanwhile would be lost in a restart"
+                    );
+                }
             }
             status.failing = Some(why);
         });
@@ -257,107 +300,4 @@ impl Writer {
 pub(crate) fn clock() -> Clock {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Clock { now: Instant::now(), millis: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use tidegate_config::Broker;
-
-    use super::*;
-    use crate::{limits::Limits, message::Published, users::Users};
-
-    async fn writer(folder: &Path) -> Writer {
-        let options = Broker::on_loopback();
-        let hub = Arc::new(Hub::new(Limits::from(&options), Users::new(&options)));
-        Writer::open(folder, BrokerPersistence::default(), &hub).await.unwrap().0
-    }
-
-    fn retain(writer: &Writer, topic: &'static str) {
-        let message = Published::by_gateway(topic.into(), "x".into(), true);
-        writer.hub.publish(Published { from: 1, ..message });
-    }
-
-    async fn kept(folder: &Path) -> Vec<String> {
-        let mut database = Database::again(folder).await.unwrap();
-        let topics = "SELECT CAST(topic AS TEXT) FROM retained ORDER BY topic";
-        let found = sqlx::query_scalar(topics).fetch_all(&mut database.connection).await.unwrap();
-        database.close().await.unwrap();
-        found
-    }
-
-    async fn sql(folder: &Path, sql: &'static str) {
-        let mut database = Database::again(folder).await.unwrap();
-        sqlx::query(sql).execute(&mut database.connection).await.unwrap();
-        database.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_the_disk_has_stays_there_until_everything_has_been_written_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = writer(folder.path()).await;
-        retain(&writer, "first");
-        writer.write().await.unwrap();
-        // As on a full disk: what makes room goes through, what needs some does not.
-        sql(folder.path(), "CREATE TRIGGER full BEFORE INSERT ON retained BEGIN SELECT RAISE(ABORT, 'full'); END")
-            .await;
-        retain(&writer, "second");
-        for _ in 0..3 {
-            assert!(writer.write().await.is_err());
-            assert_eq!(kept(folder.path()).await, ["first"]);
-        }
-        sql(folder.path(), "DROP TRIGGER full").await;
-        writer.write().await.unwrap();
-        assert_eq!(kept(folder.path()).await, ["first", "second"]);
-        assert_eq!(writer.books.retained.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn what_could_not_be_read_at_the_start_is_set_aside_and_not_written_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
-        fs::create_dir(&data).unwrap();
-        let mut before = writer(&data).await;
-        retain(&before, "before");
-        before.write().await.unwrap();
-        before.database.take().unwrap().close().await.unwrap();
-        fs::rename(&data, &elsewhere).unwrap();
-        fs::write(&data, "in the way").unwrap();
-        let mut after = writer(&data).await;
-        retain(&after, "after");
-        assert!(after.write().await.is_err());
-        fs::remove_file(&data).unwrap();
-        fs::rename(&elsewhere, &data).unwrap();
-        after.write().await.unwrap();
-        assert_eq!(kept(&data).await, ["after"]);
-        let aside = after.counters.get().set_aside.expect("it has a new name");
-        after.database.take().unwrap().close().await.unwrap();
-        fs::rename(aside, data.join("broker.db")).unwrap();
-        assert_eq!(kept(&data).await, ["before"]);
-    }
-
-    #[tokio::test]
-    async fn after_an_error_half_way_nothing_of_the_database_is_in_the_broker() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(writer(folder.path()).await);
-        sql(folder.path(), "INSERT INTO session VALUES (7, 'client', NULL, 100, NULL, 0, x'', x'')").await;
-        sql(folder.path(), "INSERT INTO subscription VALUES (7, 'a', 1, 0, 0, NULL)").await;
-        assert_eq!(writer(folder.path()).await.hub.status().sessions_offline, 1);
-        sql(folder.path(), "DROP TABLE retained").await;
-        let status = writer(folder.path()).await.hub.status();
-        assert_eq!((status.sessions_offline, status.subscriptions), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn numbers_that_the_disk_knows_are_not_given_again() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(writer(folder.path()).await);
-        // One whose user is gone, and one whose time is over.
-        sql(folder.path(), "INSERT INTO session VALUES (900, 'client', 'gone', 100, NULL, 0, x'', x'')").await;
-        sql(folder.path(), "INSERT INTO session VALUES (901, 'other', NULL, 100, 0, 0, x'', x'')").await;
-        let writer = writer(folder.path()).await;
-        assert_eq!(writer.hub.status().sessions_offline, 0);
-        assert_eq!(writer.hub.number(), 902);
-    }
 }

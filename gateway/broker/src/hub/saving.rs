@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, State};
+use super::{Hub, State, Testament};
 use crate::{
     message::Published,
     rights::Rights,
@@ -29,14 +29,36 @@ pub(crate) struct Changes {
     pub(crate) retained: Vec<(Bytes, Option<Arc<Published>>)>,
     /// Sessions that may have changed.
     pub(crate) sessions: Vec<Changed>,
+    /// All wills that may still be due, when they have changed.
+    pub(crate) wills: Option<Vec<Arc<Testament>>>,
     /// Numbers of all sessions that outlive their connection, sorted.
     pub(crate) alive: Vec<u64>,
+}
+
+impl Changes {
+    /// Whether nothing has changed, but that sessions may be gone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.retained.is_empty() && self.sessions.is_empty() && self.wills.is_none()
+    }
+}
+
+/// What has become of a session of before.
+#[derive(Debug)]
+pub(crate) enum PutBack {
+    /// It is there. The token is cancelled when the client is back or the session has been given up.
+    Whole(Arc<Session>, CancellationToken),
+    /// A bridge of the gateway has begun another one, and gets first what waited for it in this one.
+    Messages,
+    /// The client was told that there is none, and begins anew.
+    Nothing,
 }
 
 impl Hub {
     /// From now on notes what changes.
     pub(crate) fn note_unsaved(&self) {
-        self.lock().retained.note_unsaved();
+        let mut state = self.lock();
+        state.retained.note_unsaved();
+        state.wills.note_unsaved();
     }
 
     /// What has changed since the last call; `None` when the broker is closed and has nothing any more. What is not saved then is
@@ -46,8 +68,9 @@ impl Hub {
         if state.closed {
             return None;
         }
-        let State { routes, retained, sessions, .. } = &mut *state;
-        let mut changes = Changes { retained: retained.take_unsaved(), ..Changes::default() };
+        let State { routes, retained, sessions, wills, .. } = &mut *state;
+        let (retained, wills) = (retained.take_unsaved(), wills.take_unsaved());
+        let mut changes = Changes { retained, wills, ..Changes::default() };
         for session in sessions.values().filter(|session| session.is_persistent()) {
             changes.alive.push(session.number);
             if !session.unsaved.is_noted() {
@@ -64,6 +87,7 @@ impl Hub {
     pub(crate) fn everything_is_unsaved(&self) {
         let mut state = self.lock();
         state.retained.all_is_unsaved();
+        state.wills.note_unsaved();
         for session in state.sessions.values() {
             session.unsaved.note_subscriptions();
         }
@@ -71,16 +95,23 @@ impl Hub {
 
     /// Takes back what could not be saved, so that it comes with the next changes.
     pub(crate) fn still_unsaved(&self, changes: Changes) {
-        self.lock().retained.still_unsaved(changes.retained.into_iter().map(|(topic, _)| topic));
+        let mut state = self.lock();
+        state.retained.still_unsaved(changes.retained.into_iter().map(|(topic, _)| topic));
+        if changes.wills.is_some() {
+            state.wills.note_unsaved();
+        }
         for changed in changes.sessions {
             changed.session.unsaved.note_subscriptions();
         }
     }
 
-    /// Puts a message in that was retained before the restart.
+    /// Puts a message in that was retained before the restart, unless its topic has got another one since then.
     pub(crate) fn restore_retained(&self, message: Published) {
         let now = Instant::now();
-        self.lock().retained.put(&Arc::new(message), self.most_retained(), now);
+        let retained = &mut self.lock().retained;
+        if !retained.is_touched(&message.topic) {
+            retained.put(&Arc::new(message), self.most_retained(), now);
+        }
     }
 
     /// A number that the disk knows: nothing else gets it from now on.
@@ -88,21 +119,26 @@ impl Hub {
         self.numbers.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Puts a session in that was there before the restart. The token is cancelled when the client is back or the session has been
-    /// given up.
+    /// Puts a session in that was there before the restart, unless its client has come since then.
     pub(crate) fn restore_session(
         &self,
         restored: Restored,
         rights: Rights,
         subscriptions: Vec<(String, Wish)>,
-    ) -> (Arc<Session>, CancellationToken) {
+    ) -> PutBack {
+        let mut state = self.lock();
+        if state.arrivals.as_ref().is_some_and(|arrivals| arrivals.has(&restored.client)) {
+            let bridge = state.sessions.get(&restored.client).filter(|session| !session.is_counted);
+            let Some(bridge) = bridge else { return PutBack::Nothing };
+            bridge.put_before(restored.messages);
+            return PutBack::Messages;
+        }
         let (session, resumed) = Session::restore(restored, rights, &self.total, Instant::now());
         let session = Arc::new(session);
-        let mut state = self.lock();
         for (filter, wish) in subscriptions {
             state.routes.subscribe(&session, &filter, wish, self.limits.subscriptions);
         }
         state.sessions.insert(session.client.clone(), Arc::clone(&session));
-        (session, resumed)
+        PutBack::Whole(session, resumed)
     }
 }

@@ -99,6 +99,25 @@ impl Session {
         Burden::Holds(bytes.saturating_mul(still.as_millis() + 1))
     }
 
+    /// Puts messages before all others: they waited longer, in an earlier session.
+    pub(crate) fn put_before(&self, messages: Vec<(Queued, u16)>) {
+        let mut state = self.change();
+        let State { queue, queued: waiting, in_flight, last_number, attached, .. } = &mut *state;
+        for (queued, _) in messages.into_iter().rev() {
+            *waiting += queued.message.cost();
+            queue.push_front(queued);
+        }
+        // The disk has nothing of the session yet: all get numbers in this order.
+        for (queued, number) in in_flight.published_mut().chain(queue.iter_mut()).zip(1..) {
+            queued.number = number;
+            *last_number = number;
+        }
+        if let Some(attached) = attached {
+            attached.wake.notify_one();
+        }
+        state.count_places();
+    }
+
     /// Drops the QoS 0 messages that wait. Returns how many.
     pub(crate) fn drop_qos_0(&self) -> usize {
         let mut state = self.change();

@@ -11,23 +11,23 @@ use crate::{
 };
 
 /// A site that writes at once.
-fn options() -> config::Broker {
+pub(crate) fn options() -> config::Broker {
     let persistence = BrokerPersistence { commit: Duration::from_millis(10), ..BrokerPersistence::default() };
     config::Broker { persistence: Some(persistence), ..config::Broker::on_loopback() }
 }
 
-async fn broker(folder: &Path) -> Broker {
+pub(crate) async fn broker(folder: &Path) -> Broker {
     Broker::start_in(&options(), folder).await.unwrap()
 }
 
-fn kept(version: u8, id: &str) -> Options<'_> {
+pub(crate) fn kept(version: u8, id: &str) -> Options<'_> {
     // Session expiry of a day.
     let properties: &[u8] = if version == 5 { &[0x11, 0, 1, 0x51, 0x80] } else { &[] };
     Options { clean: false, properties, ..Options::new(version, id) }
 }
 
 /// Waits until the disk has what is wanted.
-async fn on_disk(broker: &Broker, wanted: impl Fn(&DiskStatus) -> bool) {
+pub(crate) async fn on_disk(broker: &Broker, wanted: impl Fn(&DiskStatus) -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !wanted(&broker.disk().unwrap()) {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", broker.disk());
@@ -36,7 +36,7 @@ async fn on_disk(broker: &Broker, wanted: impl Fn(&DiskStatus) -> bool) {
 }
 
 /// Copies the files as a power cut would leave them.
-fn power_cut(from: &Path) -> tempfile::TempDir {
+pub(crate) fn power_cut(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for name in ["broker.db", "broker.db-wal"] {
         fs::copy(from.join(name), to.path().join(name)).unwrap();

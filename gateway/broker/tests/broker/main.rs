@@ -21,6 +21,8 @@ mod lifecycle;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod locked;
+#[cfg(test)]
 mod raw;
 #[cfg(test)]
 mod retained;
@@ -46,3 +48,5 @@ mod users;
 mod versions;
 #[cfg(test)]
 mod wills;
+#[cfg(test)]
+mod wills_after_restart;

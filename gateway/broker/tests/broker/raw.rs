@@ -41,6 +41,7 @@ pub(crate) struct Options<'a> {
     pub(crate) login: Option<(&'a str, &'a str)>,
     /// Topic and payload.
     pub(crate) will: Option<(&'a str, &'a str)>,
+    pub(crate) will_qos: u8,
     pub(crate) properties: &'a [u8],
     pub(crate) will_properties: &'a [u8],
 }
@@ -54,6 +55,7 @@ impl<'a> Options<'a> {
             keep_alive: 0,
             login: None,
             will: None,
+            will_qos: 0,
             properties: &[],
             will_properties: &[],
         }
@@ -64,7 +66,7 @@ impl<'a> Options<'a> {
         text(&mut body, if self.version == 3 { b"MQIsdp" } else { b"MQTT" });
         body.put_u8(self.version);
         let mut flags = if self.clean { 2 } else { 0 };
-        flags |= if self.will.is_some() { 4 } else { 0 };
+        flags |= if self.will.is_some() { 4 | self.will_qos << 3 } else { 0 };
         flags |= if self.login.is_some() { 0xC0 } else { 0 };
         body.put_u8(flags);
         body.put_u16(self.keep_alive);
