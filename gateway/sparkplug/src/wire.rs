@@ -144,7 +144,7 @@ pub struct PropertyValue {
     pub value: Option<PropertyContent>,
 }
 
-/// What a property may be.
+/// What a property may be, and a parameter but for the sets.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum PropertyContent {
     /// Integers of up to 32 bits.
@@ -267,29 +267,6 @@ pub struct Parameter {
     #[prost(uint32, optional, tag = "2")]
     pub datatype: Option<u32>,
     /// The value.
-    #[prost(oneof = "ParameterValue", tags = "3, 4, 5, 6, 7, 8")]
-    pub value: Option<ParameterValue>,
-}
-
-/// What a parameter may be.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub enum ParameterValue {
-    /// Integers of up to 32 bits.
-    #[prost(uint32, tag = "3")]
-    Int(u32),
-    /// Integers of 64 bits, and times.
-    #[prost(uint64, tag = "4")]
-    Long(u64),
-    /// A 32-bit float.
-    #[prost(float, tag = "5")]
-    Float(f32),
-    /// A 64-bit float.
-    #[prost(double, tag = "6")]
-    Double(f64),
-    /// True or false.
-    #[prost(bool, tag = "7")]
-    Boolean(bool),
-    /// A text.
-    #[prost(string, tag = "8")]
-    String(String),
+    #[prost(oneof = "PropertyContent", tags = "3, 4, 5, 6, 7, 8")]
+    pub value: Option<PropertyContent>,
 }
