@@ -91,6 +91,12 @@ impl Heard {
         }
     }
 
+    /// The same with other bytes that may wait.
+    #[cfg(test)]
+    pub(super) fn set_most_bytes(&mut self, most: usize) {
+        self.streams.set_most_bytes(most);
+    }
+
     /// The topics to be subscribed to.
     pub(super) fn filters(&self, group: Option<&str>) -> Vec<String> {
         self.host.filters(group, None)
@@ -171,11 +177,13 @@ impl Heard {
     /// `deaths`: whether one is of the node itself.
     fn happened(&mut self, event: Event, payload: &Bytes, deaths: bool, now: Now, out: &mut Vec<Todo>) {
         match event {
-            Event::Born { node, device: None, .. } => {
-                self.add(&node, |account| account.births += 1);
-                self.alive.insert(node);
+            Event::Born { node, device, time, .. } => {
+                self.streams.born(&node, device.as_ref(), time);
+                if device.is_none() {
+                    self.add(&node, |account| account.births += 1);
+                    self.alive.insert(node);
+                }
             }
-            Event::Born { .. } => {}
             Event::Died { node, device, time } => {
                 if device.is_none() {
                     self.alive.remove(&node);

@@ -1,7 +1,7 @@
 //! Whether the host says that it is online: the word that edge nodes with this primary host publish or keep their data by. Pure.
 //!
 //! What comes over Sparkplug is sent once. While the sink takes nothing, or less than comes, everything more would have to wait in memory, where a
-//! kill loses it; edge nodes have a disk. So the host goes offline early and comes back when all that it had taken is written.
+//! kill loses it; edge nodes have a disk. So the host goes offline early and comes back when what it had taken is written.
 
 use std::time::Duration;
 
@@ -11,6 +11,10 @@ const DOWN: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(30);
 /// So many bytes may wait. What is on its way when the host goes offline comes on top.
 const BYTES: usize = 32 << 20;
+/// The host comes back when the sink keeps up with what comes all the same, from nodes that mind no host: the oldest value has waited
+/// less, and fewer bytes wait.
+const FRESH: Duration = Duration::from_secs(2);
+const FEW: usize = 4 << 20;
 
 /// What waits for the sink.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +47,8 @@ impl Presence {
     pub(super) fn decide(&mut self, load: Load) -> Option<bool> {
         let patience = if load.sink_down { DOWN } else { SLOW };
         let too_much = load.bytes > BYTES || load.oldest.is_some_and(|oldest| oldest > patience);
-        let online = if self.online { !too_much } else { load.oldest.is_none() && load.bytes == 0 && !load.sink_down };
+        let keeps_up = !load.sink_down && load.bytes <= FEW && load.oldest.is_none_or(|oldest| oldest < FRESH);
+        let online = if self.online { !too_much } else { keeps_up };
         (std::mem::replace(&mut self.online, online) != online).then_some(online)
     }
 
@@ -62,14 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_is_down_takes_the_host_offline_until_all_is_written() {
+    fn a_sink_that_is_down_takes_the_host_offline_until_what_waited_is_written() {
         let mut presence = Presence::new();
         assert_eq!(presence.decide(load(0, None, false)), Some(true));
         assert_eq!(presence.decide(load(5000, Some(1), true)), None, "a moment is nothing");
         assert_eq!(presence.decide(load(5000, Some(3), true)), Some(false));
+        assert_eq!(presence.decide(load(5000, Some(0), true)), None);
         assert_eq!(presence.decide(load(5000, Some(4), false)), None, "the sink is back and all of it still waits");
-        assert_eq!(presence.decide(load(0, Some(0), false)), None, "some of it is with the sink");
-        assert_eq!(presence.decide(load(0, None, false)), Some(true));
+        assert_eq!(presence.decide(load(FEW + 1, Some(0), false)), None, "much has come meanwhile");
+        assert_eq!(presence.decide(load(5000, Some(1), false)), Some(true), "other nodes go on and it keeps up");
     }
 
     #[test]

@@ -132,6 +132,10 @@ impl Session<'_, '_> {
         let mut look = tokio::time::interval(LOOK);
         loop {
             self.around.hand_over();
+            if !self.around.writer.is_busy() {
+                // What says nothing that is to be written.
+                self.written();
+            }
             self.show();
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -226,7 +230,7 @@ impl Session<'_, '_> {
                     true => tracing::info!("the host is online: edge nodes with this primary host publish"),
                     false => tracing::warn!(
                         "what comes is not written fast enough: the host is offline, so that edge nodes with this primary host keep their data; it \
-                         is online again when all that has come is written"
+                         is online again when what has come is written"
                     ),
                 }
             }

@@ -91,6 +91,10 @@ struct Stream {
     /// For each schema the number of what waits and may get more rows.
     open: Vec<Option<u64>>,
     next: u64,
+    /// When its values became bad, as it is gone; `None` while it is there.
+    died: Option<Timestamp>,
+    /// When it died and when it was born after that; its values of before that death get the time of the birth.
+    reborn: Option<(Timestamp, Timestamp)>,
     /// Values up to this time may have been written and forgotten here.
     doubt: Option<Timestamp>,
 }
@@ -129,6 +133,12 @@ impl Streams {
             encoder: Encoder::new(Codec::Range),
             boot,
         }
+    }
+
+    /// The same with other bytes that may wait.
+    #[cfg(test)]
+    pub(super) fn set_most_bytes(&mut self, most: usize) {
+        self.most_bytes = most;
     }
 
     /// Bytes that wait.
@@ -172,12 +182,30 @@ impl Streams {
         let is = |of: &(NodeId, Option<Arc<str>>)| of.0 == *node && (device.is_none() || of.1.as_ref() == device);
         let numbers: Vec<usize> = self.places.iter().filter(|(of, _)| is(of)).map(|(_, number)| *number).collect();
         for number in numbers {
-            let Some(stream) = self.streams.get(number).filter(|_| self.bytes < self.most_bytes) else { continue };
+            let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.died.is_none()) else {
+                continue;
+            };
+            stream.died = Some(time);
+            if self.bytes >= self.most_bytes {
+                continue;
+            }
             let widths: Vec<usize> = stream.schemas.iter().map(|known| known.schema.columns.len()).collect();
             for (schema, width) in widths.into_iter().enumerate() {
                 let slots = (0..width).map(|column| (column, Slot::Bad(Reason::Disconnected))).collect();
                 self.put(number, schema, Row::new(time, slots, false), now);
             }
+        }
+    }
+
+    /// A device that may have been gone is there again. What it says next are its present values: one that it had before it was gone would
+    /// otherwise stay bad.
+    pub(super) fn born(&mut self, node: &NodeId, device: Option<&Arc<str>>, time: Timestamp) {
+        let number = self.places.get(&(node.clone(), device.cloned())).copied();
+        if let Some(stream) = number.and_then(|number| self.streams.get_mut(number))
+            && let Some(died) = stream.died.take()
+        {
+            let after = Timestamp::from_millis(died.as_millis().saturating_add(1));
+            stream.reborn = Some((died, time.max(after)));
         }
     }
 
@@ -206,6 +234,8 @@ impl Streams {
             places: Vec::new(),
             schemas: Vec::new(),
             open: Vec::new(),
+            died: None,
+            reborn: None,
             next: before.map_or(1, |before| before.last_seq.saturating_add(1)),
             doubt: before.and_then(|before| before.last_time).map(Timestamp::from_millis),
             key,
@@ -223,16 +253,19 @@ impl Streams {
         let mut copies: HashMap<Print, u32> = HashMap::new();
         let mut latest: HashMap<(usize, Timestamp), usize> = HashMap::new();
         let mut filled: HashSet<(usize, usize)> = HashSet::new();
+        let reborn = self.streams.get_mut(number).and_then(|stream| stream.reborn.take());
         for sample in samples {
+            let reborn = reborn.filter(|(died, _)| !sample.historical && sample.time <= *died);
+            let time = reborn.map_or(sample.time, |(_, reborn)| reborn);
             let Some(stream) = self.streams.get(number) else { break };
             let place = stream.places.get(sample.metric).copied().flatten();
             let metric = stream.metrics.get(sample.metric);
             let Some(((schema, column), metric)) = place.zip(metric) else { continue };
             let (metric, slot) = (Arc::clone(&metric.name), columns::slot(sample));
-            let first = self.seen.print(number, &metric, sample.time, &slot, 0);
+            let first = self.seen.print(number, &metric, time, &slot, 0);
             let copy = copies.entry(first).and_modify(|copies| *copies += 1).or_insert(0);
-            let print = if *copy == 0 { first } else { self.seen.print(number, &metric, sample.time, &slot, *copy) };
-            match self.seen.enter(print, number, sample.time) {
+            let print = if *copy == 0 { first } else { self.seen.print(number, &metric, time, &slot, *copy) };
+            match self.seen.enter(print, number, time) {
                 Entered::Known => {
                     taken.repeated += 1;
                     continue;
@@ -241,14 +274,14 @@ impl Streams {
                 Entered::New(None) => {}
             }
             let doubt = self.streams.get(number).and_then(|stream| stream.doubt);
-            let doubtful = doubt.is_some_and(|doubt| sample.time <= doubt);
-            let free = latest.get(&(schema, sample.time)).copied().filter(|row| !filled.contains(&(*row, column)));
+            let doubtful = doubt.is_some_and(|doubt| time <= doubt);
+            let free = latest.get(&(schema, time)).copied().filter(|row| !filled.contains(&(*row, column)));
             let row = free.unwrap_or(rows.len());
             match rows.get_mut(row) {
                 Some((_, row)) => row.add(column, slot, doubtful),
-                None => rows.push((schema, Row::new(sample.time, vec![(column, slot)], doubtful))),
+                None => rows.push((schema, Row::new(time, vec![(column, slot)], doubtful))),
             }
-            latest.insert((schema, sample.time), row);
+            latest.insert((schema, time), row);
             filled.insert((row, column));
         }
         (rows, taken)

@@ -198,11 +198,17 @@ fn deaths_make_values_bad_but_not_while_the_host_itself_has_told_nodes_to_wait()
     scene.take("DDEATH/line4/pump", message(Some(2), Vec::new()));
     let lines = scene.lines();
     assert_eq!(lines[0]["bad"], serde_json::json!({ "Motor.Speed": "disconnected", "steps": "disconnected" }));
-    scene.births();
-    scene.lines();
-    scene.heard.leaving(true);
     let number = metric("bdSeq", 9, DataType::Int64, MetricValue::Long(3));
-    scene.take("NDEATH/line4", message(None, vec![Metric { alias: None, ..number }]));
+    let death = message(None, vec![Metric { alias: None, ..number }]);
+    scene.take("NDEATH/line4", death.clone());
+    assert_eq!(scene.lines(), Vec::<Json>::new(), "it is dead already");
+    // It had these values before: as of the birth they are good again.
+    scene.births();
+    let lines = scene.lines();
+    assert_eq!((lines.len(), &lines[0]["ts"]), (1, &(START + 1).into()), "{lines:?}");
+    assert_eq!(lines[0]["values"], serde_json::json!({ "Motor.Speed": 5, "steps": 6 }));
+    scene.heard.leaving(true);
+    scene.take("NDEATH/line4", death);
     assert!(scene.lines().is_empty() && !scene.heard.is_anyone_there());
 }
 
@@ -265,4 +271,49 @@ fn numbers_go_on_behind_those_that_the_sink_has() {
     let batch = second.heard.batch().unwrap();
     let Some(Piece::Rows(rows)) = batch.pieces.first() else { panic!("{:?}", batch.pieces) };
     assert!(!rows.repeats, "later than all that was written");
+}
+
+#[test]
+fn what_comes_while_as_much_waits_as_may_is_dropped_counted_and_taken_when_it_comes_again() {
+    let mut scene = Scene::born();
+    scene.lines();
+    let text = |seq: u64, letter: &str, later: i64| {
+        let value = Some(MetricValue::String(letter.repeat(900)));
+        let timestamp = u64::try_from(START + later).ok();
+        let metric = Metric { alias: Some(1), timestamp, value, ..Metric::default() };
+        message(Some(seq), vec![metric])
+    };
+    scene.heard.set_most_bytes(10_000);
+    let note = metric("note", 1, DataType::String, MetricValue::String(String::new()));
+    scene.take("DBIRTH/line4/notes", message(Some(2), vec![note]));
+    scene.lines();
+    for (seq, letter) in (3..).zip(["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]) {
+        scene.take("DDATA/line4/notes", text(seq, letter, i64::try_from(seq).unwrap()));
+    }
+    let load = scene.heard.load(false, scene.now.at);
+    assert!((10_000..11_100).contains(&load.bytes), "{load:?}");
+    let lines = scene.lines();
+    let dropped = 12 - u64::try_from(lines.len()).unwrap();
+    assert!(dropped > 0, "{load:?}");
+    assert_eq!((scene.account().dropped, scene.counters.snapshot().dropped), (dropped, dropped));
+    let past = text(15, "l", 14);
+    scene.take("DDATA/line4/notes", past);
+    assert_eq!(scene.lines().len(), 1, "what was dropped is not taken for known");
+}
+
+#[test]
+fn a_large_device_is_several_schemas_and_all_its_rows_are_there() {
+    let mut scene = Scene::born();
+    scene.lines();
+    let names = |at: u64| metric(&format!("m{at}"), at, DataType::Int32, MetricValue::Int(1));
+    scene.take("DBIRTH/line4/large", message(Some(2), (0..2500).map(names).collect()));
+    for seq in 3..13 {
+        let later = i64::try_from(seq).unwrap();
+        scene.take("DDATA/line4/large", message(Some(seq), vec![data(3, 5, later), data(2400, 6, later)]));
+    }
+    let lines = scene.lines();
+    assert_eq!(lines.len(), 3 + 20);
+    let mut numbers: Vec<u64> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=23), "{numbers:?}");
 }

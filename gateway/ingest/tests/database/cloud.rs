@@ -49,6 +49,8 @@ impl Cloud {
                 client_id: "ingest".to_owned(),
                 topic_root: "tidegate".to_owned(),
                 format: Format::Block,
+                group: None,
+                host_id: None,
                 share: None,
                 session_expiry: Duration::from_secs(3600),
                 in_flight: 128,
