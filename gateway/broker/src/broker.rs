@@ -20,6 +20,7 @@ use crate::{
     publisher::Publisher,
     status::{BrokerStatus, ListenerStatus},
     sys,
+    tls::{Certificates, TlsError},
     users::Users,
 };
 
@@ -60,6 +61,15 @@ struct Disk {
 }
 
 impl Broker {
+    /// Tries whether the certificates that `options` name can be used; listens nowhere.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot.
+    pub fn check(options: &config::Broker) -> Result<(), TlsError> {
+        options.tls.as_ref().map_or(Ok(()), |tls| Certificates::read(&tls.identity).map(drop))
+    }
+
     /// Starts a broker that keeps nothing over a restart, with the limits of `options`. See [`Broker::start_with`].
     ///
     /// # Errors

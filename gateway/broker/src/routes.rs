@@ -104,48 +104,71 @@ pub(crate) struct Sending {
     pub(crate) identifiers: Option<Arc<[u32]>>,
 }
 
-/// One client, whatever number of its subscriptions select the topic: it gets one copy, with the highest QoS of them.
+/// One client, whatever number of its subscriptions select the topic: it gets one copy.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) session: Arc<Session>,
-    qos: Qos,
+    manner: Manner,
+    /// Whether one of the subscriptions leaves out what the client publishes itself.
     no_local: bool,
+    /// How it gets that nevertheless, by the others.
+    own: Option<Box<Manner>>,
+}
+
+/// What several subscriptions of a client make of a message: the highest QoS of them, and the identifiers of all.
+#[derive(Debug, Clone)]
+struct Manner {
+    qos: Qos,
     retain_as_published: bool,
     identifiers: Option<Arc<[u32]>>,
 }
 
-impl Subscriber {
-    fn new(subscription: &Subscription) -> Subscriber {
-        let Subscription { session, wish } = subscription;
-        Subscriber {
-            session: Arc::clone(session),
-            qos: wish.qos,
-            no_local: wish.no_local,
-            retain_as_published: wish.retain_as_published,
-            identifiers: wish.identifier.map(|identifier| Arc::from([identifier])),
-        }
+impl Manner {
+    fn new(wish: &Wish) -> Manner {
+        let identifiers = wish.identifier.map(|identifier| Arc::from([identifier]));
+        Manner { qos: wish.qos, retain_as_published: wish.retain_as_published, identifiers }
     }
 
-    /// Adds another subscription of the same client.
-    fn merge(&mut self, wish: &Wish) {
+    fn add(&mut self, wish: &Wish) {
         self.qos = self.qos.max(wish.qos);
-        self.no_local &= wish.no_local;
         self.retain_as_published |= wish.retain_as_published;
         if wish.identifier.is_some() {
             let before = self.identifiers.iter().flat_map(|identifiers| identifiers.iter().copied());
             self.identifiers = Some(before.chain(wish.identifier).collect());
         }
     }
+}
+
+impl Subscriber {
+    fn new(subscription: &Subscription) -> Subscriber {
+        let Subscription { session, wish } = subscription;
+        let session = Arc::clone(session);
+        Subscriber { session, manner: Manner::new(wish), no_local: wish.no_local, own: None }
+    }
+
+    /// Adds another subscription of the same client.
+    fn merge(&mut self, wish: &Wish) {
+        match (wish.no_local, self.no_local) {
+            // Those before bring its own messages too.
+            (true, false) => self.own = Some(Box::new(self.manner.clone())),
+            (false, true) => match &mut self.own {
+                Some(own) => own.add(wish),
+                None => self.own = Some(Box::new(Manner::new(wish))),
+            },
+            _ => {}
+        }
+        self.no_local |= wish.no_local;
+        self.manner.add(wish);
+    }
 
     /// How the client gets a message, `None` when it does not want it.
     pub(crate) fn wants(&self, message: &Published) -> Option<Sending> {
-        if self.no_local && message.from == self.session.number {
-            return None;
-        }
+        let is_own = self.no_local && message.from == self.session.number;
+        let manner = if is_own { self.own.as_deref()? } else { &self.manner };
         Some(Sending {
-            qos: self.qos.min(message.qos),
-            retain: self.retain_as_published && message.retain,
-            identifiers: self.identifiers.clone(),
+            qos: manner.qos.min(message.qos),
+            retain: manner.retain_as_published && message.retain,
+            identifiers: manner.identifiers.clone(),
         })
     }
 }
@@ -178,7 +201,7 @@ impl Team {
             if except == Some(member.session.number) {
                 continue;
             }
-            let capacity = member.session.capacity(member.qos.min(message.qos), message.cost(), limits);
+            let capacity = member.session.capacity(member.manner.qos.min(message.qos), message.cost(), limits);
             if best.is_none_or(|(found, ..)| capacity > found) {
                 best = Some((capacity, place, member));
             }

@@ -139,7 +139,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
             slow.push(bench.slow(qos, if options.full { 60 } else { 10 })?);
         }
     }
-    let kept = if options.slow { Vec::new() } else { bench.kept(if options.full { 10 } else { 4 })? };
+    let kept = if options.slow { Vec::new() } else { bench.kept()? };
     let file = bench.folder.join("broker.json");
     let all = serde_json::json!({ "machine": table::machine(), "loads": rows, "slow": slow, "kept": kept });
     fs::write(&file, all.to_string()).with_context(|| format!("failed to write {}", file.display()))?;

@@ -101,7 +101,6 @@ fn receive(mut client: Client, got: &Got) -> Result<()> {
     let mut writer = client.writer()?;
     let (mut answers, mut ages, mut expected) = (Vec::new(), Vec::new(), 0);
     loop {
-        client.fill()?;
         let mut count = 0;
         while let Some((first, body)) = client.take() {
             let (id, payload) = published(first, body)?;
@@ -123,6 +122,8 @@ fn receive(mut client: Client, got: &Got) -> Result<()> {
         }
         got.ages.lock().unwrap_or_else(PoisonError::into_inner).append(&mut ages);
         got.count.fetch_add(count, Ordering::Release);
+        // Some may have come with the answers before.
+        client.fill()?;
     }
 }
 

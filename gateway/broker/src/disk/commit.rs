@@ -16,6 +16,9 @@ use crate::{
     session::{Queued, Saved, Session},
 };
 
+/// Messages that go with one statement: each statement goes to the thread of the database and back.
+const ROWS: usize = 64;
+
 type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
 
 /// What the disk has.
@@ -194,6 +197,7 @@ async fn messages(
             query.bind(i64::from(now)).bind(session).bind(signed(*number)).execute(&mut *connection).await?;
         }
     }
+    let mut rows = Vec::new();
     for queued in saved.new {
         known.considered = known.considered.max(queued.number);
         let bytes = size(&queued.message);
@@ -202,8 +206,11 @@ async fn messages(
             continue;
         }
         let id = there.get(&queued.number).copied().unwrap_or(0);
-        insert(session, &queued, id, clock).execute(&mut *connection).await?;
         known.messages.insert(queued.number, (id, bytes));
+        rows.push((queued, id));
+    }
+    for rows in rows.chunks(ROWS) {
+        insert(session, rows, clock).execute(&mut *connection).await?;
     }
     Ok(known)
 }
@@ -298,24 +305,31 @@ fn retain(message: &Published, clock: Clock) -> Query {
         .bind(message.may_be_answered)
 }
 
-fn insert(session: i64, queued: &Queued, id: u16, clock: Clock) -> Query {
-    let message = &queued.message;
-    let identifiers = queued.identifiers.iter().flat_map(|all| all.iter()).flat_map(|id| id.to_be_bytes());
-    sqlx::query("INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(session)
-        .bind(signed(queued.number))
-        .bind(i64::from(id))
-        .bind(message.topic.to_vec())
-        .bind(message.payload.to_vec())
-        .bind(message.properties.bytes().to_vec())
-        .bind(i64::from(queued.qos.number()))
-        .bind(i64::from(message.qos.number()))
-        .bind(queued.retain)
-        .bind(identifiers.collect::<Vec<u8>>())
-        .bind(queued.shared.as_deref().map(str::to_owned))
-        .bind(message.expires.map(|expires| clock.millis_of(expires)))
-        .bind(signed(message.from))
-        .bind(message.may_be_answered)
+fn insert(session: i64, rows: &[(Queued, u16)], clock: Clock) -> Query {
+    let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+    let sql = sqlx::AssertSqlSafe(format!("INSERT OR REPLACE INTO message VALUES {places}"));
+    // Only the full one comes again and again.
+    let mut query = sqlx::query(sql).persistent(rows.len() == ROWS);
+    for (queued, id) in rows {
+        let message = &queued.message;
+        let identifiers = queued.identifiers.iter().flat_map(|all| all.iter()).flat_map(|id| id.to_be_bytes());
+        query = query
+            .bind(session)
+            .bind(signed(queued.number))
+            .bind(i64::from(*id))
+            .bind(message.topic.to_vec())
+            .bind(message.payload.to_vec())
+            .bind(message.properties.bytes().to_vec())
+            .bind(i64::from(queued.qos.number()))
+            .bind(i64::from(message.qos.number()))
+            .bind(queued.retain)
+            .bind(identifiers.collect::<Vec<u8>>())
+            .bind(queued.shared.as_deref().map(str::to_owned))
+            .bind(message.expires.map(|expires| clock.millis_of(expires)))
+            .bind(signed(message.from))
+            .bind(message.may_be_answered);
+    }
+    query
 }
 
 impl Books {
