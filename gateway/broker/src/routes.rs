@@ -81,6 +81,14 @@ pub(crate) struct Wish {
     pub(crate) identifier: Option<u32>,
 }
 
+#[cfg(test)]
+impl Wish {
+    /// A wish for nothing but messages with that level.
+    pub(crate) fn of(qos: Qos) -> Wish {
+        Wish { qos, no_local: false, retain_as_published: false, identifier: None }
+    }
+}
+
 /// The subscribers of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Route {

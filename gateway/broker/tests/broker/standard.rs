@@ -199,6 +199,34 @@ async fn no_local_keeps_a_clients_own_messages_from_it() {
 }
 
 #[tokio::test]
+async fn own_messages_come_as_those_filters_want_that_do_not_leave_them_out() {
+    let broker = broker().await;
+    let mut other = Raw::connect(broker.address(), Options::new(5, "other")).await;
+    let mut client = Raw::connect(broker.address(), Options::new(5, "client")).await;
+    for without in 1..4 {
+        for (filter, id) in [("a/#", 1), ("a", 2), ("+", 3)] {
+            let options = if id == without { 0b101 } else { 0 };
+            client.subscribe_with(&[(filter, options)], &[0x0B, id]).await;
+        }
+        client.publish(0b010, "a", 1, &[], b"own").await;
+        let mut packets = client.ping().await;
+        other.publish(0b010, "a", 1, &[], b"other").await;
+        other.ping().await;
+        packets.extend(client.ping().await);
+        packets.retain(|packet| packet[0] >> 4 == 3);
+        let came = packets.iter().map(|packet| {
+            let message = client.read_publish(packet);
+            let mut identifiers: Vec<u8> = message.properties.chunks(2).map(|property| property[1]).collect();
+            identifiers.sort_unstable();
+            (message.payload, message.qos, identifiers)
+        });
+        let others: Vec<u8> = (1..4).filter(|id| *id != without).collect();
+        let wanted = [(b"own".to_vec(), 0, others), (b"other".to_vec(), 1, vec![1, 2, 3])];
+        assert_eq!(came.collect::<Vec<_>>(), wanted, "{without} leaves its own out");
+    }
+}
+
+#[tokio::test]
 async fn who_breaks_the_protocol_is_disconnected_with_the_reason() {
     let broker = broker().await;
     let too_long = {
