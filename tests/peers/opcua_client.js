@@ -36,6 +36,8 @@ function nameOf(status) {
   return status.name.split("#")[0];
 }
 
+const FRAMES = { "ns=0;i=2787": "start", "ns=0;i=2788": "end" };
+
 class Station {
   constructor(options) {
     this.options = options;
@@ -44,6 +46,7 @@ class Station {
     this.total = 0;
     this.ages = [];
     this.alarms = [];
+    this.frames = [];
   }
 
   async session() {
@@ -190,16 +193,30 @@ class Station {
   }
 
   async listen() {
-    const fields = ["ConditionName", "ActiveState.Id", "Severity", "Message", "SourceName"];
-    const item = await (await this.subscription()).monitor(
+    const fields = ["EventType", "ConditionName", "ActiveState.Id", "Severity", "Message", "SourceName"];
+    this.listening = await this.subscription();
+    const item = await this.listening.monitor(
       { nodeId: "i=2253", attributeId: AttributeIds.EventNotifier },
       { samplingInterval: 0, discardOldest: true, queueSize: 100, filter: constructEventFilter(fields) },
       TimestampsToReturn.Both,
     );
     item.on("changed", (values) => {
-      const [name, active, severity, message, source] = values.map((value) => value.value);
+      const [kind, name, active, severity, message, source] = values.map((value) => value.value);
+      const frame = FRAMES[kind?.toString()];
+      if (frame) {
+        this.frames.push(frame);
+        return;
+      }
       this.alarms.push({ name, active, severity, message: message?.text ?? null, source });
     });
+    return 1;
+  }
+
+  async refresh() {
+    const subscription = { dataType: DataType.UInt32, value: this.listening.subscriptionId };
+    const call = { objectId: "i=2782", methodId: "i=3875", inputArguments: [subscription] };
+    const result = await this.main.call(call);
+    if (!result.statusCode.isGood()) throw new Error(nameOf(result.statusCode));
     return 1;
   }
 
@@ -256,6 +273,10 @@ class Station {
         return this.listen();
       case "alarms":
         return this.alarms;
+      case "refresh":
+        return this.refresh();
+      case "frames":
+        return this.frames;
       case "many":
         return this.many(Number(words[0]), Number(words[1]), words[2]);
       case "total":

@@ -16,6 +16,8 @@ answered with one line, `ok JSON` or `error WHY`; a PATH is `device/tag`, browse
     processed PATH NAME...    what these aggregates (Minimum, Average, ...) make of the last hour
     listen                    from then on the alarms of the server are kept
     alarms                    those so far: name, whether active, severity, message, source
+    refresh                   asks to be told all alarms that stand
+    frames                    the beginnings and ends of that so far: "start", "end"
     many COUNT SESSIONS URI   the items `nsu=URI;s=t0000` and so on in each of so many sessions, for benches
     total                     notifications since the last time this was asked, and how old p50 and p99 were in milliseconds
 
@@ -39,6 +41,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 APPLICATION = "urn:tidegate:tests:asyncua-client"
 
 
+FRAMES = {
+    ua.NodeId(ua.ObjectIds.RefreshStartEventType): "start",
+    ua.NodeId(ua.ObjectIds.RefreshEndEventType): "end",
+}
+
+
 class Counter:
     """What has been notified, by path; for benches only how much."""
 
@@ -48,8 +56,13 @@ class Counter:
         self.total = 0
         self.ages = []
         self.alarms = []
+        self.frames = []
 
     def event_notification(self, event):
+        frame = FRAMES.get(event.EventType)
+        if frame is not None:
+            self.frames.append(frame)
+            return
         self.alarms.append(
             {
                 "name": event.ConditionName,
@@ -197,6 +210,13 @@ class Station:
         kind = ua.NodeId(ua.ObjectIds.AlarmConditionType)
         # Its own filter compares node ids, which the library of our server cannot.
         await subscription.subscribe_events(self.client.nodes.server, kind, where_clause_generation=False)
+        self.listening = subscription.subscription_id
+        return 1
+
+    async def refresh(self):
+        conditions = self.client.get_node(ua.NodeId(ua.ObjectIds.ConditionType))
+        method = ua.NodeId(ua.ObjectIds.ConditionType_ConditionRefresh)
+        await conditions.call_method(method, ua.Variant(self.listening, ua.VariantType.UInt32))
         return 1
 
     async def find_all(self):
@@ -257,6 +277,10 @@ class Station:
             return await self.listen()
         if verb == "alarms":
             return self.counter.alarms
+        if verb == "refresh":
+            return await self.refresh()
+        if verb == "frames":
+            return self.counter.frames
         if verb == "many":
             return await self.many(int(words[0]), int(words[1]), words[2])
         if verb == "total":

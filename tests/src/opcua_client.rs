@@ -176,6 +176,37 @@ impl OpcuaClient {
         })?
     }
 
+    /// The alarms so far: `name`, `active`, `severity`, `message`, `source`.
+    ///
+    /// # Errors
+    ///
+    /// When the client has ended.
+    pub fn alarms(&mut self) -> anyhow::Result<Vec<Value>> {
+        Ok(serde_json::from_value(self.ask("alarms")?)?)
+    }
+
+    /// Asks to be told all alarms that stand, and waits until that has begun and ended; how often it has by then.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or there is no end.
+    pub fn refresh(&mut self, within: Duration) -> anyhow::Result<usize> {
+        let before = self.frames()?.len();
+        self.ask("refresh")?;
+        wait_until(within, "the end of the refresh", || match self.frames() {
+            Ok(frames) if frames.len() >= before + 2 => {
+                let is_in_order = frames.iter().enumerate().all(|(at, frame)| *frame == ["start", "end"][at % 2]);
+                Some(if is_in_order { Ok(frames.len() / 2) } else { Err(anyhow::anyhow!("{frames:?}")) })
+            }
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })?
+    }
+
+    fn frames(&mut self) -> anyhow::Result<Vec<String>> {
+        Ok(serde_json::from_value(self.ask("frames")?)?)
+    }
+
     fn ask(&mut self, command: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&ask(&mut self.child, command)?)?)
     }

@@ -4,16 +4,17 @@
 //! between two fetches the first would be lost. What finds no room there waits here.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use opcua::{
-    nodes::{Event, TypeTree},
+    nodes::{Event, TypeProperty, TypeTree, TypeTreeNode},
     server::{EventField, MonitoredItemHandle, Subscription, SubscriptionCache},
     types::{
-        AttributeId, ByteString, DateTime, ExtensionObject, LocalizedText, ModelChangeStructureDataType, NodeId,
-        NumericRange, ObjectId, ObjectTypeId, QualifiedName, StatusCode, UAString, Variant, VariantScalarTypeId,
+        AttributeId, ByteString, DateTime, ExtensionObject, LocalizedText, ModelChangeStructureDataType, NamespaceMap,
+        NodeClass, NodeId, NumericRange, ObjectId, ObjectTypeId, QualifiedName, StatusCode, UAString, Variant,
+        VariantScalarTypeId,
     },
 };
 use tidegate_runtime::AlarmNotice;
@@ -21,6 +22,7 @@ use tidegate_runtime::AlarmNotice;
 use crate::{
     node::Node,
     properties,
+    refresh::Refreshes,
     space::{self, Space},
     values,
 };
@@ -32,6 +34,10 @@ const CHANGES: usize = 1000;
 /// Severities of what says none itself (OPC UA Part 5 §6.4.2): an alarm, and what is only worth knowing.
 const SEVERITIES: (u16, u16) = (500, 100);
 
+/// What frames the alarms that are told once more is to reach everybody (OPC UA Part 9 §4.5); of the filters that the library knows
+/// this passes those of a least severity.
+const FRAME_SEVERITY: u16 = 1000;
+
 /// One event.
 #[derive(Debug)]
 pub(crate) struct Notice {
@@ -40,6 +46,8 @@ pub(crate) struct Notice {
     source: NodeId,
     /// The condition, of an alarm.
     condition: NodeId,
+    /// Whether it frames alarms that are told once more, and so reaches everybody who hears them.
+    is_frame: bool,
     fields: HashMap<&'static str, Variant>,
 }
 
@@ -56,7 +64,30 @@ impl Notice {
             ("Time", Variant::DateTime(Box::new(time))),
             ("ReceiveTime", Variant::DateTime(Box::new(DateTime::now()))),
         ]);
-        Notice { time, kind, source, condition: NodeId::null(), fields }
+        Notice { time, kind, source, condition: NodeId::null(), is_frame: false, fields }
+    }
+
+    /// That alarms are told once more from here on, or up to here.
+    fn frame(number: u64, kind: ObjectTypeId) -> Notice {
+        let mut notice = Notice::new(number, kind, ObjectId::Server.into(), "Server", DateTime::now());
+        notice.is_frame = true;
+        notice.fields.extend([
+            ("Message", Variant::from(LocalizedText::new("", "all alarms that stand"))),
+            ("Severity", Variant::UInt16(FRAME_SEVERITY)),
+        ]);
+        notice
+    }
+
+    /// All alarms that stand, with what frames them.
+    pub(crate) fn refresh(
+        mut next: impl FnMut() -> u64,
+        space: &Space,
+        alarms: &[Arc<AlarmNotice>],
+    ) -> Vec<Arc<Notice>> {
+        let begin = Notice::frame(next(), ObjectTypeId::RefreshStartEventType);
+        let told: Vec<Notice> = alarms.iter().filter_map(|alarm| Notice::alarm(next(), space, alarm)).collect();
+        let end = Notice::frame(next(), ObjectTypeId::RefreshEndEventType);
+        std::iter::once(begin).chain(told).chain([end]).map(Arc::new).collect()
     }
 
     /// What a device says about an alarm. `None` when there is no such device any more.
@@ -181,21 +212,41 @@ impl Event for Notice {
 /// Events on their way.
 #[derive(Default)]
 pub(crate) struct Events {
-    waiting: HashMap<MonitoredItemHandle, VecDeque<Arc<Notice>>>,
+    waiting: HashMap<MonitoredItemHandle, VecDeque<Waiting>>,
+}
+
+/// What waits for an item to be fetched.
+#[derive(Debug, Clone)]
+enum Waiting {
+    News(Arc<Notice>),
+    /// All alarms that stand, from that place on.
+    Refresh(Arc<[Arc<Notice>]>, usize),
+}
+
+/// What is new in a round.
+pub(crate) struct Round<'a> {
+    pub(crate) news: &'a [Arc<Notice>],
+    /// The subscriptions that are to be told all alarms that stand, each with its item if it is about one.
+    pub(crate) begun: &'a HashMap<u32, Option<u32>>,
+    /// Those alarms.
+    pub(crate) standing: &'a Arc<[Arc<Notice>]>,
+    /// Where it is noted who has been told them.
+    pub(crate) refreshes: &'a Refreshes,
 }
 
 impl Events {
     /// Gives events to everybody who asks for those of the server or of their source. `sessions`: all there are.
     pub(crate) fn send(
         &mut self,
-        news: &[Arc<Notice>],
+        round: &Round<'_>,
         subscriptions: &SubscriptionCache,
         sessions: impl FnOnce() -> Vec<u32>,
         types: &dyn TypeTree,
     ) {
-        if news.is_empty() && self.waiting.is_empty() {
+        if round.news.is_empty() && round.begun.is_empty() && self.waiting.is_empty() {
             return;
         }
+        let mut telling = HashSet::new();
         let mut there = HashMap::with_capacity(self.waiting.len());
         for session in sessions() {
             let Some(own) = subscriptions.get_session_subscriptions(session) else { continue };
@@ -205,15 +256,27 @@ impl Events {
                 for item in listeners(subscription) {
                     let handle = MonitoredItemHandle { subscription_id: id, monitored_item_id: item };
                     let mut waiting = self.waiting.remove(&handle).unwrap_or_default();
-                    tell(subscription, item, &mut waiting, news, types);
+                    waiting.extend(round.news.iter().cloned().map(Waiting::News));
+                    if round.begun.get(&id).is_some_and(|about| about.is_none_or(|about| about == item)) {
+                        waiting.push_back(Waiting::Refresh(Arc::clone(round.standing), 0));
+                    }
+                    tell(subscription, item, &mut waiting, types);
+                    if waiting.iter().any(|waiting| matches!(waiting, Waiting::Refresh(..))) {
+                        telling.insert(id);
+                    }
                     if !waiting.is_empty() {
                         there.insert(handle, waiting);
                     }
+                }
+                // Before the client can have fetched the end: it may ask again at once.
+                if !telling.contains(&id) {
+                    round.refreshes.is_told(id);
                 }
             }
         }
         // What waited for an item that is gone goes with it.
         self.waiting = there;
+        round.refreshes.go_on(&telling);
     }
 }
 
@@ -223,28 +286,75 @@ fn listeners(subscription: &Subscription) -> Vec<u32> {
     items.map(opcua::server::MonitoredItem::id).collect()
 }
 
-/// Gives an item what it is to get now; the rest waits.
-fn tell(
-    subscription: &mut Subscription,
-    id: u32,
-    waiting: &mut VecDeque<Arc<Notice>>,
-    news: &[Arc<Notice>],
-    types: &dyn TypeTree,
-) {
+/// Gives an item what it is to get now; the rest waits. What is told once more is given in parts as large as its queue, so that nothing
+/// of it is lost there.
+fn tell(subscription: &mut Subscription, id: u32, waiting: &mut VecDeque<Waiting>, types: &dyn TypeTree) {
     let Some(item) = subscription.get(&id) else { return };
     let node = item.item_to_monitor().node_id.clone();
+    let is_of = |notice: &Notice| notice.is_frame || node == ObjectId::Server || node == notice.source;
     let one_at_a_time = item.queue_size() <= 1;
-    let wanted = news.iter().filter(|notice| node == ObjectId::Server || node == notice.source);
-    waiting.extend(wanted.cloned());
-    while waiting.len() > WAITING {
-        waiting.pop_front();
+    let mut room = if item.has_notifications() { 0 } else { item.queue_size().max(1) };
+    waiting.retain(|waiting| if let Waiting::News(notice) = waiting { is_of(notice) } else { true });
+    while waiting.len() > WAITING
+        && let Some(oldest) = waiting.iter().position(|waiting| matches!(waiting, Waiting::News(_)))
+    {
+        waiting.remove(oldest);
     }
-    while let Some(notice) = waiting.front() {
-        let room = subscription.get(&id).is_some_and(|item| !one_at_a_time || !item.has_notifications());
-        if !room {
-            return;
+    while let Some(first) = waiting.front_mut() {
+        let notice = match first {
+            Waiting::News(_) if one_at_a_time && room == 0 => return,
+            Waiting::News(notice) => Arc::clone(notice),
+            Waiting::Refresh(alarms, at) => {
+                while alarms.get(*at).is_some_and(|notice| !is_of(notice)) {
+                    *at += 1;
+                }
+                let Some(notice) = alarms.get(*at) else {
+                    waiting.pop_front();
+                    continue;
+                };
+                if room == 0 {
+                    return;
+                }
+                *at += 1;
+                Arc::clone(notice)
+            }
+        };
+        if matches!(first, Waiting::News(_)) {
+            waiting.pop_front();
         }
-        subscription.notify_event(&id, &**notice, types);
-        waiting.pop_front();
+        room = room.saturating_sub(1);
+        match notice.is_frame {
+            true => subscription.notify_event(&id, &*notice, &Everything(types)),
+            false => subscription.notify_event(&id, &*notice, types),
+        }
+    }
+}
+
+/// Types of which each is one of every other: what frames a refresh passes a filter for types of alarms.
+struct Everything<'a>(&'a dyn TypeTree);
+
+impl TypeTree for Everything<'_> {
+    fn is_subtype_of(&self, _child: &NodeId, _ancestor: &NodeId) -> bool {
+        true
+    }
+
+    fn get_node<'n>(&'n self, node: &NodeId) -> Option<TypeTreeNode<'n>> {
+        self.0.get_node(node)
+    }
+
+    fn get(&self, node: &NodeId) -> Option<NodeClass> {
+        self.0.get(node)
+    }
+
+    fn find_type_prop_by_browse_path(&self, type_id: &NodeId, path: &[QualifiedName]) -> Option<&TypeProperty> {
+        self.0.find_type_prop_by_browse_path(type_id, path)
+    }
+
+    fn get_supertype<'n>(&'n self, node: &NodeId) -> Option<&'n NodeId> {
+        self.0.get_supertype(node)
+    }
+
+    fn namespaces(&self) -> &NamespaceMap {
+        self.0.namespaces()
     }
 }

@@ -19,8 +19,8 @@ use opcua::{
         },
     },
     types::{
-        AttributeId, DateTime, MonitoringMode, NodeId, NumericRange, ReadProcessedDetails, ReadRawModifiedDetails,
-        StatusCode, TimestampsToReturn,
+        AttributeId, DateTime, MonitoringMode, NodeClass, NodeId, NumericRange, ObjectTypeId, ReadProcessedDetails,
+        ReadRawModifiedDetails, StatusCode, TimestampsToReturn,
     },
 };
 use tidegate_config::OpcUaServer;
@@ -31,10 +31,11 @@ use crate::{
     archive::Archive,
     attributes::{Attributes, answered, has_events},
     browse,
-    events::{Events, Notice},
+    events::{self, Events, Notice},
     guests::Guests,
     items::{self, Items},
     node::Node,
+    refresh::Refreshes,
     sampling::Round,
     space::Space,
     values, write,
@@ -77,6 +78,7 @@ pub(crate) struct Manager {
     space: RwLock<Arc<Space>>,
     items: Mutex<Items>,
     notices: Mutex<Notices>,
+    refreshes: Arc<Refreshes>,
 }
 
 /// What is to be told as events.
@@ -98,6 +100,7 @@ impl Plant {
 pub(crate) struct Builder {
     pub(crate) plant: Arc<Plant>,
     pub(crate) guests: Arc<Guests>,
+    pub(crate) refreshes: Arc<Refreshes>,
 }
 
 impl NodeManagerBuilder for Builder {
@@ -112,6 +115,7 @@ impl NodeManagerBuilder for Builder {
             space,
             items: Mutex::default(),
             notices: Mutex::new(notices),
+            refreshes: self.refreshes,
         })
     }
 }
@@ -163,16 +167,22 @@ impl Manager {
     /// Tells alarms, and that there are other devices than `before`.
     fn tell_events(&self, handle: &ServerHandle, before: Option<&Space>, space: &Space) {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        let Notices { alarms, events, number } = &mut *notices;
+        let Notices { alarms: feed, events, number } = &mut *notices;
         let mut next = || {
             *number += 1;
             *number
         };
         let changed = before.and_then(|before| Notice::devices(next(), before, space));
-        let alarms = alarms.take();
+        let alarms = feed.take();
         let alarms = alarms.iter().filter_map(|alarm| Notice::alarm(next(), space, alarm));
         let news: Vec<Arc<Notice>> = changed.into_iter().chain(alarms).map(Arc::new).collect();
-        events.send(&news, handle.subscriptions(), || self.guests.sessions(), &*handle.type_tree().read());
+        let begun = self.refreshes.begin();
+        let mut standing = || Notice::refresh(&mut next, space, &feed.standing());
+        let standing = if begun.is_empty() { Vec::new() } else { standing() };
+        let round =
+            events::Round { news: &news, begun: &begun, standing: &standing.into(), refreshes: &self.refreshes };
+        let sessions = || self.guests.sessions();
+        events.send(&round, handle.subscriptions(), sessions, &*handle.type_tree().read());
     }
 
     fn operator(&self, context: &RequestContext) -> bool {
@@ -244,7 +254,14 @@ impl NodeManager for Manager {
         }]
     }
 
-    async fn init(&self, _type_tree: &mut DefaultTypeTree, _context: ServerContext) {}
+    /// Conditions are told apart by their identifier, which has an empty path (OPC UA Part 9 §5.5.2). The library does not know it, and
+    /// leaves out a field that it does not know, so that every field behind it would be taken for another.
+    async fn init(&self, types: &mut DefaultTypeTree, _context: ServerContext) {
+        use ObjectTypeId as Type;
+        for kind in [Type::ConditionType, Type::AcknowledgeableConditionType, Type::AlarmConditionType] {
+            types.add_type_property(&kind.into(), &kind.into(), &[], NodeClass::Object);
+        }
+    }
 
     async fn resolve_external_references(
         &self,

@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opcua::server::{ServerHandle, node_manager::NodeManagers};
+use opcua::server::{
+    ServerHandle,
+    diagnostics::DiagnosticsNodeManagerBuilder,
+    node_manager::{NodeManagers, memory::InMemoryNodeManagerBuilder},
+};
 use tidegate_config::OpcUaServer;
 use tidegate_runtime::Handle;
 use tidegate_trust::Trust;
@@ -28,7 +32,9 @@ use crate::{
     door::{self, Manners},
     guests::{Guests, Tally},
     manager::{Builder, Manager, Plant, number},
+    refresh::Refreshes,
     settings::{self, Identity},
+    standard::StandardBuilder,
 };
 
 /// How often changes are looked for.
@@ -182,9 +188,18 @@ impl Shared {
             let guests = Guests::new(most, Arc::clone(&self.tally));
             let users = Users::new(&self.target, &self.options, Arc::clone(&guests));
             let cancel = self.cancel.child_token();
+            let refreshes: Arc<Refreshes> = Arc::default();
+            let plant = Builder {
+                plant: Arc::clone(&self.plant),
+                guests: Arc::clone(&guests),
+                refreshes: Arc::clone(&refreshes),
+            };
             let builder = settings::builder(&self.options, &identity)
                 .with_authenticator(Arc::new(users))
-                .with_node_manager(Builder { plant: Arc::clone(&self.plant), guests: Arc::clone(&guests) })
+                .without_node_managers()
+                .with_node_manager(InMemoryNodeManagerBuilder::new(StandardBuilder(refreshes)))
+                .with_node_manager(DiagnosticsNodeManagerBuilder)
+                .with_node_manager(plant)
                 .token(cancel.clone());
             let (server, handle) = builder.build().map_err(ServerError::Library)?;
             let manager = manager(handle.node_managers());

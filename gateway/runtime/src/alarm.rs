@@ -58,7 +58,7 @@ impl Alarms {
             Some(Value::Text(text)) => Some(text.to_string()),
             _ => None,
         };
-        outputs.alarms.send(|| AlarmNotice {
+        let notice = AlarmNotice {
             device: device.clone(),
             key: level.clone(),
             name: name.to_string(),
@@ -70,8 +70,9 @@ impl Alarms {
             source: text(source),
             condition: text(condition),
             is_of_interest,
-        });
+        };
         let (stays, was_there) = self.keep(level, is_of_interest);
+        outputs.alarms.send(notice, stays);
         outputs.announce(topic.clone(), payload.to_string().into(), stays);
         if was_there && !stays {
             outputs.announce(topic, bytes::Bytes::new(), true);
@@ -125,7 +126,7 @@ impl Retained {
 
 fn clear(device: &Name, levels: &[String], outputs: &Outputs) {
     for level in levels {
-        outputs.alarms.send(|| AlarmNotice::over(device, level));
+        outputs.alarms.send(AlarmNotice::over(device, level), false);
         outputs.announce(outputs.topics.alarm(device, level), bytes::Bytes::new(), true);
     }
 }

@@ -1,6 +1,9 @@
 //! Alarms for whoever listens inside the gateway, beside their topics.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tidegate_model::{Name, Timestamp};
 use tokio::sync::broadcast::{Receiver, Sender, channel, error::TryRecvError};
@@ -54,29 +57,48 @@ impl AlarmNotice {
     }
 }
 
-/// Where links tell of alarms.
+/// Where links tell of alarms. Clones are of the same.
 #[derive(Debug, Clone)]
-pub(crate) struct AlarmSender(Sender<Arc<AlarmNotice>>);
+pub(crate) struct AlarmSender(Arc<Alarms>);
 
-/// The alarms of all devices since this was made.
 #[derive(Debug)]
-pub struct AlarmFeed(Receiver<Arc<AlarmNotice>>);
+struct Alarms {
+    /// Those that are of interest and retained, by device and key: the bounds of their groups bound them.
+    standing: Mutex<BTreeMap<(Name, String), Arc<AlarmNotice>>>,
+    news: Sender<Arc<AlarmNotice>>,
+}
+
+/// The alarms of all devices since this was made, and those that stand.
+#[derive(Debug)]
+pub struct AlarmFeed {
+    alarms: AlarmSender,
+    news: Receiver<Arc<AlarmNotice>>,
+}
 
 impl AlarmSender {
     pub(crate) fn new() -> AlarmSender {
-        AlarmSender(channel(WAITING).0)
+        AlarmSender(Arc::new(Alarms { standing: Mutex::default(), news: channel(WAITING).0 }))
     }
 
-    /// Tells whoever listens; made only when somebody does.
-    pub(crate) fn send(&self, notice: impl FnOnce() -> AlarmNotice) {
-        if self.0.receiver_count() > 0 {
-            // Whoever has listened may just have gone.
-            let _ = self.0.send(Arc::new(notice()));
+    /// Tells whoever listens. `stays`: whether it is kept for those that come later.
+    pub(crate) fn send(&self, notice: AlarmNotice, stays: bool) {
+        let (name, notice) = ((notice.device.clone(), notice.key.clone()), Arc::new(notice));
+        let mut standing = self.standing();
+        match stays {
+            true => drop(standing.insert(name, Arc::clone(&notice))),
+            false => drop(standing.remove(&name)),
         }
+        // In the order of what stands, so under its lock. Whoever has listened may just have gone.
+        let _ = self.0.news.send(notice);
     }
 
     pub(crate) fn feed(&self) -> AlarmFeed {
-        AlarmFeed(self.0.subscribe())
+        AlarmFeed { alarms: self.clone(), news: self.0.news.subscribe() }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Arc<AlarmNotice>>> {
+        // Each change is complete in itself: a thread that panicked in between left nothing half done.
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,11 +107,40 @@ impl AlarmFeed {
     pub fn take(&mut self) -> Vec<Arc<AlarmNotice>> {
         let mut taken = Vec::new();
         loop {
-            match self.0.try_recv() {
+            match self.news.try_recv() {
                 Ok(notice) => taken.push(notice),
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return taken,
             }
         }
+    }
+
+    /// The last that was said about each alarm that is of interest now, by device and key. What [`AlarmFeed::take`] gives next may be
+    /// in it already.
+    pub fn standing(&self) -> Vec<Arc<AlarmNotice>> {
+        self.alarms.standing().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(key: &str, is_of_interest: bool) -> AlarmNotice {
+        AlarmNotice { is_of_interest, ..AlarmNotice::over(&"press".parse().unwrap(), key) }
+    }
+
+    #[test]
+    fn an_alarm_stands_until_it_is_over_and_is_told_to_whoever_comes_later() {
+        let sender = AlarmSender::new();
+        sender.send(notice("hot", true), true);
+        sender.send(notice("low", true), true);
+        let mut feed = sender.feed();
+        assert_eq!(feed.take(), [], "that was before");
+        sender.send(notice("hot", false), false);
+        sender.send(notice("one too many", true), false);
+        let keys = |notices: Vec<Arc<AlarmNotice>>| notices.iter().map(|notice| notice.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(feed.take()), ["hot", "one too many"]);
+        assert_eq!(keys(feed.standing()), ["low"]);
     }
 }

@@ -158,8 +158,8 @@ fn node_opcua_browses_reads_writes_and_asks_for_history() -> anyhow::Result<()> 
     served(Stack::NodeOpcua)
 }
 
-/// A device that is an OPC UA server of one stack, and a client of the other one on the gateway's own server. The filter that asyncua makes
-/// for alarms compares node ids, which the library does not.
+/// A device that is an OPC UA server of one stack, and a client of another one on the gateway's own server. The filter that asyncua makes
+/// for alarms compares node ids, which the library does not: it is left out.
 fn alarms(device: Stack, stack: Stack) -> anyhow::Result<()> {
     let Some(peers) = Peers::find()? else { return Ok(()) };
     let mut plant = OpcuaServer::start(&peers, device, &OpcuaServerOptions::default())?;
@@ -178,9 +178,24 @@ fn alarms(device: Stack, stack: Stack) -> anyhow::Result<()> {
     })?;
     assert_eq!((&raised["severity"], &raised["message"]), (&json!(700), &json!("level too high")), "{raised}");
     assert_eq!(raised["name"], json!("Level"), "{raised}");
+    // Who comes later asks for what stands.
+    let mut later = || {
+        let mut later = OpcuaClient::connected(&peers, stack, &url, &OpcuaLogin::default())?;
+        later.listen()?;
+        assert_eq!(later.refresh(PATIENCE)?, 1);
+        assert_eq!(later.refresh(PATIENCE)?, 2, "and may ask again");
+        later.alarms()
+    };
+    assert_eq!(later()?, [raised.clone(), raised], "each time as it was raised");
     plant.ask("alarm off 700 level fine")?;
     client.wait_for_alarm(PATIENCE, |alarm| alarm["active"] == json!(false))?;
+    assert_eq!(later()?, Vec::<serde_json::Value>::new(), "nothing stands");
     Ok(())
+}
+
+#[test]
+fn asyncua_hears_the_alarms_of_a_device() -> anyhow::Result<()> {
+    alarms(Stack::Asyncua, Stack::Asyncua)
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::{
 use opcua::{
     client::EventCallback,
     types::{
-        AttributeId, ContentFilter, EventFilter, ExtensionObject, ModelChangeStructureDataType,
-        MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId, NumericRange, ObjectId, ObjectTypeId,
-        QualifiedName, ReadValueId, SimpleAttributeOperand, StatusCode, TimestampsToReturn, Variant,
+        AttributeId, ContentFilter, ContentFilterElement, EventFilter, ExtensionObject, FilterOperator, LiteralOperand,
+        MethodId, ModelChangeStructureDataType, MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters,
+        NodeId, NumericRange, ObjectId, ObjectTypeId, QualifiedName, ReadValueId, SimpleAttributeOperand, StatusCode,
+        TimestampsToReturn, Variant,
     },
 };
 use tidegate_config::OpcUaServer;
@@ -33,15 +34,22 @@ fn field(name: &str) -> SimpleAttributeOperand {
 
 /// Asks for events of a node.
 async fn listen(client: &Connected, node: NodeId, fields: &[&str]) -> Result<Seen, StatusCode> {
+    listen_to(client, node, fields, ContentFilter { elements: None }).await.map(|(seen, ..)| seen)
+}
+
+/// Asks for those events of a node that pass a filter; what is seen, and the numbers of subscription and item.
+async fn listen_to(
+    client: &Connected,
+    node: NodeId,
+    fields: &[&str],
+    where_clause: ContentFilter,
+) -> Result<(Seen, u32, u32), StatusCode> {
     let seen = Seen::default();
     let sink = Arc::clone(&seen);
     let callback = EventCallback::new(move |fields, _| sink.lock().unwrap().extend(fields));
     let every = Duration::from_millis(100);
     let subscription = client.session.create_subscription(every, 1000, 100, 0, 0, true, callback).await.unwrap();
-    let filter = EventFilter {
-        select_clauses: Some(fields.iter().map(|name| field(name)).collect()),
-        where_clause: ContentFilter { elements: None },
-    };
+    let filter = EventFilter { select_clauses: Some(fields.iter().map(|name| field(name)).collect()), where_clause };
     let request = MonitoredItemCreateRequest {
         item_to_monitor: ReadValueId {
             node_id: node,
@@ -58,8 +66,8 @@ async fn listen(client: &Connected, node: NodeId, fields: &[&str]) -> Result<See
         },
     };
     let made = client.session.create_monitored_items(subscription, TimestampsToReturn::Both, vec![request]).await;
-    let status = made.unwrap().remove(0).result.status_code;
-    if status.is_good() { Ok(seen) } else { Err(status) }
+    let made = made.unwrap().remove(0).result;
+    if made.status_code.is_good() { Ok((seen, subscription, made.monitored_item_id)) } else { Err(made.status_code) }
 }
 
 #[tokio::test]
@@ -112,5 +120,46 @@ async fn events_are_to_be_had_of_devices_and_of_nothing_else() {
         let found = client.attribute(&node, AttributeId::EventNotifier).await;
         assert_eq!(found.value, Some(Variant::Byte(notifier)), "{name}");
         assert_eq!(listen(&client, node, &["Message"]).await.is_ok(), notifier == 1, "{name}");
+    }
+}
+
+/// A filter of one condition.
+fn only(operator: FilterOperator, operands: Vec<ExtensionObject>) -> ContentFilter {
+    let element = ContentFilterElement { filter_operator: operator, filter_operands: Some(operands) };
+    ContentFilter { elements: Some(vec![element]) }
+}
+
+async fn refresh(client: &Connected, method: MethodId, arguments: &[u32]) -> StatusCode {
+    let arguments = arguments.iter().map(|number| Variant::UInt32(*number)).collect();
+    let call = (NodeId::from(ObjectTypeId::ConditionType), NodeId::from(method), Some(arguments));
+    client.session.call_one(call).await.unwrap().status_code
+}
+
+#[tokio::test]
+async fn all_alarms_that_stand_are_framed_whatever_the_filter_and_only_for_the_subscriptions_own_client() {
+    let rig = Rig::start().await;
+    let (client, other) = (anybody(&rig).await, anybody(&rig).await);
+    let literal = |value: Variant| ExtensionObject::from_message(LiteralOperand { value });
+    let severe = vec![ExtensionObject::from_message(field("Severity")), literal(Variant::UInt16(900))];
+    let alarm = NodeId::from(ObjectTypeId::AlarmConditionType);
+    let filters = [
+        only(FilterOperator::OfType, vec![literal(Variant::from(alarm))]),
+        only(FilterOperator::GreaterThanOrEqual, severe),
+        ContentFilter { elements: None },
+    ];
+    let (all, one) = (MethodId::ConditionType_ConditionRefresh, MethodId::ConditionType_ConditionRefresh2);
+    for filter in filters {
+        let (seen, subscription, item) =
+            listen_to(&client, ObjectId::Server.into(), &["EventType"], filter).await.unwrap();
+        assert_eq!(refresh(&other, all, &[subscription]).await, StatusCode::BadSubscriptionIdInvalid);
+        assert_eq!(refresh(&client, one, &[subscription, item + 1]).await, StatusCode::BadMonitoredItemIdInvalid);
+        assert_eq!(refresh(&client, all, &[subscription]).await, StatusCode::Good);
+        let frames = [ObjectTypeId::RefreshStartEventType, ObjectTypeId::RefreshEndEventType];
+        let frames = frames.map(|kind| vec![Variant::from(NodeId::from(kind))]);
+        until("both frames", || (seen.lock().unwrap().len() >= 2).then_some(())).await;
+        assert_eq!(*seen.lock().unwrap(), frames);
+        assert_eq!(refresh(&client, one, &[subscription, item]).await, StatusCode::Good);
+        until("both frames again", || (seen.lock().unwrap().len() >= 4).then_some(())).await;
+        assert_eq!(seen.lock().unwrap()[2..], frames);
     }
 }
