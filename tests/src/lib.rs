@@ -30,6 +30,7 @@ mod port;
 mod postgres;
 mod site;
 mod sparkplug_host;
+mod sparkplug_pump;
 mod subscriber;
 mod wait;
 
@@ -47,5 +48,6 @@ pub use port::Port;
 pub use postgres::Postgres;
 pub use site::Site;
 pub use sparkplug_host::SparkplugHost;
+pub use sparkplug_pump::SparkplugPump;
 pub use subscriber::{Message, Subscriber, SubscriberOptions};
 pub use wait::{PATIENCE, wait_until};

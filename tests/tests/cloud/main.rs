@@ -16,3 +16,4 @@ mod ingests;
 mod json;
 mod renamed;
 mod sender;
+mod sparkplug;

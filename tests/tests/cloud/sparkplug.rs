@@ -1,0 +1,193 @@
+//! The ingest as the host application of edge nodes: our gateway, whose primary host it is, and one that others wrote.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use serde_json::Value;
+use tidegate_tests::{
+    Child, Cut, FaultProxy, Gateway, Line, ModbusServer, Mosquitto, PATIENCE, Peers, Postgres, Site, SparkplugPump,
+    Subscriber, Table, tidegate, wait_until,
+};
+
+use crate::ingest::start;
+
+const PROFILE: &str = r#"
+[profile]
+manufacturer = "Acme"
+model = "Oven"
+driver = "modbus"
+version = 1
+
+[[group]]
+name = "all"
+interval = "50ms"
+
+[[tag]]
+name = "temperature"
+group = "all"
+table = "holding"
+address = 0
+type = "i16"
+scale = 0.1
+unit = "°C"
+
+[[tag]]
+name = "heating"
+group = "all"
+table = "coil"
+address = 3
+type = "bool"
+"#;
+
+/// A gateway with one device whose target holds its data back while the primary host is offline, and tells it again when the host turns
+/// out to be gone.
+fn oven(modbus: SocketAddr, broker: SocketAddr) -> anyhow::Result<Site> {
+    let site = Site::new()?;
+    site.write_file("profiles/acme/oven.toml", PROFILE)?;
+    let rest = format!(
+        "[store]\ncommit = \"50ms\"\n\n\
+         [[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{modbus}\"\ntimeout = \"5s\"\n\n\
+         [[device]]\nname = \"oven-1\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n\n\
+         [[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{broker}\"\nformat = \"sparkplug_b\"\n\
+         group_id = \"plant\"\nretry_longest = \"1s\"\nprimary_host = \"historian\"\nsettle = \"60s\"\nstart = \"oldest\"\n",
+    );
+    site.write("line3", &rest)?;
+    Ok(site)
+}
+
+/// Waits until a query gives a number that large.
+fn until_at_least(database: &Postgres, what: &str, sql: &str, wanted: i64) -> anyhow::Result<()> {
+    let found = || database.sql(sql).ok()?.first()?.parse::<i64>().ok();
+    wait_until(PATIENCE * 2, what, || found().filter(|found| *found >= wanted)).map(drop)
+}
+
+/// How often the ingest has said this.
+fn said(lines: &[Line], what: &str) -> usize {
+    lines.iter().filter(|line| line.text.contains(what)).count()
+}
+
+const BIRTHS: &str = "select births from tidegate.edge_node";
+const ROWS: &str = "select count(*) from tidegate.samples where tag = 'temperature' and quality = 'good'";
+
+#[test]
+fn each_row_of_our_gateway_is_written_once_whatever_is_away() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let (broker, mut database) = (Mosquitto::start(&peers)?, Postgres::start(&peers)?);
+    let mut modbus = ModbusServer::start(&peers, &[1])?;
+    modbus.set(1, Table::Holding, 0, &[215])?;
+    let proxy = FaultProxy::start(broker.address(), 5)?;
+    let site = oven(modbus.address(), proxy.address())?;
+    let gateway = Gateway::start(&site)?;
+    let own = Subscriber::start(&peers, site.broker_address(), "tidegate/line3/oven-1/data/all")?;
+    let more = |rows: usize| {
+        let before = own.messages().len();
+        own.wait_for(PATIENCE, "more rows", |all| (all.len() >= before + rows).then_some(()))
+    };
+    // Nothing is told before the host is there.
+    more(10)?;
+    let arguments = ["--format", "sparkplug_b", "--group", "plant", "--host-id", "historian", "--client-id", "one"];
+    let begin = || start(broker.address(), &database.url(), &arguments);
+    let mut ingest = begin()?;
+    let state = Subscriber::start(&peers, broker.address(), "spBv1.0/STATE/historian")?;
+    until_at_least(&database, "rows of before the host came", ROWS, 10)?;
+
+    proxy.cut(Cut::Reset);
+    until_at_least(&database, "births after the link was cut", BIRTHS, 2)?;
+
+    database.kill();
+    ingest.wait_for(PATIENCE, "the word that the host is offline", |lines| {
+        (said(lines, "the host is offline") == 1).then_some(())
+    })?;
+    state.wait_for(PATIENCE, "its state", |all| all.last().filter(|last| last.payload.contains("false")).map(drop))?;
+    more(20)?;
+    database.resume()?;
+    ingest.wait_for(PATIENCE, "the word that the host is online again", |lines| {
+        (said(lines, "the host is online") == 2).then_some(())
+    })?;
+    until_at_least(&database, "births after the database was away", BIRTHS, 3)?;
+
+    // What it had not written is told again, and what it had written is found in the database.
+    ingest.kill();
+    let mut ingest = start(broker.address(), &database.url(), &arguments)?;
+    until_at_least(&database, "births after the ingest was killed", BIRTHS, 4)?;
+    more(5)?;
+    let times: BTreeSet<i64> = own.messages().iter().map(|row| row.json().unwrap()["ts"].as_i64().unwrap()).collect();
+    let sql = "select (extract(epoch from time) * 1000)::bigint from tidegate.samples where tag = 'temperature' and value = 21.5";
+    let found = || -> Option<Vec<i64>> { database.sql(sql).ok()?.iter().map(|time| time.parse().ok()).collect() };
+    wait_until(PATIENCE * 2, "every row that the gateway has made", || {
+        let found: BTreeSet<i64> = found()?.into_iter().collect();
+        times.is_subset(&found).then_some(())
+    })?;
+    assert!(gateway.stop()?.success());
+    assert!(ingest.terminate(PATIENCE)?.success());
+    state.wait_for(PATIENCE, "its last state", |all| {
+        all.last().filter(|last| last.payload.contains("\"online\":false")).map(drop)
+    })?;
+    let twice = "select count(*) - count(distinct (tag, time)) from tidegate.samples where quality = 'good'";
+    assert_eq!(database.sql(twice)?, ["0"]);
+    // What a restart brought again is neither in the tables nor counted as rows.
+    let rows = "select (select sum(rows) from tidegate.stream) - count(distinct (device, seq)) from tidegate.samples";
+    assert_eq!(database.sql(rows)?, ["0"]);
+    let units = "select distinct unit from tidegate.samples where tag = 'temperature'";
+    assert_eq!(database.sql(units)?, ["°C"]);
+    let (code, text) = tidegate(["ingest", "--verify", "--to", &database.url()], &[])?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\nplant/line3 ") && text.contains("1 edge nodes, no messages missing"), "{text}");
+    Ok(())
+}
+
+/// The lines of rows and what was refused.
+fn written(ingest: &Child) -> Vec<Value> {
+    let lines = ingest.lines();
+    lines
+        .iter()
+        .filter(|line| line.text.starts_with('{'))
+        .filter_map(|line| serde_json::from_str(&line.text).ok())
+        .collect()
+}
+
+const TIME: i64 = 1_700_000_000_000;
+
+#[test]
+fn what_a_foreign_edge_node_says_is_written_once_and_what_it_lost_is_known() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let broker = Mosquitto::start(&peers)?;
+    let folder = tempfile::tempdir()?;
+    let ledger = folder.path().join("ledger").display().to_string();
+    let mut node = SparkplugPump::start(&peers, broker.address(), TIME)?;
+    node.say("birth")?;
+    let arguments = ["--format", "sparkplug_b", "--ledger", &ledger, "--client-id", "lines"];
+    let mut ingest = start(broker.address(), "jsonl:-", &arguments)?;
+    // Nobody has told the ingest what 1 is.
+    node.say(&format!("data 1 2.5 {}", TIME + 1))?;
+    node.until_asked(1)?;
+    let until = |ingest: &Child, what: &str, look: &dyn Fn(&Value) -> bool| {
+        wait_until(PATIENCE, what, || written(ingest).into_iter().find(|line| look(line)))
+    };
+    let birth = until(&ingest, "the birth", &|line| line["ts"] == TIME)?;
+    assert_eq!(
+        (&birth["gateway"], &birth["device"], &birth["group"]),
+        (&"line4".into(), &"pump".into(), &"plant".into())
+    );
+    let values = birth["values"].as_object().unwrap();
+    assert_eq!((&values["Motor.Speed"], &values["steps"]), (&1.5.into(), &7.into()));
+    assert!(values.iter().any(|(name, value)| name.starts_with("Zustand__-") && value == "läuft"), "{values:?}");
+
+    node.say(&format!("data 1 3.5 {}", TIME + 2))?;
+    node.say("again")?;
+    node.say(&format!("past 1 3.5 {}", TIME + 2))?;
+    node.say(&format!("past 2 -9 {}", TIME - 60_000))?;
+    node.say("lose")?;
+    node.say(&format!("data 2 10 {}", TIME + 3))?;
+    node.say("raw spBv1.0/plant/DDATA/line4/pump ffffff")?;
+    until(&ingest, "what comes behind the hole", &|line| line["values"]["steps"] == 10)?;
+    until(&ingest, "what cannot be read", &|line| line["refused"]["fault"] == "sparkplug")?;
+    node.say("death")?;
+    until(&ingest, "the death of the device", &|line| line["bad"]["steps"] == "disconnected")?;
+    assert!(ingest.terminate(PATIENCE)?.success());
+    let lines = written(&ingest);
+    let count = |time: i64| lines.iter().filter(|line| line["ts"] == time).count();
+    assert_eq!([TIME, TIME + 1, TIME + 2, TIME + 3, TIME - 60_000].map(count), [1, 0, 1, 1, 1], "{lines:#?}");
+    let (code, text) = tidegate(["ingest", "--verify", "--to", "jsonl:-", "--ledger", &ledger], &[])?;
+    assert!(code == Some(1) && text.contains("1 edge nodes, 1 messages are missing"), "{code:?}: {text}");
+    Ok(())
+}
