@@ -281,7 +281,7 @@ mod tests {
         let connection = attached.connection;
         let guest = Guest { client: "client", rights, clean: false, users: hub.users.generation() };
         let (session, _) = hub.attach(guest, attached).unwrap();
-        let wish = Wish { qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, identifier: None };
+        let wish = Wish::of(Qos::AtLeastOnce);
         hub.subscribe(&session, "a", wish);
         for _ in 0..2 {
             hub.publish(Published::by_gateway("a".into(), "x".into(), false));

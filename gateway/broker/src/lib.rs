@@ -29,7 +29,8 @@
 //! - `$SYS/broker/…` tells about the broker, with mosquitto's names. Nobody may publish there.
 //! - Who breaks the protocol is disconnected; MQTT 5 clients are told the reason code and, unless they ask not to be, the
 //!   reason in words. Enhanced authentication is not offered.
-//! - A second connection with the same client id takes over from the first. With another user it gets a new session.
+//! - A second connection with the same client id takes over from the first. With another user it gets a new session, and also when
+//!   the session was to end with the first (MQTT 5.0 §3.1.4).
 //! - What the gateway publishes comes with the QoS of the subscription.
 //! - With users, each may publish to and subscribe to what the site says. A forbidden publish is acknowledged (before 5)
 //!   or refused (5) and dropped; a forbidden subscription is refused in the SUBACK.

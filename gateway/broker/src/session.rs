@@ -223,6 +223,8 @@ impl Session {
         }
         state.resumed.cancel();
         state.offline_since = None;
+        // What waits has waited for the client to come, which it has.
+        state.moved = Some(Instant::now());
         state.in_flight.send_again();
     }
 

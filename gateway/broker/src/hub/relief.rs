@@ -113,8 +113,7 @@ mod tests {
         let rights = hub.users.rights(name.starts_with('$').then_some(name), name).unwrap();
         let guest = Guest { client: name, rights, clean: true, users: hub.users.generation() };
         let (session, _) = hub.attach(guest, Attached::for_test(connection, 100)).unwrap();
-        let wish = Wish { qos, no_local: false, retain_as_published: false, identifier: None };
-        hub.subscribe(&session, topic, wish);
+        hub.subscribe(&session, topic, Wish::of(qos));
         (session, connection)
     }
 
@@ -165,7 +164,7 @@ mod tests {
     async fn messages_with_qos_0_are_dropped_first_and_their_session_stays() {
         let hub = hub(100);
         let both = client(&hub, "both", "loose", Qos::AtMostOnce);
-        let wish = Wish { qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, identifier: None };
+        let wish = Wish::of(Qos::AtLeastOnce);
         hub.subscribe(&both.0, "firm", wish);
         for _ in 0..40 {
             publish(&hub, "firm");
@@ -199,6 +198,38 @@ mod tests {
         assert!(away.has_ended() && !healthy.0.is_to_end());
         assert_eq!(take(&healthy), Ok(60));
         assert_eq!((hub.status().gave_way, hub.status().sessions_offline), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_come_back_is_not_slow_because_it_was_away() {
+        let hub = hub(100);
+        let (back, connection) = client(&hub, "back", "back", Qos::AtLeastOnce);
+        hub.detach(&back, connection, 100).unwrap();
+        let stuck = client(&hub, "stuck", "stuck", Qos::AtLeastOnce);
+        for _ in 0..60 {
+            publish(&hub, "back");
+        }
+        advance(Duration::from_secs(3600)).await;
+        publish(&hub, "stuck");
+        advance(Duration::from_secs(5)).await;
+        back.attach(Attached::for_test(connection, 100));
+        for _ in 0..60 {
+            publish(&hub, "stuck");
+        }
+        assert!(stuck.0.is_to_end() && !back.is_to_end());
+        assert_eq!(take(&(back, connection)), Ok(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_to_log_in_again_and_gives_way_has_no_session_any_more() {
+        let hub = hub(10);
+        let client = client(&hub, "client", "x", Qos::AtLeastOnce);
+        client.0.dismiss();
+        for _ in 0..20 {
+            publish(&hub, "x");
+        }
+        assert!(client.0.is_to_end());
+        assert_eq!(take(&client), Err(Gone::GaveWay));
     }
 
     #[tokio::test(start_paused = true)]
@@ -236,7 +267,7 @@ mod tests {
         hub.publish(Published::by_gateway("x".into(), vec![0; 1_000].into(), true));
         assert_eq!(hub.total.bytes(), 0);
         let client = client(&hub, "client", "x", Qos::AtLeastOnce);
-        let wish = Wish { qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, identifier: None };
+        let wish = Wish::of(Qos::AtLeastOnce);
         let mut replay = crate::hub::Replay::new("x", wish);
         while hub.replay(&client.0, &mut replay) {}
         assert!(hub.total.bytes() > 1_000);

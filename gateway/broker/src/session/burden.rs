@@ -135,7 +135,10 @@ impl Session {
     /// Tells the connection that the session ends because all together hold too much.
     pub(crate) fn give_way(&self) {
         if let Some(attached) = &mut self.lock().attached {
-            attached.leave.get_or_insert(Gone::GaveWay);
+            // Also of one that was to log in again and keep its session.
+            if !attached.leave.is_some_and(Gone::ends_session) {
+                attached.leave = Some(Gone::GaveWay);
+            }
             attached.kick.cancel();
         }
     }

@@ -1,5 +1,6 @@
 use std::fs;
 
+use sqlx::Connection;
 use tidegate_config::Broker;
 
 use super::*;
@@ -8,8 +9,10 @@ use crate::{
     inside::Inside,
     limits::Limits,
     message::Published,
+    routes::Wish,
     session::{Attached, Outgoing},
     users::Users,
+    wire::Qos,
 };
 
 async fn writer(folder: &Path) -> Writer {
@@ -113,13 +116,7 @@ async fn what_waited_for_a_bridge_is_before_what_came_while_it_could_not_be_read
     let rights = hub.users.rights(Some("$bridge/b"), "$bridge/b").unwrap();
     let guest = Guest { client: "$bridge/b", rights, clean: false, users: hub.users.generation() };
     let (session, _) = hub.attach(guest, Attached::for_test(100, u32::MAX)).unwrap();
-    let wish = crate::routes::Wish {
-        qos: crate::wire::Qos::AtLeastOnce,
-        no_local: false,
-        retain_as_published: false,
-        identifier: None,
-    };
-    hub.subscribe(&session, "new", wish);
+    hub.subscribe(&session, "new", Wish::of(Qos::AtLeastOnce));
     hub.publish(Published::by_gateway("new".into(), "x".into(), false));
     is_readable_again(&data, &elsewhere);
     after.write().await.unwrap();
@@ -131,6 +128,22 @@ async fn what_waited_for_a_bridge_is_before_what_came_while_it_could_not_be_read
         Outgoing::Release(_) => b"",
     });
     assert_eq!(topics.collect::<Vec<_>>(), [b"old", b"old", b"new"]);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("broker.db").display());
+    let mut first = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(include_str!("../../../migrations/0001_begin.sql")).execute(&mut first).await.unwrap();
+    let filled = "PRAGMA user_version = 1; INSERT INTO retained VALUES ('first', 'x', x'', 1, NULL, 1, 0)";
+    sqlx::raw_sql(filled).execute(&mut first).await.unwrap();
+    first.close().await.unwrap();
+    let mut writer = writer(folder.path()).await;
+    assert_eq!(writer.hub.status().retained, 1);
+    retain(&writer, "second");
+    writer.write().await.unwrap();
+    assert_eq!(kept(folder.path()).await, ["first", "second"]);
 }
 
 #[tokio::test]
