@@ -20,7 +20,9 @@ impl Browser for NodeSession<'_> {
         self.list.device = start.map(|start| start.split('/').next().unwrap_or(start).to_owned());
     }
 
-    async fn list(&mut self, _cx: &Cx, found: &mut Vec<Node>) -> Result<Listing, Lost> {
+    async fn list(&mut self, cx: &Cx, found: &mut Vec<Node>) -> Result<Listing, Lost> {
+        let wanted = self.list.device.clone();
+        self.await_device(cx, wanted.as_deref()).await.map_err(|fault| self.lost(&fault))?;
         let mut folders = HashSet::new();
         let mut known: Vec<(&str, &Known)> = self
             .host

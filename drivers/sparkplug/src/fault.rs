@@ -24,7 +24,9 @@ pub(crate) enum Fault {
     #[error("failed to {0}")]
     Certificate(String),
     /// More has come than is taken.
-    #[error("more has come at once than is taken")]
+    #[error(
+        "more has come than could be taken over: the gateway cannot keep up with the edge node; it begins anew with its births"
+    )]
     TooMuch,
     /// Another connection with the same `host_id` is over that began later than this one.
     #[error("another connection with the same `host_id` has ended; edge nodes mind this one again once it begins anew")]

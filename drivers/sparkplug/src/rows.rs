@@ -16,8 +16,9 @@ use crate::{
     plan::{Group, Item},
 };
 
-/// Rows that wait to be fetched, at most.
+/// Rows that wait to be fetched, at most, and the bytes of what is in them.
 const MOST: usize = 100_000;
+const MOST_BYTES: usize = 64 << 20;
 
 /// A row that waits.
 struct Row {
@@ -26,11 +27,14 @@ struct Row {
     readings: Vec<(usize, Reading)>,
     time: Option<Timestamp>,
     past: bool,
+    bytes: usize,
 }
 
 /// Rows that wait, and what was said last.
 pub(crate) struct Rows {
     waiting: VecDeque<Row>,
+    /// Memory that they take, about.
+    bytes: usize,
     /// By device, group and column.
     latest: Vec<Vec<Vec<Reading>>>,
 }
@@ -39,12 +43,12 @@ impl Rows {
     pub(crate) fn new(devices: &[NodeDevice]) -> Rows {
         let of = |group: &Group| vec![Reading::Missing; group.columns];
         let latest = devices.iter().map(|device| device.plan.groups.iter().map(of).collect()).collect();
-        Rows { waiting: VecDeque::new(), latest }
+        Rows { waiting: VecDeque::new(), bytes: 0, latest }
     }
 
     /// Whether more wait than may.
     pub(crate) fn are_too_many(&self) -> bool {
-        self.waiting.len() > MOST
+        self.waiting.len() > MOST || self.bytes > MOST_BYTES
     }
 
     pub(crate) fn are_waiting(&self) -> bool {
@@ -54,6 +58,7 @@ impl Rows {
     /// The next row.
     pub(crate) fn next(&mut self, out: &mut Readings) -> Option<Poll> {
         let row = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(row.bytes);
         out.reset(row.columns);
         for (column, reading) in row.readings {
             if let Some(place) = out.items_mut().get_mut(column) {
@@ -117,7 +122,12 @@ impl Rows {
                 let free = newest.get(&key).copied().filter(|row| !taken.contains(&(*row, item.column)));
                 let row = free.unwrap_or(self.waiting.len());
                 match self.waiting.get_mut(row) {
-                    Some(row) => row.readings.push((item.column, reading)),
+                    Some(row) => {
+                        let bytes = memory(&reading);
+                        row.bytes += bytes;
+                        self.bytes += bytes;
+                        row.readings.push((item.column, reading));
+                    }
                     None => self.add(poll, group, vec![(item.column, reading)], Some(sample.time), sample.historical),
                 }
                 newest.insert(key, row);
@@ -132,7 +142,9 @@ impl Rows {
                 self.remember(poll, *column, reading);
             }
         }
-        self.waiting.push_back(Row { poll, columns: group.columns, readings, time, past });
+        let bytes = size_of::<Row>() + readings.iter().map(|(_, reading)| memory(reading)).sum::<usize>();
+        self.bytes += bytes;
+        self.waiting.push_back(Row { poll, columns: group.columns, readings, time, past, bytes });
     }
 
     fn remember(&mut self, poll: Poll, column: usize, reading: &Reading) {
@@ -141,6 +153,15 @@ impl Rows {
             latest.clone_from(reading);
         }
     }
+}
+
+/// Memory that a reading takes, about.
+fn memory(reading: &Reading) -> usize {
+    let value = match reading {
+        Reading::Value(value) | Reading::Doubtful(value, _) => value.heap_bytes(),
+        Reading::Failed(_) | Reading::Missing => 0,
+    };
+    size_of::<(usize, Reading)>() + value
 }
 
 /// What a sample is for a tag.
@@ -187,4 +208,54 @@ fn single(value: &Value, kind: ValueKind) -> Option<Value> {
         (Value::F32(number), ValueKind::F64) => Value::F64((*number).into()),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_driver_api::config::Access;
+    use tidegate_sparkplug::DataType;
+
+    use super::*;
+    use crate::{config::Whose, plan::Plan};
+
+    fn noted(text: &str, time: i64) -> Sample {
+        let worth = Worth::Value(Value::Text(text.into()), QualityCode::Good);
+        Sample { metric: 0, worth, time: Timestamp::from_millis(time), historical: false, reason: None }
+    }
+
+    #[test]
+    fn large_values_that_nobody_fetches_are_too_many_long_before_their_rows_are() {
+        let metric: Arc<str> = "Note".into();
+        let item = Item {
+            column: 0,
+            metric: Arc::clone(&metric),
+            datatype: DataType::String,
+            items: None,
+            access: Access::Read,
+        };
+        let groups = vec![Group { items: vec![item], columns: 1 }];
+        let places = HashMap::from([(Arc::clone(&metric), vec![(0, 0)])]);
+        let device = NodeDevice { whose: Whose::Node, plan: Plan { groups, places } };
+        let devices = [device];
+        let known = Known {
+            name: metric,
+            alias: None,
+            datatype: DataType::String,
+            unit: None,
+            range: None,
+            description: None,
+            writable: false,
+        };
+        let (mut rows, metrics, text) = (Rows::new(&devices), Arc::from([known]), "x".repeat(1 << 20));
+        for time in 0..200 {
+            rows.take(0, &devices[0], &metrics, &[noted(&text, time)]);
+        }
+        assert!(rows.are_too_many());
+        let (mut out, mut fetched) = (Readings::default(), 0);
+        while rows.next(&mut out).is_some() {
+            fetched += 1;
+        }
+        assert!((60..=65).contains(&fetched), "{fetched} rows of 1 MiB");
+        assert!(!rows.are_too_many() && rows.bytes == 0);
+    }
 }

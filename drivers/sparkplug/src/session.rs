@@ -1,7 +1,7 @@
 //! One connection: what the node publishes becomes rows, writes become commands.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use tidegate_driver_api::{
     model::{Reading, Reason, Timestamp, Value},
 };
 use tidegate_mqtt::{Connection, Event, Message as Sent};
-use tidegate_sparkplug::{self as sparkplug, Host, Known, Message, Now, Worth, write_request};
+use tidegate_sparkplug::{self as sparkplug, Host, Known, Message, Now, PayloadError, Worth, write_request};
 
 use crate::{
     browse::List,
@@ -22,6 +22,12 @@ use crate::{
     plan::{Item, TOGETHER},
     rows::Rows,
 };
+
+/// Topics of messages that are not taken of which is told, at most.
+const MOST_TOLD: usize = 64;
+
+/// When a node has said nothing for so long after births, it has no more of them.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A connection to the broker of a node.
 pub(crate) struct NodeSession<'link> {
@@ -37,6 +43,8 @@ pub(crate) struct NodeSession<'link> {
     /// A value that was written, until the node has published it.
     awaited: Option<(usize, Arc<str>, Value)>,
     pub(crate) list: List,
+    /// Topics of messages that were not taken and told of.
+    told: HashSet<String>,
 }
 
 impl<'link> NodeSession<'link> {
@@ -48,8 +56,8 @@ impl<'link> NodeSession<'link> {
         now: Instant,
     ) -> NodeSession<'link> {
         let (rows, patience) = (Rows::new(&link.devices), Some(now + link.patience));
-        let (there, list) = (HashMap::new(), List::default());
-        NodeSession { link, connection, host, connected, rows, there, patience, awaited: None, list }
+        let (there, list, told) = (HashMap::new(), List::default(), HashSet::new());
+        NodeSession { link, connection, host, connected, rows, there, patience, awaited: None, list, told }
     }
 
     /// Waits until all devices of the link have been born, or for so long.
@@ -62,6 +70,30 @@ impl<'link> NodeSession<'link> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the node has said what this device has; without one, until it has said so of all, as far as can be seen. A link without
+    /// devices, for which profiles are still to be made, has not waited when it was made.
+    pub(crate) async fn await_device(&mut self, cx: &Cx, device: Option<&str>) -> Result<(), Fault> {
+        let deadline = cx.now() + cx.timeout() / 2;
+        while let Some(patience) = self.lacks(device, cx.timeout()) {
+            let next = tokio::time::timeout(patience, self.connection.next());
+            match tokio::time::timeout_at(deadline.into(), next).await {
+                Ok(Ok(event)) => self.happened(event?, cx.now())?,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the next message is to be waited for while it is not known what this device has, or any (`None`).
+    fn lacks(&self, device: Option<&str>, longest: Duration) -> Option<Duration> {
+        let mut known = self.host.known(&self.link.node).filter_map(|(device, _)| device);
+        match device {
+            Some(wanted) => (!known.any(|found| found == wanted)).then_some(longest),
+            None if known.next().is_some() => Some(QUIET),
+            None => Some(longest),
+        }
     }
 
     fn happened(&mut self, event: Event, now: Instant) -> Result<(), Fault> {
@@ -121,11 +153,29 @@ impl<'link> NodeSession<'link> {
                         let _ = self.connection.publish(Sent::new(birth.topic, birth.payload).retained());
                     }
                 }
+                sparkplug::Event::Malformed { topic, error } => self.tell(topic, &error),
                 // Counted by the host; births that were asked for mend it.
                 _ => {}
             }
         }
         if self.rows.are_too_many() { Err(Fault::TooMuch) } else { Ok(()) }
+    }
+
+    /// Tells of a message that is not taken, once for each topic: what it is about stays bad.
+    fn tell(&mut self, topic: String, error: &PayloadError) {
+        let broker = &self.link.address;
+        match error {
+            _ if self.told.len() >= MOST_TOLD || self.told.contains(&topic) => return,
+            PayloadError::Beyond | PayloadError::TooMany | PayloadError::TooLarge { .. } => tracing::error!(
+                %broker, topic, %error,
+                "a message of an edge node is more than the gateway takes; the tags that it is about stay bad; give the metrics to several \
+                 devices or edge nodes"
+            ),
+            _ => {
+                tracing::warn!(%broker, topic, %error, "a message of an edge node is not taken; look at the edge node")
+            }
+        }
+        self.told.insert(topic);
     }
 
     /// The devices of the link that have the metrics of this one; of the node itself without a name.
@@ -188,7 +238,7 @@ impl<'link> NodeSession<'link> {
         cx.within(work).await?
     }
 
-    fn lost(&self, fault: &Fault) -> Lost {
+    pub(crate) fn lost(&self, fault: &Fault) -> Lost {
         fault.lost(&self.link.address)
     }
 

@@ -121,7 +121,7 @@ pub enum Event {
         /// own one: a connection that begins later than this is to be made.
         over: Timestamp,
     },
-    /// A message cannot be read.
+    /// A message cannot be read, or a birth is beyond the limits ([`PayloadError::Beyond`]).
     Malformed {
         /// Its topic.
         topic: String,

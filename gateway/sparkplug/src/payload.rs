@@ -24,6 +24,9 @@ pub enum PayloadError {
     /// Its messages are within one another too deeply.
     #[error("take a message whose parts are within one another that deeply")]
     TooDeep,
+    /// It is a birth with which the node would have more than is kept of it.
+    #[error("keep a birth that is beyond the limits on devices, metrics and bytes of names; nothing of it is taken")]
+    Beyond,
     /// It is no Sparkplug B payload.
     #[error("read a Sparkplug B payload: {0}")]
     Malformed(String),

@@ -11,7 +11,7 @@ use super::{
     sequence::{Sequence, Turn},
 };
 use crate::{
-    Now, Verb,
+    Now, PayloadError, Topic, Verb,
     edge::BD_SEQ,
     payload,
     wire::{MetricValue, Payload},
@@ -164,7 +164,7 @@ impl Node {
             statistics.beyond += 1;
             self.lost(now, out);
             self.beyond = true;
-            return;
+            return out.push(beyond(&self.id, None));
         };
         let bd_seq = message.metrics.iter().find(|metric| metric.name.as_deref() == Some(BD_SEQ));
         let bd_seq = bd_seq.and_then(|metric| match &metric.value {
@@ -253,6 +253,7 @@ impl Node {
                 }
                 Err(Beyond { died }) => {
                     statistics.beyond += 1;
+                    out.push(beyond(&node, device.as_deref()));
                     if died {
                         out.push(Event::Died { node, device, time: at });
                     }
@@ -412,6 +413,16 @@ impl Session {
         *known = Device { metrics, there: true, beyond: false, born: Some(born) };
         Ok(Some(&known.metrics))
     }
+}
+
+/// The birth of a node, or of a device of it, is more than is taken.
+fn beyond(of: &NodeId, device: Option<&str>) -> Event {
+    let (verb, group, node) = (Verb::Birth, of.group(), of.node());
+    let topic = match device {
+        Some(device) => Topic::Device { verb, group, node, device }.to_string(),
+        None => Topic::Node { verb, group, node }.to_string(),
+    };
+    Event::Malformed { topic, error: PayloadError::Beyond }
 }
 
 /// When a message was sent, by its own clock where it says so.

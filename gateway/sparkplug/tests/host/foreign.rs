@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_sparkplug::{
-    DataType, Event, HostOptions,
+    DataType, Event, HostOptions, PayloadError,
     wire::{Metric, MetricValue, Template},
 };
 
@@ -59,7 +59,8 @@ fn names_of_structures_that_repeat_in_many_members_are_more_than_is_taken() {
     let mut scene = Scene::born();
     let members = (0..20_000).map(|number| member(&number.to_string())).collect();
     let birth = scene.heard("DBIRTH/n/e", Some(2), vec![structure(&"n".repeat(1000), 40, members)]);
-    assert!(birth.is_empty(), "20 MB of names");
+    let [Event::Malformed { topic, error: PayloadError::Beyond }] = birth.as_slice() else { panic!("{birth:?}") };
+    assert_eq!(topic, "spBv1.0/g/DBIRTH/n/e", "20 MB of names");
     assert_eq!(scene.host.statistics().beyond, 1);
 }
 
@@ -73,7 +74,8 @@ fn members_of_structures_count_as_metrics_and_a_device_that_has_too_many_is_not_
     let events = scene.heard("DBIRTH/n/e", Some(3), vec![structure("s", 40, members(6))]);
     assert_eq!(samples(&events).len(), 6, "what it had makes room");
     let events = scene.heard("DBIRTH/n/e", Some(4), vec![structure("s", 40, members(7))]);
-    assert!(matches!(events.as_slice(), [Event::Died { device: Some(_), .. }]), "{events:?}");
+    let told = matches!(events.as_slice(), [Event::Malformed { .. }, Event::Died { device: Some(_), .. }]);
+    assert!(told, "{events:?}");
     let events = scene.heard("DDATA/n/e", Some(5), vec![data(40, MetricValue::Int(1))]);
     assert!(events.is_empty(), "{events:?}");
     assert_eq!((scene.host.statistics().beyond, scene.host.known(&node()).count()), (2, 3));
@@ -84,7 +86,8 @@ fn devices_have_a_limit_even_without_metrics() {
     let mut scene = Scene::new(HostOptions { most_devices: 2, ..HostOptions::default() });
     scene.births();
     assert_eq!(scene.heard("DBIRTH/n/e", Some(2), Vec::new()).len(), 1);
-    assert!(scene.heard("DBIRTH/n/f", Some(3), Vec::new()).is_empty());
+    let events = scene.heard("DBIRTH/n/f", Some(3), Vec::new());
+    assert!(matches!(events.as_slice(), [Event::Malformed { error: PayloadError::Beyond, .. }]), "{events:?}");
     assert!(scene.heard("DDATA/n/f", Some(4), vec![data(1, MetricValue::Int(1))]).is_empty());
     assert_eq!(scene.host.statistics().beyond, 2);
 }
@@ -95,7 +98,8 @@ fn a_node_whose_birth_is_too_large_is_gone_and_is_not_asked_for_it_again() {
     scene.births();
     let many = (0..4).map(|number| member(&number.to_string())).collect();
     let events = scene.heard("NBIRTH/n", Some(0), many);
-    assert!(matches!(events.as_slice(), [Event::Died { device: None, .. }]), "{events:?}");
+    let told = matches!(events.as_slice(), [Event::Died { device: None, .. }, Event::Malformed { .. }]);
+    assert!(told, "{events:?}");
     assert!(scene.heard("DDATA/n/d", Some(1), vec![data(1, MetricValue::Int(1))]).is_empty());
     assert!(scene.run_after(Duration::from_secs(60)).is_empty());
     assert_eq!(samples(&scene.births()).len(), 3);

@@ -144,6 +144,7 @@ fn nodes_and_metrics_beyond_the_limits_are_not_known() {
     scene.heard("NBIRTH/other", Some(0), Vec::new());
     assert_eq!(scene.host.nodes().count(), 1);
     let metrics = vec![born("more", 30, DataType::Int8, MetricValue::Int(1))];
-    assert!(scene.heard("DBIRTH/n/e", Some(2), metrics).is_empty());
+    let events = scene.heard("DBIRTH/n/e", Some(2), metrics);
+    assert!(matches!(events.as_slice(), [Event::Malformed { .. }]), "{events:?}");
     assert_eq!(scene.host.statistics().beyond, 2);
 }
