@@ -36,16 +36,7 @@ impl SparkplugHost {
     ///
     /// When the host cannot carry it out.
     pub fn say(&mut self, command: &str) -> anyhow::Result<()> {
-        let before = self.count("ok") + self.count("error");
-        self.child.say(command)?;
-        self.child.wait_for(PATIENCE, "an answer", |lines| {
-            let answers = lines.iter().filter(|line| line.text == "ok" || line.text.starts_with("error"));
-            (answers.count() > before).then_some(())
-        })?;
-        match self.child.lines().iter().rev().find(|line| line.text.starts_with("error")) {
-            Some(line) => bail!("{command:?}: {}", line.text),
-            None => Ok(()),
-        }
+        say(&mut self.child, command)
     }
 
     /// Everything that it has heard so far.
@@ -71,10 +62,21 @@ impl SparkplugHost {
     pub fn kill(&mut self) {
         self.child.kill();
     }
+}
 
-    fn count(&self, word: &str) -> usize {
-        self.child.lines().iter().filter(|line| line.text.starts_with(word)).count()
+/// Says a command to a peer, and waits until it answers `ok`, or `error` and why.
+pub(crate) fn say(child: &mut Child, command: &str) -> anyhow::Result<()> {
+    let answers = |lines: &[Line]| -> Vec<String> {
+        let is = |text: &&str| *text == "ok" || text.starts_with("error");
+        lines.iter().map(|line| line.text.as_str()).filter(is).map(str::to_owned).collect()
+    };
+    let before = answers(&child.lines()).len();
+    child.say(command)?;
+    let answer = child.wait_for(PATIENCE, "an answer", |lines| answers(lines).get(before).cloned())?;
+    if answer != "ok" {
+        bail!("{command:?}: {answer}");
     }
+    Ok(())
 }
 
 fn heard(lines: &[Line]) -> anyhow::Result<Vec<Value>> {

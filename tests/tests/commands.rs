@@ -10,46 +10,9 @@
 
 use std::process::Command;
 
-use tidegate_tests::{Gateway, ModbusServer, PATIENCE, Peers, Site, Subscriber, Table, program, publish, wait_until};
-
-const PROFILE: &str = r#"
-[profile]
-manufacturer = "Acme"
-model = "Oven"
-driver = "modbus"
-version = 1
-
-[[group]]
-name = "all"
-interval = "50ms"
-
-[[tag]]
-name = "setpoint"
-group = "all"
-table = "holding"
-address = 100
-type = "i16"
-scale = 0.1
-access = "read_write"
-minimum = 0.0
-maximum = 100.0
-
-[[tag]]
-name = "temperature"
-group = "all"
-table = "holding"
-address = 0
-type = "i16"
-scale = 0.1
-
-[[tag]]
-name = "heating"
-group = "all"
-table = "coil"
-address = 3
-type = "bool"
-access = "read_write"
-"#;
+use tidegate_tests::{
+    Gateway, ModbusServer, OVEN, PATIENCE, Peers, Site, Subscriber, Table, program, publish, wait_until,
+};
 
 struct Oven {
     modbus: ModbusServer,
@@ -60,7 +23,7 @@ struct Oven {
 fn oven(peers: &Peers) -> anyhow::Result<Oven> {
     let modbus = ModbusServer::start(peers, &[1])?;
     let site = Site::new()?;
-    site.write_file("profiles/acme/oven.toml", PROFILE)?;
+    site.write_file("profiles/acme/oven.toml", OVEN)?;
     let rest = format!(
         "[[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"300ms\"\n\n\
          [[device]]\nname = \"oven-1\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n",

@@ -13,56 +13,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde_json::Value;
 use tidegate_tests::{
-    Cut, FaultProxy, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Site, SparkplugHost, Subscriber, Table,
+    Cut, FaultProxy, Gateway, ModbusServer, Mosquitto, OVEN, PATIENCE, Peers, Site, SparkplugHost, Subscriber, Table,
 };
-
-const PROFILE: &str = r#"
-[profile]
-manufacturer = "Acme"
-model = "Oven"
-driver = "modbus"
-version = 1
-
-[[group]]
-name = "all"
-interval = "50ms"
-
-[[tag]]
-name = "setpoint"
-group = "all"
-table = "holding"
-address = 100
-type = "i16"
-scale = 0.1
-access = "read_write"
-minimum = 0.0
-maximum = 100.0
-
-[[tag]]
-name = "temperature"
-group = "all"
-table = "holding"
-address = 0
-type = "i16"
-scale = 0.1
-unit = "°C"
-range = { low = -50.0, high = 300.0 }
-
-[[tag]]
-name = "heating"
-group = "all"
-table = "coil"
-address = 3
-type = "bool"
-access = "read_write"
-
-[[tag]]
-name = "counter"
-group = "all"
-table = "holding"
-address = 10
-type = "u32"
-"#;
 
 struct Oven {
     modbus: ModbusServer,
@@ -75,7 +27,7 @@ impl Oven {
         let mut modbus = ModbusServer::start(peers, &[1])?;
         modbus.set(1, Table::Holding, 0, &[215])?;
         let site = Site::new()?;
-        site.write_file("profiles/acme/oven.toml", PROFILE)?;
+        site.write_file("profiles/acme/oven.toml", OVEN)?;
         let rest = format!(
             "[store]\ncommit = \"50ms\"\n\n\
              [[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"300ms\"\n\n\

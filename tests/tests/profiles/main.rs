@@ -1,7 +1,8 @@
 //! Every profile of the repository against the answer it must give.
 //!
 //! `tests/profiles/<vendor>/<model>.toml` beside `profiles/<vendor>/<model>.toml`: what the registers of such a device hold,
-//! what the device refuses, what has to come out, and the bytes of its writes; or the nodes of an OPC UA server.
+//! what the device refuses, what has to come out, and the bytes of its writes; or the nodes of an OPC UA server, or what an edge node of
+//! Sparkplug says at its birth.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 mod answer;
 mod machine;
 mod opcua;
+mod sparkplug;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,6 +119,18 @@ fn every_profile_of_opc_ua_gives_its_answer() -> anyhow::Result<()> {
     assert!(profiles.len() >= 2, "the profiles have gone: {profiles:?}");
     for path in profiles {
         let wrong = opcua::wrong(&peers, &root(), &path)?;
+        assert!(wrong.is_empty(), "{path}:\n    {}", wrong.join("\n    "));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_profile_of_sparkplug_gives_its_answer() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let profiles = of_driver("sparkplug");
+    assert!(profiles.len() >= 2, "the profiles have gone: {profiles:?}");
+    for path in profiles {
+        let wrong = sparkplug::wrong(&peers, &root(), &path)?;
         assert!(wrong.is_empty(), "{path}:\n    {}", wrong.join("\n    "));
     }
     Ok(())
