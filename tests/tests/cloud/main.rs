@@ -1,5 +1,5 @@
 //! The cloud side and what it gets, with real parts: blocks as they are stored, ingests that share the work, sinks that are away, files
-//! that others read, rows as JSON, and a target that gets another name while the gateway runs.
+//! that others read, rows as JSON, edge nodes of Sparkplug B, and a target that gets another name while the gateway runs.
 
 #![allow(
     clippy::unwrap_used,

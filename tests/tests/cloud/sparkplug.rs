@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde_json::Value;
 use tidegate_tests::{
-    Child, Cut, FaultProxy, Gateway, Line, ModbusServer, Mosquitto, PATIENCE, Peers, Postgres, Site, SparkplugPump,
-    Subscriber, Table, tidegate, wait_until,
+    Child, Cut, FaultProxy, Gateway, Line, Message, ModbusServer, Mosquitto, PATIENCE, Peers, Postgres, Site,
+    SparkplugHost, SparkplugPump, Subscriber, Table, tidegate, wait_until,
 };
 
 use crate::ingest::start;
@@ -190,4 +190,32 @@ fn what_a_foreign_edge_node_says_is_written_once_and_what_it_lost_is_known() -> 
     let (code, text) = tidegate(["ingest", "--verify", "--to", "jsonl:-", "--ledger", &ledger], &[])?;
     assert!(code == Some(1) && text.contains("1 edge nodes, 1 messages are missing"), "{code:?}: {text}");
     Ok(())
+}
+
+/// What a message says of a host: whether it is online, and since when.
+fn told(message: &Message) -> Option<(bool, i64)> {
+    let state = message.json().ok()?;
+    Some((state["online"].as_bool()?, state["timestamp"].as_i64()?))
+}
+
+#[test]
+fn the_host_is_online_again_when_another_one_under_its_id_has_ended() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let broker = Mosquitto::start(&peers)?;
+    let state = Subscriber::start(&peers, broker.address(), "spBv1.0/STATE/historian")?;
+    let arguments = ["--format", "sparkplug_b", "--host-id", "historian", "--client-id", "one"];
+    let mut ingest = start(broker.address(), "jsonl:-", &arguments)?;
+    let until = |what: &str, online: bool, after: i64| {
+        let is = |state: &(bool, i64)| state.0 == online && state.1 > after;
+        state.wait_for(PATIENCE, what, |all| all.iter().filter_map(told).find(is)).map(|(_, since)| since)
+    };
+    let own = until("the host online", true, 0)?;
+    let mut other = SparkplugHost::start(&peers, broker.address(), Some("historian"))?;
+    let others = until("the other host online", true, own)?;
+    other.kill();
+    until("the other host offline", false, own)?;
+    // Edge nodes mind nothing that began earlier than what has ended.
+    until("the host online again", true, others)?;
+    assert!(ingest.terminate(PATIENCE)?.success());
+    until("the host offline", false, others).map(drop)
 }

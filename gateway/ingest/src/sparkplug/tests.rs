@@ -18,9 +18,9 @@ use super::{
     presence::Load,
 };
 use crate::{
-    Counters, NodeAccount, NodeKey,
+    Counters, Destination, NodeAccount, NodeKey, Rotation,
     piece::Piece,
-    sink::{JsonLines, Remembered},
+    sink::{JsonLines, Remembered, Sink},
 };
 
 const START: i64 = 1_700_000_000_000;
@@ -316,4 +316,36 @@ fn a_large_device_is_several_schemas_and_all_its_rows_are_there() {
     let mut numbers: Vec<u64> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
     assert!(numbers.iter().copied().eq(1..=23), "{numbers:?}");
+}
+
+#[tokio::test]
+async fn files_keep_the_rows_and_what_was_seen_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let destination = Destination::Parquet(folder.path().to_owned());
+    let mut numbers = Vec::new();
+    for start in 0..2 {
+        let (mut sink, remembered) = Sink::open(&destination, Rotation::default()).await.unwrap();
+        let mut scene = Scene::new(remembered);
+        scene.births();
+        scene.data(2, vec![data(1, 7, 10 + start)]);
+        scene.data(4, vec![data(1, 8, 20 + start)]);
+        scene.heard.disconnected(false, scene.now);
+        while let Some(batch) = scene.heard.batch() {
+            let rows =
+                batch.pieces.iter().filter_map(|piece| if let Piece::Rows(rows) = piece { Some(rows) } else { None });
+            numbers.extend(rows.map(|rows| (rows.arrival.first_seq, rows.arrival.last_seq)));
+            sink.write(&batch.pieces, &[]).await.unwrap();
+            scene.heard.written();
+        }
+        if start == 0 {
+            sink.close(&mut crate::sink::Written::default()).await.unwrap();
+        }
+    }
+    assert_eq!(numbers, [(1, 3), (4, 6)]);
+    let report = crate::verify(&destination).await.unwrap();
+    let [node] = report.nodes.as_slice() else { panic!("{:?}", report.nodes) };
+    assert_eq!((node.devices, node.rows, node.times), (1, 6, Some((START, START + 21))));
+    let wanted = NodeAccount { births: 2, holes: 2, missing: 2, ..NodeAccount::default() };
+    assert_eq!(node.account, wanted);
+    assert!(!report.is_whole());
 }
