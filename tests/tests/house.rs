@@ -34,7 +34,15 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("gateway/bridge", &["gateway/broker", "gateway/config", "gateway/model", "gateway/mqtt"]),
     (
         "gateway/north",
-        &["gateway/codec", "gateway/config", "gateway/model", "gateway/mqtt", "gateway/sparkplug", "gateway/store"],
+        &[
+            "gateway/codec",
+            "gateway/config",
+            "gateway/model",
+            "gateway/mqtt",
+            "gateway/sparkplug",
+            "gateway/store",
+            "gateway/topics",
+        ],
     ),
     ("drivers/api", &["gateway/config", "gateway/model"]),
     ("drivers/modbus", &["drivers/api"]),

@@ -6,9 +6,10 @@ use anyhow::Context;
 use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
-use tidegate_north::{EdgeGateway, MqttTarget, SparkplugTarget};
+use tidegate_north::{EdgeGateway, MqttTarget, RowTopics, SparkplugTarget};
 use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded};
 use tidegate_store::{Cursor, Store};
+use tidegate_topics::Layout;
 use tidegate_trust::Trust;
 use tidegate_web::{Access, Listener, Server};
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ use crate::{
     certificates, console,
     site::{self, Loaded},
     sparkplug::{self, GatewayPlant},
-    target::{Files, RunningTarget, Work},
+    target::{self, Files, RunningTarget, Work},
 };
 
 /// A running site.
@@ -30,6 +31,8 @@ pub(crate) struct Running {
     broker: Broker,
     gateway: Gateway,
     targets: Vec<RunningTarget>,
+    /// What the site says about topics, for targets whose rows go to its templates.
+    layout: Arc<Layout>,
     bridges: Bridges,
     /// Watches for certificates that expire.
     certificates: JoinHandle<()>,
@@ -66,6 +69,7 @@ impl Running {
         let folder = site::certificates(&site.gateway.data_dir);
         let certificates = certificates::watch(folder, site.gateway.id.clone(), gateway.handle());
         let mut running = Running {
+            layout: Arc::new(Layout::new(&site)),
             site,
             store,
             broker,
@@ -123,6 +127,7 @@ impl Running {
             return;
         };
         self.warn_of_restarts(&site);
+        self.layout = Arc::new(Layout::new(&site));
         self.broker.reload(&site.broker);
         self.site.broker.users = site.broker.users;
         self.site.broker.anonymous = site.broker.anonymous;
@@ -153,8 +158,9 @@ impl Running {
 
     /// Stops targets that are gone or changed and starts those that are new or changed; their cursors stay in the store.
     async fn reload_targets(&mut self, new: &[config::Target]) -> Reloaded {
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.targets).into_iter().partition(|running| new.iter().any(|new| running.is(new)));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.targets)
+            .into_iter()
+            .partition(|running| new.iter().any(|new| running.is(new, &self.layout)));
         let mut done = Reloaded { kept: kept.len(), started: 0, stopped: gone.len() };
         self.targets = kept;
         for target in gone {
@@ -185,7 +191,8 @@ impl Running {
             TargetKind::Sparkplug(options) => self.start_sparkplug(&target, options).await?,
             TargetKind::OpcUaServer(options) => self.start_opcua(&target, options).await?,
         };
-        self.targets.push(RunningTarget { target, files, work });
+        let layout = target::layout(&target, &self.layout);
+        self.targets.push(RunningTarget { target, files, layout, work });
         Ok(())
     }
 
@@ -196,6 +203,10 @@ impl Running {
         let root = &self.site.broker.topic_root;
         let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
             .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
+        let mqtt = match target::layout(target, &self.layout) {
+            Some(layout) => mqtt.on_topics(RowTopics::new(layout, options.topics.clone())),
+            None => mqtt,
+        };
         let mqtt = match options.format {
             config::Format::Json => mqtt.announcing(Box::new(Announcements(self.gateway.handle().board()))),
             config::Format::Block => mqtt,

@@ -1,11 +1,12 @@
 //! A running target: its task, and what is told about it.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use tidegate_config::{self as config, TargetKind};
 use tidegate_model::{Name, Timestamp};
 use tidegate_north::TargetState;
 use tidegate_runtime::{ServerStatus, TargetProbe, TargetStatus};
+use tidegate_topics::Layout;
 use tokio::{
     task::{AbortHandle, JoinHandle},
     time::timeout,
@@ -19,6 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) struct RunningTarget {
     pub(crate) target: config::Target,
     pub(crate) files: Files,
+    pub(crate) layout: Option<Arc<Layout>>,
     pub(crate) work: Work,
 }
 
@@ -36,9 +38,9 @@ impl RunningTarget {
     }
 
     /// Whether this is what would be started for that configuration now. Certificates that were renewed under the same name
-    /// make another target.
-    pub(crate) fn is(&self, target: &config::Target) -> bool {
-        self.target == *target && self.files == Files::of(target)
+    /// make another target, and so do other topics where it uses templates.
+    pub(crate) fn is(&self, target: &config::Target, layout: &Arc<Layout>) -> bool {
+        self.target == *target && self.files == Files::of(target) && self.layout == self::layout(target, layout)
     }
 
     /// Stops it. Its cursor is free then and stays where it is.
@@ -69,6 +71,14 @@ impl RunningTarget {
                 Box::new(move || of_server(&name, &address, since, probe()))
             }
         }
+    }
+}
+
+/// What a site says about topics, for a target whose rows go to some of its templates.
+pub(crate) fn layout(target: &config::Target, layout: &Arc<Layout>) -> Option<Arc<Layout>> {
+    match &target.kind {
+        TargetKind::Mqtt(options) if !options.topics.templates.is_empty() => Some(Arc::clone(layout)),
+        _ => None,
     }
 }
 

@@ -65,8 +65,8 @@ pub use quantity::{ByteRate, ByteSize, parse_duration};
 pub use report::{Effective, Mistake, Report, Severity};
 pub use secret::Secret;
 pub use site::{
-    Backfill, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, Site, StartAt, Store, Target, TargetKind,
-    Tls, Web, WhenFull,
+    Backfill, Device, Format, Gateway, Link, MqttTarget, MqttVersion, Retry, RowTopics, Site, StartAt, Store, Target,
+    TargetKind, Tls, Web, WhenFull,
 };
 pub use source::{Place, Source};
 pub use sparkplug::{SparkplugIds, SparkplugTarget};

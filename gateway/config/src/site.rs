@@ -179,6 +179,8 @@ pub struct MqttTarget {
     pub login: Option<(String, Secret)>,
     /// What the messages are.
     pub format: Format,
+    /// The topics that rows go to; of `format = "json"`.
+    pub topics: RowTopics,
     /// How long a row may wait for others to share its block; of `format = "block"`.
     pub batch: Duration,
     /// What the backlog may take of the connection.
@@ -206,6 +208,7 @@ impl MqttTarget {
             client_id: None,
             login: None,
             format: Format::Json,
+            topics: RowTopics::default(),
             batch: Duration::from_millis(250),
             backfill: Backfill { share: 0.5, max_rate: None, max_values: 1_000_000 },
             keep_alive: Duration::from_secs(30),
@@ -214,6 +217,21 @@ impl MqttTarget {
             in_flight: 100,
             retry_longest: Duration::from_secs(10),
         }
+    }
+}
+
+/// `topics`: the topics that a target's rows go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowTopics {
+    /// Whether to those that every gateway has: one for each group.
+    pub standard: bool,
+    /// The templates whose topics they go to.
+    pub templates: Vec<Name>,
+}
+
+impl Default for RowTopics {
+    fn default() -> RowTopics {
+        RowTopics { standard: true, templates: Vec::new() }
     }
 }
 

@@ -60,6 +60,13 @@ pub struct TopicTemplate {
 }
 
 impl TopicTemplate {
+    /// A template for the rows of all devices in the gateway's own form, retaining nothing. `None` when `topic` is no pattern of a topic.
+    pub fn new(name: Name, topic: &str) -> Option<TopicTemplate> {
+        let topic = TopicPattern::parse(topic).ok()?;
+        let (devices, groups) = (Vec::new(), Vec::new());
+        Some(TopicTemplate { name, topic, payload: PayloadForm::Tidegate, retain: false, devices, groups })
+    }
+
     /// Whether the rows of this group are meant.
     pub fn is_for(&self, device: &Name, group: &Name) -> bool {
         let fits = |patterns: &[NamePattern], name: &Name| {

@@ -48,6 +48,11 @@ impl Layout {
         }
     }
 
+    /// A layout of these templates alone, over no devices.
+    pub fn with_templates(templates: Vec<TopicTemplate>) -> Layout {
+        Layout { templates, ..Layout::default() }
+    }
+
     /// The topics of one stream, by the templates of which `wanted` is true.
     pub fn stream(
         &self,

@@ -19,4 +19,4 @@ mod stream;
 
 pub use home_assistant::{Discovery, Entity, discovery};
 pub use layout::Layout;
-pub use stream::{Message, StreamTopics};
+pub use stream::{Dispatch, Message, StreamTopics};

@@ -9,15 +9,13 @@ use tidegate_codec::json;
 use tidegate_config::PayloadForm;
 use tidegate_model::{Column, Row, Slot, Timestamp, Value};
 
-use crate::stream::time_of;
-
-/// A whole row. `samples`: its columns with their slots.
+/// A whole row. `samples`: its columns with their slots. `past`: whether it is not of now, and the time to tell where there is only one.
 pub(crate) fn row<'a>(
     form: PayloadForm,
     row: &Row,
     samples: impl Iterator<Item = (&'a Column, &'a Slot)> + Clone,
     profile: &str,
-    past: bool,
+    (past, time): (bool, Timestamp),
     out: &mut Vec<u8>,
 ) -> bool {
     match form {
@@ -27,9 +25,9 @@ pub(crate) fn row<'a>(
         }
         // The site is not accepted with it.
         PayloadForm::Value => false,
-        PayloadForm::Umh => umh::row(samples, time_of(row, past), out),
-        PayloadForm::Neuron => neuron::row(row, samples, time_of(row, past), out),
-        PayloadForm::EdgeX => edgex::row(row, samples, profile, time_of(row, past), out),
+        PayloadForm::Umh => umh::row(samples, time, out),
+        PayloadForm::Neuron => neuron::row(row, samples, time, out),
+        PayloadForm::EdgeX => edgex::row(row, samples, profile, time, out),
     }
 }
 

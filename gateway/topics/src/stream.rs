@@ -19,6 +19,17 @@ pub struct Message {
     pub retain: bool,
 }
 
+/// A message on its way to somebody who is to get all rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The message.
+    pub message: Message,
+    /// How many values it has, about.
+    pub values: usize,
+    /// Whether it is of no use, or could be taken for one of now, unless it is retained.
+    pub only_retained: bool,
+}
+
 /// The topics of one stream beside the gateway's own. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StreamTopics {
@@ -69,14 +80,23 @@ impl StreamTopics {
 
     /// Gives every message of a row to `each`. A row of the past goes only where it cannot be taken for the present.
     pub fn messages(&self, row: &Row, past: bool, mut each: impl FnMut(Message)) {
+        let time = time_of(row, past);
+        for way in self.ways.iter().filter(|way| !past || way.dates()) {
+            way.messages(row, Telling { past, time }, &mut |dispatch| each(dispatch.message));
+        }
+    }
+
+    /// Gives every message of a row to `each` for somebody who is to get all rows, of whatever time and in whatever order. `past`: it is
+    /// not of now.
+    pub fn dispatches(&self, row: &Row, past: bool, mut each: impl FnMut(Dispatch)) {
         for way in self.ways.iter() {
-            if past && (way.retain || way.form == PayloadForm::Value) {
-                continue;
-            }
-            match &way.topics {
-                Topics::Row(topic) => each_of_row(way, topic, row, past, &mut each),
-                Topics::Tags(topics) => each_of_tags(way, topics, row, past, &mut each),
-            }
+            way.messages(row, Telling { past, time: row.time }, &mut |dispatch: Dispatch| {
+                let could_be_of_now = past && way.form == PayloadForm::Value;
+                let dispatch = Dispatch { only_retained: dispatch.only_retained || could_be_of_now, ..dispatch };
+                if dispatch.message.retain || !dispatch.only_retained {
+                    each(dispatch);
+                }
+            });
         }
     }
 
@@ -90,39 +110,73 @@ impl StreamTopics {
     }
 }
 
-fn each_of_row(way: &Way, topic: &Bytes, row: &Row, past: bool, each: &mut impl FnMut(Message)) {
-    let mut payload = Vec::new();
-    let some = row.stream.columns().iter().zip(&row.slots);
-    let says = payload::row(way.form, row, some, &way.profile, past, &mut payload);
-    // What is retained must not outlive its values.
-    if says || (way.retain && row.slots.iter().any(|slot| *slot != Slot::Unchanged)) {
-        each(Message { topic: topic.clone(), payload: payload.into(), retain: way.retain });
-    }
+/// How a row is told.
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    /// Whether it is said not to be of now, where the form has a word for that.
+    past: bool,
+    /// Its time, where the form has only one.
+    time: Timestamp,
 }
 
-fn each_of_tags(way: &Way, topics: &[Bytes], row: &Row, past: bool, each: &mut impl FnMut(Message)) {
-    for ((column, slot), topic) in row.stream.columns().iter().zip(&row.slots).zip(topics) {
-        if *slot == Slot::Unchanged {
-            continue;
+impl Way {
+    /// Whether a message cannot be taken for one of now by those who come later or do not look at its time.
+    fn dates(&self) -> bool {
+        !self.retain && self.form != PayloadForm::Value
+    }
+
+    fn messages(&self, row: &Row, telling: Telling, each: &mut impl FnMut(Dispatch)) {
+        match &self.topics {
+            Topics::Row(topic) => self.row(topic, row, telling, each),
+            Topics::Tags(topics) => {
+                for ((column, slot), topic) in row.stream.columns().iter().zip(&row.slots).zip(topics) {
+                    self.tag(topic, row, (column, slot), telling, each);
+                }
+            }
         }
+    }
+
+    fn row(&self, topic: &Bytes, row: &Row, telling: Telling, each: &mut impl FnMut(Dispatch)) {
         let mut payload = Vec::new();
-        let says = match way.form {
+        let some = row.stream.columns().iter().zip(&row.slots);
+        let says = payload::row(self.form, row, some, &self.profile, (telling.past, telling.time), &mut payload);
+        if says || row.slots.iter().any(|slot| *slot != Slot::Unchanged) {
+            self.dispatch(topic, payload, says, row.slots.len(), each);
+        }
+    }
+
+    fn tag(
+        &self,
+        topic: &Bytes,
+        row: &Row,
+        (column, slot): (&Column, &Slot),
+        Telling { time, .. }: Telling,
+        each: &mut impl FnMut(Dispatch),
+    ) {
+        if *slot == Slot::Unchanged {
+            return;
+        }
+        let (mut payload, alone) = (Vec::new(), [(column, slot)].into_iter());
+        let says = match self.form {
             PayloadForm::Tidegate => payload::sample(slot, row.time, column, &mut payload),
             PayloadForm::Value => payload::value_alone(slot, &mut payload),
-            PayloadForm::Umh => umh::sample(slot, time_of(row, past), &mut payload),
-            PayloadForm::Neuron => neuron::row(row, [(column, slot)].into_iter(), time_of(row, past), &mut payload),
-            PayloadForm::EdgeX => {
-                edgex::row(row, [(column, slot)].into_iter(), &way.profile, time_of(row, past), &mut payload)
-            }
+            PayloadForm::Umh => umh::sample(slot, time, &mut payload),
+            PayloadForm::Neuron => neuron::row(row, alone, time, &mut payload),
+            PayloadForm::EdgeX => edgex::row(row, alone, &self.profile, time, &mut payload),
         };
-        // What is retained must not outlive its value.
-        if says || way.retain {
-            each(Message { topic: topic.clone(), payload: payload.into(), retain: way.retain });
+        self.dispatch(topic, payload, says, 1, each);
+    }
+
+    /// Gives a message to `each`; one that says nothing takes away what is retained, which must not outlive its values.
+    fn dispatch(&self, topic: &Bytes, payload: Vec<u8>, says: bool, values: usize, each: &mut impl FnMut(Dispatch)) {
+        if says || self.retain {
+            let message = Message { topic: topic.clone(), payload: payload.into(), retain: self.retain };
+            each(Dispatch { message, values, only_retained: !says });
         }
     }
 }
 
 /// The time of a row for a form that has only one: when its values were so.
-pub(crate) fn time_of(row: &Row, past: bool) -> Timestamp {
+fn time_of(row: &Row, past: bool) -> Timestamp {
     row.device_time.filter(|_| past).unwrap_or(row.time)
 }

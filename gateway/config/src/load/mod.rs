@@ -19,6 +19,7 @@ mod merge;
 mod names;
 mod opcua;
 mod profile;
+mod row_topics;
 mod sparkplug;
 mod stages;
 mod store;
@@ -86,10 +87,10 @@ fn site(root: &Table, profiles: Profiles, files: &mut Files, report: &mut Report
     device::devices(root, &mut links, &mut library, files, report);
     let own = broker.listeners().map(|(address, _)| (address, "the broker".to_owned()));
     let listeners = own.chain([(web.listen, "the web interface".to_owned())]).collect();
-    let targets = target::targets(root, listeners, report);
     let bridges = bridge::bridges(root, report);
     let links = links.into_links();
-    let topics = topics::topics(root, &gateway, &broker, &links, report);
+    let (topics, templates) = topics::topics(root, &gateway, &broker, &links, report);
+    let targets = target::targets(root, listeners, &templates, report);
     if profiles == Profiles::All {
         library.read_all(files, report);
     }

@@ -13,7 +13,7 @@ use tidegate_model::Name;
 use super::{
     names::Names,
     opcua::{self, Listeners},
-    sparkplug,
+    row_topics, sparkplug,
     url::MqttUrl,
 };
 use crate::{
@@ -48,14 +48,15 @@ enum Messages {
     Sparkplug,
 }
 
-/// Reads every `[[target]]`. `listeners`: the addresses that others listen on.
-pub(super) fn targets(root: &Table, mut listeners: Listeners, report: &mut Report) -> Vec<Target> {
+/// Reads every `[[target]]`. `listeners`: the addresses that others listen on; `templates`: those of topics that there are.
+pub(super) fn targets(root: &Table, mut listeners: Listeners, templates: &Names, report: &mut Report) -> Vec<Target> {
     let mut names = Names::new("target");
     let mut renamed = Renamed::new();
     let tables = root.tables("target", "target", report);
     let mut targets = Vec::with_capacity(tables.len());
     for table in tables {
-        let Some(target) = target(table, &mut names, &mut renamed, &listeners, report) else { continue };
+        let others = Others { listeners: &listeners, templates };
+        let Some(target) = target(table, &mut names, &mut renamed, others, report) else { continue };
         if let TargetKind::OpcUaServer(server) = &target.kind {
             listeners.push((server.listen, format!("the target \"{}\"", target.name)));
         }
@@ -73,11 +74,18 @@ pub(super) fn targets(root: &Table, mut listeners: Listeners, report: &mut Repor
     targets
 }
 
+/// What else there is in the site that targets have to do with.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    listeners: &'a Listeners,
+    templates: &'a Names,
+}
+
 fn target(
     table: Table,
     names: &mut Names,
     renamed: &mut Renamed,
-    listeners: &Listeners,
+    others: Others<'_>,
     report: &mut Report,
 ) -> Option<Target> {
     let name = table.require::<Name>("name", "\"cloud\"", report);
@@ -98,8 +106,8 @@ fn target(
     renamed.extend(was.clone());
     // Which other keys there are depends on the kind.
     let kind = match kind? {
-        Kind::Mqtt => mqtt(&table, report),
-        Kind::OpcUaServer => opcua::server(&table, listeners, report).map(TargetKind::OpcUaServer),
+        Kind::Mqtt => mqtt(&table, others.templates, report),
+        Kind::OpcUaServer => opcua::server(&table, others.listeners, report).map(TargetKind::OpcUaServer),
     };
     table.finish(report);
     Some(Target { name, start, was: was.map(|was| was.value), kind: kind? })
@@ -123,7 +131,7 @@ fn no_place(table: &Table, report: &mut Report) -> Option<At<Name>> {
     None
 }
 
-fn mqtt(table: &Table, report: &mut Report) -> Option<TargetKind> {
+fn mqtt(table: &Table, templates: &Names, report: &mut Report) -> Option<TargetKind> {
     let url = table.require::<MqttUrl>("url", "\"mqtts://broker.example.com:8883\"", report);
     let login = login(table, report);
     let tls = tls(table, url.as_ref(), report);
@@ -138,6 +146,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<TargetKind> {
     let protocol = protocol(table, defaults.protocol, report);
     let messages = messages(table, defaults.format, report);
     let batch = batch(table, messages, defaults.batch, report);
+    let topics = row_topics::row_topics(table, messages == Messages::Rows(Format::Json), templates, report);
     let ids = match messages {
         Messages::Sparkplug => Some(sparkplug::ids(table, protocol, report)),
         Messages::Rows(format) => {
@@ -163,6 +172,7 @@ fn mqtt(table: &Table, report: &mut Report) -> Option<TargetKind> {
         client_id,
         login,
         format,
+        topics,
         batch,
         backfill,
         keep_alive,

@@ -13,8 +13,14 @@ const DEFAULT_PREFIX: &str = "homeassistant";
 /// A template with where its topic stands.
 type Placed = At<TopicTemplate>;
 
-/// Reads `[topics]`, and tries each template on the devices there are.
-pub(super) fn topics(root: &Table, gateway: &Gateway, broker: &Broker, links: &[Link], report: &mut Report) -> Topics {
+/// Reads `[topics]`, and tries each template on the devices there are. The names are those of all templates, also of wrong ones.
+pub(super) fn topics(
+    root: &Table,
+    gateway: &Gateway,
+    broker: &Broker,
+    links: &[Link],
+    report: &mut Report,
+) -> (Topics, Names) {
     let table = section(root, "topics", report);
     let mut names = Names::new("template");
     let tables = table.tables("template", "topics.template", report);
@@ -25,7 +31,7 @@ pub(super) fn topics(root: &Table, gateway: &Gateway, broker: &Broker, links: &[
     let home_assistant = table.table("home_assistant", "topics.home_assistant", report);
     let home_assistant = home_assistant.map(|table| home_assistant_of(&table, broker, report));
     table.finish(report);
-    Topics { templates: templates.into_iter().map(|template| template.value).collect(), home_assistant }
+    (Topics { templates: templates.into_iter().map(|template| template.value).collect(), home_assistant }, names)
 }
 
 fn template(table: Table, names: &mut Names, report: &mut Report) -> Option<Placed> {

@@ -12,7 +12,7 @@ use tidegate_store::{Delivery, Item, Ticket, WireSchema};
 
 use super::{
     flight::Carried,
-    message::{LARGEST_PAYLOAD, LeftOut, Message, Topics, one_row},
+    message::{LARGEST_PAYLOAD, LeftOut, Message, Portion, Topics, one_row},
     suspicion::{Span, Suspicion, Treatment},
 };
 
@@ -234,7 +234,8 @@ impl BlockMessages {
         };
         let values = pieces.iter().fold(0, |sum: usize, piece| sum.saturating_add(piece.values));
         let carried = pieces.into_iter().flat_map(|piece| piece.carried).collect();
-        Some(Message { topic: self.topics.block(), payload, values, carried, schemas, divisible, alone, left_out })
+        let (topic, kept, portion) = (self.topics.block(), None, Portion::WHOLE);
+        Some(Message { topic, payload, kept, portion, values, carried, schemas, divisible, alone, left_out })
     }
 }
 

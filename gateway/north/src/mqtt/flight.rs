@@ -34,8 +34,10 @@ pub(crate) enum Freight {
     Schema,
     /// Something from the store.
     Deliveries {
-        /// What it carries; all of it arrives with the acknowledgement of the message.
+        /// What it carries; all of it arrives with the acknowledgement of the message, or with those of all its parts.
         carried: Vec<Carried>,
+        /// How many messages carry the same.
+        parts: usize,
         /// The lane it came from.
         lane: LaneKind,
         /// Whether it could have been divided into smaller ones.
@@ -190,7 +192,7 @@ mod tests {
 
     fn backlog(alone: bool) -> Freight {
         let (carried, lane) = (Vec::new(), LaneKind::Backlog);
-        Freight::Deliveries { carried, lane, divisible: false, alone, left_out: None }
+        Freight::Deliveries { carried, parts: 1, lane, divisible: false, alone, left_out: None }
     }
 
     /// A line of messages, of which the first is number 0.

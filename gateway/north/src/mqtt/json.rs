@@ -4,10 +4,12 @@ use bytes::Bytes;
 use tidegate_codec::json;
 use tidegate_model::{Row, Stream};
 use tidegate_store::{Delivery, Item};
+use tidegate_topics::Dispatch;
 
 use super::{
+    fan::{Fan, Kept},
     flight::Carried,
-    message::{LARGEST_PAYLOAD, LeftOut, Message, Topics, one_row},
+    message::{LARGEST_PAYLOAD, LeftOut, Message, Portion, Topics, one_row},
     share::LaneKind,
     suspicion::{Span, Suspicion, Treatment},
 };
@@ -16,33 +18,71 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct JsonMessages {
     topics: Topics,
+    /// Where rows go beside, or in place of, the topics that every gateway has.
+    fan: Option<Fan>,
     /// What the last payload needed, with some room: the first guess for the next.
     expected: usize,
     /// Bytes of topic and payload, at most.
     pub(super) most: usize,
 }
 
-/// A message without the ticket of what it is for.
+/// The messages of a delivery without the ticket.
 struct Made {
-    topic: String,
-    payload: Bytes,
+    messages: Vec<Told>,
     span: Span,
-    values: usize,
     alone: bool,
     left_out: Option<LeftOut>,
 }
 
+/// What goes where.
+struct Told {
+    topic: String,
+    payload: Bytes,
+    kept: Option<Kept>,
+    values: usize,
+}
+
 impl JsonMessages {
-    pub(crate) fn new(topics: Topics) -> JsonMessages {
-        JsonMessages { topics, expected: 256, most: LARGEST_PAYLOAD }
+    pub(crate) fn new(topics: Topics, fan: Option<Fan>) -> JsonMessages {
+        JsonMessages { topics, fan, expected: 256, most: LARGEST_PAYLOAD }
     }
 
-    /// The message for a delivery. Rows of the backlog are marked as history. `None` for a block, which nobody has asked
+    /// Whether one row may become many messages.
+    pub(crate) fn fans_out(&self) -> bool {
+        self.fan.is_some()
+    }
+
+    /// A message is sent now: whether it is the newest of its topic.
+    pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
+        self.fan.as_mut().is_some_and(|fan| fan.is_newest(kept))
+    }
+
+    /// The messages for a delivery. Rows of the backlog are marked as history. None for a block, which nobody has asked
     /// the store for: it stays unacknowledged.
-    pub(crate) fn message(&mut self, delivery: &Delivery, lane: LaneKind, suspicion: &Suspicion) -> Option<Message> {
-        let Made { topic, payload, span, values, alone, left_out } = self.make(&delivery.item, lane, suspicion)?;
-        let carried = vec![Carried { ticket: delivery.ticket, span, count: 1 }];
-        Some(Message { topic, payload, values, carried, schemas: Vec::new(), divisible: false, alone, left_out })
+    pub(crate) fn messages(&mut self, delivery: &Delivery, lane: LaneKind, suspicion: &Suspicion) -> Vec<Message> {
+        let Some(Made { messages, span, alone, left_out }) = self.make(&delivery.item, lane, suspicion) else {
+            return Vec::new();
+        };
+        let carried = Carried { ticket: delivery.ticket, span, count: 1 };
+        let message = |told: Told, portion| Message {
+            topic: told.topic,
+            payload: told.payload,
+            kept: told.kept,
+            portion,
+            values: told.values,
+            carried: vec![carried],
+            schemas: Vec::new(),
+            divisible: false,
+            alone,
+            left_out,
+        };
+        let of = messages.len();
+        if of == 0 {
+            let nothing = Told { topic: String::new(), payload: Bytes::new(), kept: None, values: 0 };
+            return vec![message(nothing, Portion::NOTHING)];
+        }
+        let portions = (1..).map(|number| Portion { number, of });
+        messages.into_iter().zip(portions).map(|(told, portion)| message(told, portion)).collect()
     }
 
     fn make(&mut self, item: &Item, lane: LaneKind, suspicion: &Suspicion) -> Option<Made> {
@@ -50,37 +90,51 @@ impl JsonMessages {
             Item::Row { row, payload } => {
                 let span = one_row(&row.stream, row.seq);
                 let treatment = suspicion.treatment(span);
-                let encoded = match treatment {
+                let told = match treatment {
                     Treatment::Replaced => Err(LeftOut::Refused),
-                    _ => self.payload(row, payload.as_ref(), lane),
+                    _ => self.row(row, payload.as_ref(), lane),
                 };
                 let alone = treatment != Treatment::Usual;
-                match encoded {
-                    Ok((topic, payload)) => {
-                        let values = row.slots.len();
-                        Made { topic, payload, span, values, alone, left_out: None }
-                    }
-                    Err(why) => Made { alone, left_out: Some(why), ..self.gap(&row.stream, span, why.as_str()) },
-                }
+                let (messages, left_out) = match told {
+                    Ok(messages) => (messages, None),
+                    Err(why) => (vec![self.gap(&row.stream, span, why.as_str())], Some(why)),
+                };
+                Made { messages, span, alone, left_out }
             }
             Item::Gap { stream, from, to, reason } => {
                 let span = Span { stream: stream.id(), first: *from, last: *to };
                 let alone = suspicion.treatment(span) != Treatment::Usual;
-                Made { alone, ..self.gap(stream, span, reason.as_str()) }
+                Made { messages: vec![self.gap(stream, span, reason.as_str())], span, alone, left_out: None }
             }
             Item::Block { .. } => return None,
         };
         Some(made)
     }
 
-    fn payload(&mut self, row: &Row, shared: Option<&Bytes>, lane: LaneKind) -> Result<(String, Bytes), LeftOut> {
+    /// All messages of a row; with one too large among them there are none.
+    fn row(&mut self, row: &Row, shared: Option<&Bytes>, lane: LaneKind) -> Result<Vec<Told>, LeftOut> {
+        let mut messages = Vec::with_capacity(1);
+        if self.fan.as_ref().is_none_or(Fan::has_standard) {
+            messages.push(self.standard(row, shared, lane));
+        }
+        if let Some(fan) = &mut self.fan {
+            fan.messages(row, lane, |Dispatch { message, values, .. }, kept| {
+                let topic = String::from_utf8_lossy(&message.topic).into_owned();
+                messages.push(Told { topic, payload: message.payload, kept, values });
+            });
+        }
+        let is_too_large = |told: &Told| told.topic.len() + told.payload.len() > self.most;
+        if messages.iter().any(is_too_large) { Err(LeftOut::TooLarge) } else { Ok(messages) }
+    }
+
+    /// A row on the topic of its group.
+    fn standard(&mut self, row: &Row, shared: Option<&Bytes>, lane: LaneKind) -> Told {
         let payload = match shared {
             // What the local broker got says nothing about history.
             Some(payload) if lane == LaneKind::Live => payload.clone(),
             _ => self.encoded(row, lane == LaneKind::Backlog),
         };
-        let topic = self.topics.group(&row.stream, "data");
-        if topic.len() + payload.len() > self.most { Err(LeftOut::TooLarge) } else { Ok((topic, payload)) }
+        Told { topic: self.topics.group(&row.stream, "data"), payload, kept: None, values: row.slots.len() }
     }
 
     fn encoded(&mut self, row: &Row, is_history: bool) -> Bytes {
@@ -90,11 +144,10 @@ impl JsonMessages {
         payload.into()
     }
 
-    fn gap(&self, stream: &Stream, span: Span, reason: &str) -> Made {
+    fn gap(&self, stream: &Stream, span: Span, reason: &str) -> Told {
         let mut payload = Vec::new();
         json::gap(span.first, span.last, reason, &mut payload);
-        let topic = self.topics.group(stream, "gap");
-        Made { topic, payload: payload.into(), span, values: 1, alone: false, left_out: None }
+        Told { topic: self.topics.group(stream, "gap"), payload: payload.into(), kept: None, values: 1 }
     }
 }
 
@@ -121,11 +174,12 @@ mod tests {
 
     fn message(item: &Item, lane: LaneKind, suspicion: &Suspicion) -> Made {
         let topics = Topics::new("plant", &"line3".parse().unwrap());
-        JsonMessages::new(topics).make(item, lane, suspicion).unwrap()
+        JsonMessages::new(topics, None).make(item, lane, suspicion).unwrap()
     }
 
     fn text(message: &Made) -> (&str, &str, Option<LeftOut>) {
-        (&message.topic, std::str::from_utf8(&message.payload).unwrap(), message.left_out)
+        let [told] = &message.messages[..] else { panic!("{} messages", message.messages.len()) };
+        (&told.topic, std::str::from_utf8(&told.payload).unwrap(), message.left_out)
     }
 
     #[test]
@@ -133,8 +187,8 @@ mod tests {
         let payload = Bytes::from_static(b"as the local broker got it");
         let item = Item::Row { row: row("a"), payload: Some(payload.clone()) };
         let message = message(&item, LaneKind::Live, &Suspicion::default());
-        assert_eq!(message.topic, "plant/line3/meter/data/fast");
-        assert_eq!(message.payload.as_ptr(), payload.as_ptr(), "shared, not copied");
+        assert_eq!(message.messages[0].topic, "plant/line3/meter/data/fast");
+        assert_eq!(message.messages[0].payload.as_ptr(), payload.as_ptr(), "shared, not copied");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tidegate_store::{Delivery, Store, WireSchema};
 
 use super::{
     block::BlockMessages,
+    fan::{Fan, Kept, RowTopics},
     flight::Carried,
     json::JsonMessages,
     share::{LaneKind, Load},
@@ -26,6 +27,10 @@ const BESIDE_TOPIC_AND_PAYLOAD: usize = 16;
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
+    /// Present when the broker is to keep it for those who come later, unless there is something newer then.
+    pub(crate) kept: Option<Kept>,
+    /// How it shares what it carries with others.
+    pub(crate) portion: Portion,
     /// Values that whoever receives it has to unpack, about: rows times columns, whether they have changed or not.
     pub(crate) values: usize,
     /// What it carries from the store.
@@ -38,6 +43,27 @@ pub(crate) struct Message {
     pub(crate) alone: bool,
     /// Present when the message is a gap record in place of a row.
     pub(crate) left_out: Option<LeftOut>,
+}
+
+/// Which of the messages that carry the same it is. What they carry has arrived when all of them have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Portion {
+    /// From 1 on.
+    pub(crate) number: usize,
+    /// How many there are. 0: there is nothing to be sent for what it carries.
+    pub(crate) of: usize,
+}
+
+impl Portion {
+    /// The only one.
+    pub(crate) const WHOLE: Portion = Portion { number: 1, of: 1 };
+    /// In the place of none.
+    pub(crate) const NOTHING: Portion = Portion { number: 0, of: 0 };
+
+    /// Whether no other comes after it.
+    pub(crate) fn is_last(self) -> bool {
+        self.number >= self.of
+    }
 }
 
 /// Why a gap record is sent in place of a row that is in the store.
@@ -114,10 +140,10 @@ pub(crate) enum Composer {
 }
 
 impl Composer {
-    /// What makes messages of this format.
-    pub(crate) fn new(format: Format, topics: Topics, store: &Store) -> Composer {
+    /// What makes messages of this format; `fan`: where rows go beside, or in place of, the topics of all gateways.
+    pub(crate) fn new(format: Format, topics: Topics, fan: Option<RowTopics>, store: &Store) -> Composer {
         match format {
-            Format::Json => Composer::Json(JsonMessages::new(topics)),
+            Format::Json => Composer::Json(JsonMessages::new(topics, fan.map(Fan::new))),
             Format::Block => {
                 let (schemas, boot) = (store.clone(), store.boot());
                 let schema_of = Box::new(move |stream: &Stream| schemas.block_schema(stream));
@@ -133,6 +159,19 @@ impl Composer {
         match self {
             Composer::Json(json) => json.most = most,
             Composer::Blocks(blocks) => blocks.most = most,
+        }
+    }
+
+    /// Whether one row may become many messages.
+    pub(crate) fn fans_out(&self) -> bool {
+        matches!(self, Composer::Json(json) if json.fans_out())
+    }
+
+    /// A message is sent now: whether it is the newest of its topic.
+    pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
+        match self {
+            Composer::Json(json) => json.is_newest(kept),
+            Composer::Blocks(_) => false,
         }
     }
 
@@ -165,7 +204,7 @@ impl Composer {
     ) {
         match self {
             Composer::Json(json) => {
-                out.extend(deliveries.iter().filter_map(|delivery| json.message(delivery, lane, suspicion)));
+                out.extend(deliveries.iter().flat_map(|delivery| json.messages(delivery, lane, suspicion)));
             }
             Composer::Blocks(blocks) => out.extend(blocks.messages(deliveries, suspicion)),
         }

@@ -11,10 +11,12 @@
 mod announcements;
 mod block;
 mod connection;
+mod fan;
 mod flight;
 mod json;
 mod message;
 mod pace;
+mod parts;
 mod queue;
 mod report;
 mod session;
@@ -34,7 +36,6 @@ use tidegate_store::{Cursor, Shape, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::announcements::{Announcement, AnnouncementFeed};
 use self::{
     announcements::Announcements,
     connection::Connector,
@@ -43,6 +44,10 @@ use self::{
     session::Surroundings,
     suspicion::Suspicion,
     window::Window,
+};
+pub use self::{
+    announcements::{Announcement, AnnouncementFeed},
+    fan::RowTopics,
 };
 use crate::{Clock, TargetError, TargetStatus};
 
@@ -63,6 +68,8 @@ pub struct MqttTarget {
     pace: Pace,
     backoff: Backoff,
     announcements: Announcements,
+    /// Where rows go, where the site has said it.
+    row_topics: Option<RowTopics>,
     /// How blocks are read from the store: row by row once one of them did not get through as it is.
     shape: Shape,
     /// Connections in a row that were closed with a schema first in line.
@@ -108,6 +115,7 @@ impl MqttTarget {
             pace: Pace::new(),
             backoff: Backoff::new(options.retry_longest),
             announcements: Announcements::default(),
+            row_topics: None,
             shape,
             schema_refused: 0,
             said: true,
@@ -121,6 +129,13 @@ impl MqttTarget {
         self
     }
 
+    /// Says that rows go to these topics, with `format = "json"`, and not just to those that every gateway has.
+    #[must_use]
+    pub fn on_topics(mut self, topics: RowTopics) -> MqttTarget {
+        self.row_topics = Some(topics);
+        self
+    }
+
     /// A view of the target that lives on beside it.
     pub fn status(&self) -> TargetStatus {
         self.status.clone()
@@ -130,7 +145,8 @@ impl MqttTarget {
     /// way is waited for up to two seconds, `offline` is published, and the connection is closed. `store` is the one that the
     /// cursor is of.
     pub async fn run(mut self, store: Store, mut cursor: Cursor, cancel: CancellationToken) {
-        let mut composer = Composer::new(self.connector.options.format, self.topics.clone(), &store);
+        let (format, fan) = (self.connector.options.format, self.row_topics.take());
+        let mut composer = Composer::new(format, self.topics.clone(), fan, &store);
         while !cancel.is_cancelled() {
             self.status.connecting();
             let Some(Try { failure, ended }) = self.attempt(&mut cursor, &mut composer, &cancel).await else { break };

@@ -46,9 +46,10 @@ pub(crate) struct Queue {
 }
 
 impl Reads {
-    /// What is right for messages of this format.
-    pub(crate) fn of(format: Format) -> Reads {
+    /// What is right for messages of this format; `fans`: one row may be a message for each of its values.
+    pub(crate) fn of(format: Format, fans: bool) -> Reads {
         match format {
+            Format::Json if fans => Reads { rows: 64, bytes: 128 * 1024, ahead: 128 },
             Format::Json => Reads { rows: 256, bytes: 2 * 1024 * 1024, ahead: 128 },
             // Many rows, so that the single ones among them share blocks.
             Format::Block => Reads { rows: 8_192, bytes: 2 * 1024 * 1024, ahead: 4 },

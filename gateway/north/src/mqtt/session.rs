@@ -18,6 +18,7 @@ use super::{
     flight::{Arrived, Carried, Flight, Freight},
     message::{Composer, LeftOut, Topics},
     pace::Pace,
+    parts::Parts,
     queue::{Queue, Reads},
     report,
     settling::Settling,
@@ -94,6 +95,8 @@ pub(crate) async fn run(
 #[derive(Debug)]
 struct Settled {
     carried: Vec<Carried>,
+    /// How many messages carried the same.
+    parts: usize,
     lane: LaneKind,
     left_out: Option<LeftOut>,
 }
@@ -105,6 +108,8 @@ struct Session<'a> {
     flight: Flight,
     /// What has been acknowledged and does not count yet.
     settling: Settling<Settled>,
+    /// What has been acknowledged in parts, and not in all of them.
+    parts: Parts,
     share: Share,
     live: Queue,
     backlog: Queue,
@@ -127,7 +132,7 @@ impl<'a> Session<'a> {
         around.announcements.begin();
         let options = &around.connector.options;
         let share = Share::new(options.backfill, Instant::now());
-        let reads = Reads::of(options.format);
+        let reads = Reads::of(options.format, around.composer.fans_out());
         let batch = if options.format == Format::Block { options.batch } else { Duration::ZERO };
         let live = Queue::new(LaneKind::Live, reads, batch);
         let backlog = Queue::new(LaneKind::Backlog, reads, Duration::ZERO);
@@ -139,6 +144,7 @@ impl<'a> Session<'a> {
             around,
             flight,
             settling,
+            parts: Parts::default(),
             share,
             live,
             backlog,
@@ -248,15 +254,24 @@ impl<'a> Session<'a> {
         let Some(Arrived { freight, bytes, after }) = self.flight.acknowledged(id, now) else { return };
         self.settling.answered(now.checked_sub(after).unwrap_or(now));
         self.around.window.acknowledged(after);
-        let Freight::Deliveries { carried, lane, left_out, .. } = freight else { return };
+        let Freight::Deliveries { carried, parts, lane, left_out, .. } = freight else { return };
         self.around.pace.acknowledged(bytes, after, full && lane == LaneKind::Backlog);
         self.progress = true;
-        self.settling.acknowledged(Settled { carried, lane, left_out }, now);
+        self.settling.acknowledged(Settled { carried, parts, lane, left_out }, now);
+    }
+
+    /// There is nothing to be sent for this: it arrives by itself.
+    fn pass_over(&mut self, carried: Vec<Carried>, parts: usize, lane: LaneKind, now: Instant) {
+        self.settling.acknowledged(Settled { carried, parts, lane, left_out: None }, now);
+        self.settle();
     }
 
     /// The only place where the cursor is moved: the broker has answered something, so that acknowledgements from before count.
     fn settle(&mut self) {
-        while let Some(Settled { carried, lane, left_out }) = self.settling.settled() {
+        while let Some(Settled { carried, parts, lane, left_out }) = self.settling.settled() {
+            if !self.parts.is_whole(&carried, parts) {
+                continue;
+            }
             for carried in &carried {
                 self.acknowledger.acknowledge(carried.ticket);
             }

@@ -19,7 +19,7 @@ const REPLACED: u8 = 8;
 const AGAIN: u8 = 10;
 
 /// Rows of one stream without a hole, or a gap; the same in every connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Span {
     /// The stream.
     pub(crate) stream: StreamId,

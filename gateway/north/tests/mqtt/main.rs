@@ -16,4 +16,5 @@ mod lanes;
 mod outages;
 mod refusals;
 mod scene;
+mod templates;
 mod version5;

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_config::MqttTarget as Options;
+use tidegate_config::{MqttTarget as Options, TopicTemplate};
 use tidegate_model::Timestamp;
-use tidegate_north::{AnnouncementFeed, MqttTarget, TargetSnapshot, TargetStatus};
+use tidegate_north::{AnnouncementFeed, MqttTarget, RowTopics, TargetSnapshot, TargetStatus};
 use tidegate_store::{Cursor, Store};
+use tidegate_topics::Layout;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,14 @@ pub(crate) fn start_as(name: &str, options: &Options, queue: (Store, Cursor)) ->
 /// A target that says what this feed gives too.
 pub(crate) fn start_announcing(options: &Options, queue: (Store, Cursor), feed: Box<dyn AnnouncementFeed>) -> Running {
     run(target("cloud", options).announcing(feed), queue)
+}
+
+/// A target whose rows go to these templates, and to no other topics.
+pub(crate) fn start_on(options: &Options, queue: (Store, Cursor), templates: Vec<TopicTemplate>) -> Running {
+    let names = templates.iter().map(|template| template.name.clone()).collect();
+    let topics = tidegate_config::RowTopics { standard: false, templates: names };
+    let layout = Layout::with_templates(templates).into();
+    run(target("cloud", options).on_topics(RowTopics::new(layout, topics)), queue)
 }
 
 fn target(name: &str, options: &Options) -> MqttTarget {

@@ -8,7 +8,7 @@ use super::{
     super::{
         announcements::{AT_ONCE, Announcement},
         flight::Freight,
-        message::Message,
+        message::{Message, Portion},
         share::{LaneKind, Load},
     },
     Session,
@@ -57,13 +57,27 @@ impl Session<'_> {
             }
             let Some(message) = queue.pop() else { break };
             self.count(lane, message.load(), contested, now);
-            let Message { topic, payload, carried, divisible, alone, left_out, .. } = message;
-            self.around.status.sent(carried.iter().map(|carried| carried.count).sum(), payload.len());
-            self.publish(topic, payload, false, Freight::Deliveries { carried, lane, divisible, alone, left_out })?;
+            self.send(message, lane, now)?;
         }
         self.around.status.in_flight(self.flight.len(), self.flight.bytes(), self.live.given());
         self.around.status.backlog_read(self.backlog.given());
         Ok(())
+    }
+
+    /// Sends a message, unless there is nothing to be sent.
+    fn send(&mut self, message: Message, lane: LaneKind, now: Instant) -> Result<(), Failure> {
+        let Message { topic, payload, kept, portion, carried, divisible, alone, left_out, .. } = message;
+        let is_newest = kept.as_ref().is_some_and(|kept| self.around.composer.is_newest(kept));
+        let retain = is_newest && self.connection.granted().retain;
+        let rows = if portion.is_last() { carried.iter().map(|carried| carried.count).sum() } else { 0 };
+        if portion == Portion::NOTHING || kept.is_some_and(|kept| kept.or_not_sent && !retain) {
+            self.around.status.sent(rows, 0);
+            self.pass_over(carried, portion.of, lane, now);
+            return Ok(());
+        }
+        self.around.status.sent(rows, payload.len());
+        let freight = Freight::Deliveries { carried, parts: portion.of, lane, divisible, alone, left_out };
+        self.publish(topic, payload, retain, freight)
     }
 
     /// Says what is to be said beside rows, a little at a time.

@@ -1,0 +1,211 @@
+//! Rows on the topics of the site's templates: one row becomes several messages.
+//!
+//! The messages of a row arrive together: what the store gave counts as acknowledged when all of them are (`Session::settle`). They are sent again
+//! together, too.
+//!
+//! What a broker keeps for those who come later must end with the newest value, in whatever order rows come: live rows go before the backlog.
+//! So a message is retained only when nothing newer has been sent to its topic since the gateway began, which is looked at when it is sent.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use tidegate_config as config;
+use tidegate_model::{Row, Stream, StreamId, Timestamp};
+use tidegate_topics::{Dispatch, Layout, StreamTopics};
+
+use super::share::LaneKind;
+
+/// Which topics the rows of a target go to.
+#[derive(Debug, Clone)]
+pub struct RowTopics {
+    layout: Arc<Layout>,
+    topics: config::RowTopics,
+}
+
+/// The rows of all streams on their way to their topics.
+#[derive(Debug)]
+pub(crate) struct Fan {
+    of: RowTopics,
+    streams: HashMap<StreamId, Fanned>,
+    /// The newest row that was sent to each topic that retains.
+    newest: HashMap<(StreamId, Bytes), u64>,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Fanned {
+    stream: Arc<Stream>,
+    topics: StreamTopics,
+    newest: Timestamp,
+}
+
+/// What is to be known of a message that is to be retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    stream: StreamId,
+    topic: Bytes,
+    seq: u64,
+    /// Whether it is not to be sent at all unless it is retained.
+    pub(crate) or_not_sent: bool,
+}
+
+impl RowTopics {
+    /// Those that a target names, of the templates that the layout of the site has.
+    pub fn new(layout: Arc<Layout>, topics: config::RowTopics) -> RowTopics {
+        RowTopics { layout, topics }
+    }
+}
+
+impl Fan {
+    pub(crate) fn new(of: RowTopics) -> Fan {
+        Fan { of, streams: HashMap::new(), newest: HashMap::new() }
+    }
+
+    /// Whether rows go to the gateway's own topics too.
+    pub(crate) fn has_standard(&self) -> bool {
+        self.of.topics.standard
+    }
+
+    /// The messages of a row on the topics of the templates, and what is to be known of those to be retained.
+    pub(crate) fn messages(&mut self, row: &Row, lane: LaneKind, mut each: impl FnMut(Dispatch, Option<Kept>)) {
+        let (id, of) = (row.stream.id(), &self.of);
+        let fanned = self.streams.entry(id).or_insert_with(|| Fanned::new(of, &row.stream));
+        // The columns of a stream may change.
+        if *fanned.stream != *row.stream {
+            *fanned = Fanned { newest: fanned.newest, ..Fanned::new(of, &row.stream) };
+        }
+        // What a device has handed over late has its own time, and a number after those of later rows.
+        let is_late = row.device_time == Some(row.time) && row.time < fanned.newest;
+        fanned.newest = fanned.newest.max(row.time);
+        fanned.topics.dispatches(row, is_late || lane == LaneKind::Backlog, |dispatch| {
+            let or_not_sent = dispatch.only_retained;
+            let kept = || Kept { stream: id, topic: dispatch.message.topic.clone(), seq: row.seq, or_not_sent };
+            match dispatch.message.retain && !is_late {
+                true => {
+                    let kept = kept();
+                    each(dispatch, Some(kept));
+                }
+                false if or_not_sent => {}
+                false => each(dispatch, None),
+            }
+        });
+    }
+
+    /// A message is sent now: whether it is the newest of its topic.
+    pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
+        let newest = self.newest.entry((kept.stream, kept.topic.clone())).or_default();
+        *newest = kept.seq.max(*newest);
+        *newest == kept.seq
+    }
+}
+
+impl Fanned {
+    fn new(of: &RowTopics, stream: &Arc<Stream>) -> Fanned {
+        let wanted = |template: &config::TopicTemplate| of.topics.templates.contains(&template.name);
+        let topics = of.layout.stream(stream.device(), stream.group(), stream.columns(), wanted);
+        Fanned { stream: Arc::clone(stream), topics, newest: Timestamp::from_millis(i64::MIN) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::{PayloadForm, TopicTemplate};
+    use tidegate_model::{Column, Slot, Value, ValueKind, ValueType};
+
+    use super::*;
+
+    fn template(name: &str, topic: &str, payload: PayloadForm, retain: bool) -> TopicTemplate {
+        TopicTemplate { payload, retain, ..TopicTemplate::new(name.parse().unwrap(), topic).unwrap() }
+    }
+
+    /// A fan over these templates, of which a target names those that are not called `other`.
+    fn fan(templates: Vec<TopicTemplate>) -> Fan {
+        let names = templates.iter().map(|template| template.name.clone()).filter(|name| name.as_str() != "other");
+        let topics = config::RowTopics { standard: false, templates: names.collect() };
+        Fan::new(RowTopics::new(Layout::with_templates(templates).into(), topics))
+    }
+
+    fn stream() -> Arc<Stream> {
+        let column = |name: &str| Column::new(name.parse().unwrap(), ValueType::single(ValueKind::Text));
+        let columns = vec![column("a"), column("b")];
+        Arc::new(Stream::new(StreamId(4), "meter".parse().unwrap(), "fast".parse().unwrap(), columns))
+    }
+
+    fn row(seq: u64, values: [Option<&str>; 2]) -> Row {
+        let slot = |value: Option<&str>| value.map_or(Slot::Unchanged, |text| Slot::Good(Value::Text(text.into())));
+        let time = Timestamp::from_millis(i64::try_from(seq).unwrap());
+        Row { stream: stream(), seq, time, device_time: None, slots: values.map(slot).into() }
+    }
+
+    /// Of what is sent at once: topic, whether it is kept, and what is said.
+    fn told(fan: &mut Fan, row: &Row, lane: LaneKind) -> Vec<(String, bool, String)> {
+        let mut found = Vec::new();
+        fan.messages(row, lane, |dispatch, kept| found.push((dispatch.message, kept)));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let told = found.into_iter().filter_map(|(message, kept)| {
+            let is_newest = kept.as_ref().is_some_and(|kept| fan.is_newest(kept));
+            let is_sent = is_newest || kept.is_none_or(|kept| !kept.or_not_sent);
+            is_sent.then(|| (text(&message.topic), is_newest, text(&message.payload)))
+        });
+        told.collect()
+    }
+
+    fn is(found: &[(String, bool, String)], wanted: &[(&str, bool, &str)]) {
+        let found: Vec<_> =
+            found.iter().map(|(topic, retain, text)| (topic.as_str(), *retain, text.as_str())).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_row_goes_to_the_topics_of_the_templates_that_the_target_names() {
+        let mut fan = fan(vec![
+            template("uns", "uns/{device}/{tag}", PayloadForm::Umh, false),
+            template("other", "other/{device}", PayloadForm::Tidegate, false),
+            template("rows", "rows/{device}", PayloadForm::Tidegate, false),
+        ]);
+        is(
+            &told(&mut fan, &row(1, [Some("x"), None]), LaneKind::Backlog),
+            &[
+                ("uns/meter/a", false, r#"{"timestamp_ms":1,"value":"x"}"#),
+                ("rows/meter", false, r#"{"ts":1,"seq":1,"hist":true,"values":{"a":"x"}}"#),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_kept_ends_with_the_newest_value_of_each_tag_whatever_came_before_it() {
+        let mut fan = fan(vec![template("uns", "{device}/{tag}", PayloadForm::Value, true)]);
+        // The backlog tells a while before there is anything newer.
+        is(
+            &told(&mut fan, &row(3, [Some("3"), Some("3")]), LaneKind::Backlog),
+            &[("meter/a", true, "3"), ("meter/b", true, "3")],
+        );
+        is(&told(&mut fan, &row(9, [Some("9"), None]), LaneKind::Live), &[("meter/a", true, "9")]);
+        // What says nothing of its time goes only where it is the newest.
+        is(&told(&mut fan, &row(4, [Some("4"), Some("4")]), LaneKind::Backlog), &[("meter/b", true, "4")]);
+        // Sent again on the next connection.
+        is(&told(&mut fan, &row(9, [Some("9"), None]), LaneKind::Backlog), &[("meter/a", true, "9")]);
+    }
+
+    #[test]
+    fn what_a_device_hands_over_late_is_not_kept_in_the_place_of_later_values() {
+        let mut fan = fan(vec![template("uns", "{device}/{tag}", PayloadForm::Umh, true)]);
+        told(&mut fan, &row(5, [Some("now"), None]), LaneKind::Live);
+        let time = Timestamp::from_millis(2);
+        let late = Row { time, device_time: Some(time), ..row(6, [Some("then"), None]) };
+        is(&told(&mut fan, &late, LaneKind::Live), &[("meter/a", false, r#"{"timestamp_ms":2,"value":"then"}"#)]);
+        let again = row(5, [Some("now"), None]);
+        assert!(told(&mut fan, &again, LaneKind::Backlog)[0].1, "it is still the newest");
+    }
+
+    #[test]
+    fn a_row_of_other_columns_has_other_topics() {
+        let mut fan = fan(vec![template("uns", "{device}/{tag}", PayloadForm::Value, true)]);
+        told(&mut fan, &row(5, [Some("x"), Some("x")]), LaneKind::Live);
+        let column = Column::new("c".parse().unwrap(), ValueType::single(ValueKind::Text));
+        let other = Stream::new(StreamId(4), "meter".parse().unwrap(), "fast".parse().unwrap(), vec![column]);
+        let slots = [Slot::Good(Value::Text("y".into()))].into();
+        let row = Row { stream: other.into(), slots, ..row(6, [None, None]) };
+        is(&told(&mut fan, &row, LaneKind::Live), &[("meter/c", true, "y")]);
+    }
+}
