@@ -7,7 +7,7 @@
 //! is told so and leaves out what is: that is taken to be so when it is larger than anything that was ever read. A row that is not gets a gap in
 //! its place.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use tidegate_model::StreamId;
 
@@ -25,7 +25,7 @@ const REPLACED: u8 = 10;
 const AGAIN: u8 = 12;
 
 /// Something that is published, the same in every connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     /// The birth or the death with this topic.
     Message(String),
@@ -67,6 +67,8 @@ pub(super) enum Remedy {
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
     suspects: Vec<Sent>,
+    /// What of them is no rows, to be found quickly.
+    messages: HashSet<Subject>,
     closed: u8,
     replaced: bool,
     /// The largest payload that a broker has ever read.
@@ -76,10 +78,11 @@ pub(super) struct Suspicion {
 }
 
 impl Subject {
+    /// The rows that are in both.
     fn common(&self, other: &Subject) -> Option<Subject> {
         match (self, other) {
             (Subject::Rows(one), Subject::Rows(other)) => one.common(*other).map(Subject::Rows),
-            (one, other) => (one == other).then(|| one.clone()),
+            _ => None,
         }
     }
 
@@ -106,21 +109,30 @@ impl fmt::Display for Subject {
 impl Suspicion {
     /// The broker closed the connection when this had been handed over, and no answered ping says that it was read.
     pub(super) fn closed_by_broker(&mut self, unread: &[Sent]) {
-        let again: Vec<Sent> = unread
-            .iter()
-            .filter_map(|sent| {
-                let subject = self.suspects.iter().find_map(|suspect| suspect.subject.common(&sent.subject))?;
-                Some(Sent { subject, ..*sent })
-            })
-            .collect();
+        let again = unread.iter().filter_map(|sent| Some(Sent { subject: self.suspected(&sent.subject)?, ..*sent }));
+        let again: Vec<Sent> = again.collect();
         if again.is_empty() {
-            (self.suspects, self.closed, self.replaced) = (unread.to_vec(), u8::from(!unread.is_empty()), false);
-            return;
+            (self.closed, self.replaced) = (u8::from(!unread.is_empty()), false);
+            return self.suspect(unread.to_vec());
         }
-        self.suspects = again;
+        self.suspect(again);
         let alone = matches!(unread, [sent] if sent.subject.is_single());
         let closed = self.closed.saturating_add(1);
         self.closed = if alone { closed } else { closed.min(ALONE) };
+    }
+
+    fn suspect(&mut self, suspects: Vec<Sent>) {
+        let messages = suspects.iter().map(|sent| &sent.subject).filter(|subject| !matches!(subject, Subject::Rows(_)));
+        self.messages = messages.cloned().collect();
+        self.suspects = suspects;
+    }
+
+    /// What of it is suspected.
+    fn suspected(&self, subject: &Subject) -> Option<Subject> {
+        match subject {
+            Subject::Rows(_) => self.suspects.iter().find_map(|suspect| suspect.subject.common(subject)),
+            other => self.messages.get(other).cloned(),
+        }
     }
 
     /// This is known to have been read. Gives how many bytes are to be sent from now on, at most, when that shows that something was too large.
@@ -150,7 +162,7 @@ impl Suspicion {
 
     /// Whether it is among what is divided.
     pub(super) fn is_suspect(&self, subject: &Subject) -> bool {
-        self.closed >= DIVIDED && self.suspects.iter().any(|suspect| suspect.subject.common(subject).is_some())
+        self.closed >= DIVIDED && self.suspected(subject).is_some()
     }
 
     /// Whether a gap takes the place of this row.
