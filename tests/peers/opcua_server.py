@@ -15,6 +15,7 @@ The object `Plant` (`s=Plant`) has, each with its name as the identifier:
     Position      structure of x, y (doubles) and name
     Axis          structure of position (such a structure) and speed; only this script has it
     Either        union of number (Double) and text, holding the text "tide"; only this script has it
+    Rack          structure of the arrays levels (3 numbers), places (2 positions) and spare (none); only this script has it
     Long          1,500 doubles
     Hist          double with a history
     Add           method of two Int32 that gives their sum
@@ -139,6 +140,12 @@ class Plant:
         await new_struct(self.server, self.index, "PlantAxis", fields)
         fields = [new_struct_field("number", ua.VariantType.Double), new_struct_field("text", ua.VariantType.String)]
         await new_struct(self.server, self.index, "PlantEither", fields, is_union=True)
+        fields = [
+            new_struct_field("levels", ua.VariantType.Double, array=True),
+            new_struct_field("places", position, array=True),
+            new_struct_field("spare", ua.VariantType.Double, array=True),
+        ]
+        await new_struct(self.server, self.index, "PlantRack", fields)
         types = await self.server.load_data_type_definitions()
         mode = await self.plant.add_variable(
             ua.NodeId("Mode", self.index), f"{self.index}:Mode", types["PlantMode"].Auto, datatype=types["PlantMode"].data_type
@@ -152,6 +159,8 @@ class Plant:
         either = types["PlantEither"]()
         either.text = "tide"
         await self.add("Either", either)
+        places = [self.position(1.5, 2.5, "left"), self.position(3.5, 4.5, "right")]
+        await self.add("Rack", types["PlantRack"](levels=[0.5, 1.5, 2.5], places=places, spare=[]))
 
     async def setpoint(self):
         """An AnalogItemType: a value with range, unit and description."""

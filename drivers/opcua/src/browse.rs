@@ -22,7 +22,7 @@ use crate::{
     service::attribute,
     session::ServerSession,
     status,
-    types::Leaf,
+    types::{Leaf, Types},
     writer::result_mask,
 };
 
@@ -75,8 +75,8 @@ pub(crate) struct Browse {
     seen: HashSet<NodeId>,
     /// By data type: what it is made of.
     types: HashMap<NodeId, Option<VariantScalarTypeId>>,
-    /// By data type: what is in it, where it is a structure.
-    structures: HashMap<NodeId, Option<Arc<[Leaf]>>>,
+    /// By data type that is made of nothing built in: what is known of it, should it be a structure.
+    structures: HashMap<NodeId, Arc<Types>>,
     details: HashMap<String, Detail>,
 }
 

@@ -1,5 +1,7 @@
 //! The structures of a server: what their fields are, so that values of them can be taken apart.
 
+mod leaves;
+
 use std::{
     borrow::Cow,
     collections::{HashSet, VecDeque},
@@ -8,11 +10,14 @@ use std::{
 };
 
 use opcua::types::{
-    AttributeId, BrowseDescription, BrowseDirection, ContextOwned, DataTypeDefinition, DataTypeId, EnumDefinition,
-    ExtensionObject, NamespaceMap, NodeClassMask, NodeId, ReferenceTypeId, StructureDefinition, StructureType,
-    TypeLoader, Variant, VariantScalarTypeId,
+    AttributeId, BinaryDecodable, BinaryEncodable, BrowseDescription, BrowseDirection, ContextOwned,
+    DataTypeDefinition, DataTypeId, EnumDefinition, ExtensionObject, NamespaceMap, NodeClassMask, NodeId,
+    ReferenceTypeId, StructureDefinition, StructureType, TypeLoader, Variant,
     custom::{DataTypeTree, DynamicStructure, DynamicTypeLoader, EncodingIds, ParentIds, TypeInfo},
 };
+
+pub(crate) use leaves::Leaf;
+use leaves::Leaves;
 
 use crate::{
     channel::Channel,
@@ -28,15 +33,6 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Types {
     known: Option<(Arc<DataTypeTree>, ContextOwned)>,
-}
-
-/// Something at the end of a way into a structure.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Leaf {
-    /// The way, as a profile writes it: `position.x`.
-    pub(crate) path: String,
-    /// What it is; `None` when no tag can hold it.
-    pub(crate) scalar: Option<VariantScalarTypeId>,
 }
 
 impl Types {
@@ -84,33 +80,24 @@ impl Types {
         Some(ExtensionObject { body: Some(body) })
     }
 
-    /// Everything at the ends of the ways into a structure, at most so many; `None` when the type is none that is known.
-    pub(crate) fn leaves(&self, data_type: &NodeId, most: usize) -> Option<Vec<Leaf>> {
+    /// Everything at the ends of the ways into a structure, at most so many; `None` when the type is none that is known. An array is as
+    /// long as it is in `held`, a value of the type, or as the type says; where neither does it is no tag.
+    pub(crate) fn leaves(&self, data_type: &NodeId, held: Option<&ExtensionObject>, most: usize) -> Option<Vec<Leaf>> {
         let (tree, _) = self.known.as_ref()?;
         tree.get_struct_type(data_type)?;
-        let mut leaves = Vec::new();
-        let mut open = vec![(String::new(), data_type.clone(), 0_usize)];
-        while let Some((path, data_type, depth)) = open.pop() {
-            let Some(kind) = tree.get_struct_type(&data_type) else { continue };
-            let mut below = Vec::new();
-            for field in &kind.fields {
-                let path = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
-                let is_structure = field.scalar_type == VariantScalarTypeId::ExtensionObject;
-                if is_structure && field.value_rank < 0 && depth < DEEPEST && kind.is_supported() {
-                    below.push((path, field.type_id.clone(), depth + 1));
-                } else if leaves.len() < most {
-                    let holds = field.value_rank < 0 && !is_structure && kind.is_supported();
-                    leaves.push(Leaf { path, scalar: holds.then_some(field.scalar_type) });
-                }
-            }
-            open.extend(below.into_iter().rev());
-        }
-        Some(leaves)
+        let held = held.and_then(|held| self.known_form(held));
+        Some(Leaves::new(self, tree, most).of(data_type, held.as_ref()))
+    }
+
+    /// A value that came before its type was known, as one that has fields.
+    fn known_form(&self, object: &ExtensionObject) -> Option<ExtensionObject> {
+        let (_, context) = self.known.as_ref()?;
+        let context = context.context();
+        let bytes = object.encode_to_vec(&context);
+        ExtensionObject::decode(&mut bytes.as_slice(), &context).ok()
     }
 }
 
-/// Levels of structures in structures.
-const DEEPEST: usize = 8;
 /// Types that are looked at; with those of OPC UA itself no profile needs more.
 const MOST_TYPES: usize = 2000;
 /// Types that are asked about in one request.
@@ -339,12 +326,12 @@ mod tests {
 
     #[test]
     fn the_ends_of_all_ways_into_a_structure_are_found() {
-        let leaves = types().leaves(&NodeId::new(2, "Whole"), 100).unwrap();
+        let leaves = types().leaves(&NodeId::new(2, "Whole"), None, 100).unwrap();
         let mut paths: Vec<&str> = leaves.iter().map(|leaf| leaf.path.as_str()).collect();
         paths.sort_unstable();
         assert_eq!(paths, ["either.number", "either.text", "limits.High", "limits.Low", "speed"]);
         assert!(leaves.iter().all(|leaf| leaf.scalar.is_some()));
-        assert_eq!(types().leaves(&NodeId::new(2, "Whole"), 2).unwrap().len(), 2);
-        assert_eq!(types().leaves(&NodeId::from(DataTypeId::Double), 2), None);
+        assert_eq!(types().leaves(&NodeId::new(2, "Whole"), None, 2).unwrap().len(), 2);
+        assert_eq!(types().leaves(&NodeId::from(DataTypeId::Double), None, 2), None);
     }
 }

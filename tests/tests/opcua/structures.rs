@@ -85,13 +85,24 @@ fn structures_of_a_server_are_flattened_to_tags_when_it_is_browsed() -> anyhow::
     let (code, text) = tidegate(["browse", "-c", &file, "plant", &start, "--profile", "--out", &out], &[])?;
     assert_eq!(code, Some(0), "{text}");
     let profile = fs::read_to_string(&made)?;
-    for part in ["name = \"axis.position.x\"", "field = \"position.x\"", "name = \"either.text\"", "field = \"text\""] {
+    for part in [
+        "name = \"axis.position.x\"",
+        "field = \"position.x\"",
+        "name = \"either.text\"",
+        "field = \"text\"",
+        "field = \"levels\"\ntype = \"f64\"\ncount = 3\n",
+        "name = \"rack.places_1.name\"",
+        "field = \"places[1].name\"",
+        "Rack/spare (nsu=urn:tidegate:tests:plant;s=Rack) is left out",
+    ] {
         assert!(profile.contains(part), "{part} is not in\n{profile}");
     }
     site.write("line3", &format!("{bare}[[device]]{device}"))?;
     let (_gateway, said) = listening(&peers, &site, &server)?;
     said.wait_for(PATIENCE, "the fields of a profile that was browsed", |messages| {
         let tags = Tags::of("plant", messages);
-        (tags.value("axis.position.x")?.as_f64() == Some(7.5) && tags.value("either.text")? == "tide").then_some(())
+        let rack = (tags.value("rack.levels")?, tags.value("rack.places_1.name")?);
+        let is_told = tags.value("axis.position.x")?.as_f64() == Some(7.5) && tags.value("either.text")? == "tide";
+        (is_told && rack == (&json!([0.5, 1.5, 2.5]), &json!("right"))).then_some(())
     })
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use opcua::types::{AttributeId, EUInformation, NodeId, Range, Variant, VariantScalarTypeId};
+use opcua::types::{AttributeId, EUInformation, ExtensionObject, NodeId, Range, Variant, VariantScalarTypeId};
 use tidegate_driver_api::{Cx, Node, NodeKind, config::Access};
 
 use super::{AT_ONCE, Detail, Found, MOST_REFERENCES, properties};
@@ -109,7 +109,11 @@ impl ServerSession<'_> {
         };
         let fields = match &data_type {
             Some(data_type) if one.kind == NodeKind::Tag && scalar.is_none() && rank < 0 && held.is_none() => {
-                self.fields(cx, data_type).await?
+                let held = match attributes.get(5) {
+                    Some(Some(Variant::ExtensionObject(object))) => Some(object),
+                    _ => None,
+                };
+                self.fields(cx, data_type, held).await?
             }
             _ => None,
         };
@@ -144,17 +148,25 @@ impl ServerSession<'_> {
         Ok(())
     }
 
-    /// What is in a structure; asked for once.
-    async fn fields(&mut self, cx: &Cx, data_type: &NodeId) -> Result<Option<Arc<[Leaf]>>, Fault> {
-        if let Some(known) = self.browse.structures.get(data_type) {
-            return Ok(known.clone());
-        }
-        let (server, channel) = (Arc::clone(&self.server), Arc::clone(&self.channel));
-        let wanted = VecDeque::from([data_type.clone()]);
-        let types = self.within(cx, types::learn_of(&server, &channel, wanted, cx.timeout())).await?;
-        let fields: Option<Arc<[Leaf]>> = types.leaves(data_type, MOST_FIELDS).map(Arc::from);
+    /// What is in a structure that is like that now; its type is asked for once.
+    async fn fields(
+        &mut self,
+        cx: &Cx,
+        data_type: &NodeId,
+        held: Option<&ExtensionObject>,
+    ) -> Result<Option<Arc<[Leaf]>>, Fault> {
+        let known = self.browse.structures.get(data_type).cloned();
+        let types = match known {
+            Some(known) => known,
+            None => {
+                let (server, channel) = (Arc::clone(&self.server), Arc::clone(&self.channel));
+                let wanted = VecDeque::from([data_type.clone()]);
+                Arc::new(self.within(cx, types::learn_of(&server, &channel, wanted, cx.timeout())).await?)
+            }
+        };
+        let fields = types.leaves(data_type, held, MOST_FIELDS).map(Arc::from);
         if self.browse.structures.len() < MOST_TYPES {
-            self.browse.structures.insert(data_type.clone(), fields.clone());
+            self.browse.structures.insert(data_type.clone(), types);
         }
         Ok(fields)
     }

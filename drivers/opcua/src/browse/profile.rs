@@ -54,6 +54,9 @@ fn tag(text: &mut String, node: &Node, path: &str, keys: Option<String>, taken: 
 /// The keys of a field of a structure, which is read and not written.
 fn of_field(node: &Node, field: &Leaf, kind: &str) -> String {
     let mut keys = format!("field = {}\ntype = \"{kind}\"\n", quoted(&field.path));
+    if let Some(items) = field.items {
+        let _ = writeln!(keys, "count = {items}");
+    }
     if let Some(description) = &node.description {
         let _ = writeln!(keys, "description = {}", quoted(description));
     }
