@@ -95,13 +95,13 @@ fn each_row_of_our_gateway_is_written_once_whatever_is_away() -> anyhow::Result<
 
     database.kill();
     ingest.wait_for(PATIENCE, "the word that the host is offline", |lines| {
-        (said(lines, "the host is offline") == 1).then_some(())
+        (said(lines, "the host is offline") >= 1).then_some(())
     })?;
     state.wait_for(PATIENCE, "its state", |all| all.last().filter(|last| last.payload.contains("false")).map(drop))?;
     more(20)?;
     database.resume()?;
     ingest.wait_for(PATIENCE, "the word that the host is online again", |lines| {
-        (said(lines, "the host is online") == 2).then_some(())
+        (said(lines, "the host is online") >= 2).then_some(())
     })?;
     until_at_least(&database, "births after the database was away", BIRTHS, 3)?;
 
@@ -110,7 +110,11 @@ fn each_row_of_our_gateway_is_written_once_whatever_is_away() -> anyhow::Result<
     let mut ingest = start(broker.address(), &database.url(), &arguments)?;
     until_at_least(&database, "births after the ingest was killed", BIRTHS, 4)?;
     more(5)?;
-    let times: BTreeSet<i64> = own.messages().iter().map(|row| row.json().unwrap()["ts"].as_i64().unwrap()).collect();
+    // A poll that was not answered in time has no value.
+    let rows: Vec<Value> = own.messages().iter().map(|row| row.json().unwrap()).collect();
+    let with_value = rows.iter().filter(|row| row["values"]["temperature"] == 21.5);
+    let times: BTreeSet<i64> = with_value.map(|row| row["ts"].as_i64().unwrap()).collect();
+    assert!(times.len() > 40, "{rows:?}");
     let sql = "select (extract(epoch from time) * 1000)::bigint from tidegate.samples where tag = 'temperature' and value = 21.5";
     let found = || -> Option<Vec<i64>> { database.sql(sql).ok()?.iter().map(|time| time.parse().ok()).collect() };
     wait_until(PATIENCE * 2, "every row that the gateway has made", || {

@@ -236,15 +236,16 @@ impl Session<'_, '_> {
             }
         }
         if let Some(online) = self.untold
-            && self.tell(online)
+            && self.tell(online, self.connected)
         {
             self.untold = None;
         }
     }
 
-    /// False when there was no room.
-    fn tell(&mut self, online: bool) -> bool {
-        let Some(state) = self.around.heard.state(online, self.connected) else { return true };
+    /// Says what the host is, since when. The will is of the time of the connection, and edge nodes believe nothing older than what was said last:
+    /// while the connection goes on, that time is the one to give. False when there was no room.
+    fn tell(&mut self, online: bool, since: Timestamp) -> bool {
+        let Some(state) = self.around.heard.state(online, since) else { return true };
         self.connection.publish(Sent::new(state.topic, state.payload).retained()).is_ok()
     }
 
@@ -271,7 +272,8 @@ impl Session<'_, '_> {
     async fn leave(&mut self) -> Result<(), Ended> {
         self.around.heard.leaving(true);
         let has_name = self.around.heard.state(false, self.connected).is_some();
-        if !self.presence.leave() || !has_name || !self.tell(false) {
+        // The time of leaving, as the specification wants it (`host-topic-phid-death-payload-timestamp-disconnect-clean`).
+        if !self.presence.leave() || !has_name || !self.tell(false, self.connected.max(wall())) {
             return Ok(());
         }
         let deadline = Instant::now() + LAST_WORDS;
