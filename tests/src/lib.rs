@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod authority;
 mod child;
 mod device;
 mod fault_proxy;
@@ -36,13 +37,14 @@ mod sparkplug_pump;
 mod subscriber;
 mod wait;
 
+pub use authority::Authority;
 pub use child::{Child, Line};
 pub use device::Device;
 pub use fault_proxy::{Cut, Fault, FaultProxy, Way};
 pub use gateway::{Gateway, program, tidegate};
 pub use http::{Answer, get, request};
 pub use modbus_server::{ModbusServer, Request, Table, WordOrder};
-pub use mosquitto::{Mosquitto, publish, publish_as};
+pub use mosquitto::{Mosquitto, publish, publish_as, publish_with};
 pub use opcua_client::{OpcuaClient, OpcuaLogin};
 pub use opcua_server::{OpcuaServer, OpcuaServerOptions, Stack};
 pub use oven::OVEN;

@@ -131,6 +131,21 @@ pub fn publish(peers: &Peers, broker: SocketAddr, topic: &str, payload: &str) ->
     publication(peers, broker, topic, payload, &[])?.finish().map(drop)
 }
 
+/// The same with more arguments of mosquitto_pub (`--cafile`).
+///
+/// # Errors
+///
+/// When the broker does not take it.
+pub fn publish_with(
+    peers: &Peers,
+    broker: SocketAddr,
+    topic: &str,
+    payload: &str,
+    arguments: &[&str],
+) -> anyhow::Result<()> {
+    publication(peers, broker, topic, payload, arguments)?.finish().map(drop)
+}
+
 /// Publishes one message as a user, with MQTT 5, where a broker can say that it does not take it; returns what
 /// mosquitto_pub said.
 ///

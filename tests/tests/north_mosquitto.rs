@@ -13,15 +13,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tidegate_codec::json;
-use tidegate_config::{ByteSize, MqttTarget as Options, Secret, StartAt, Tls, WhenFull};
+use tidegate_config::{self as config, ByteSize, MqttTarget as Options, Secret, StartAt, Tls, TopicTemplate, WhenFull};
 use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
-use tidegate_north::{MqttTarget, TargetSnapshot, TargetStatus};
+use tidegate_north::{MqttTarget, RowTopics, TargetSnapshot, TargetStatus};
 use tidegate_store::Store;
 use tidegate_tests::{
-    Cut, Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until,
+    Authority, Cut, Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, wait_until,
 };
+use tidegate_topics::Layout;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -89,8 +89,23 @@ impl Line {
     }
 
     fn start(&mut self, options: &Options) {
+        self.run(Line::target(options));
+    }
+
+    /// Starts a target whose rows go to the topics of these templates alone.
+    fn start_on(&mut self, options: &Options, templates: Vec<TopicTemplate>) {
+        let names = templates.iter().map(|template| template.name.clone()).collect();
+        let topics = config::RowTopics { standard: false, templates: names };
+        let topics = RowTopics::new(Layout::with_templates(templates).into(), topics);
+        self.run(Line::target(options).on_topics(topics));
+    }
+
+    fn target(options: &Options) -> MqttTarget {
         let gateway = "line3".parse().unwrap();
-        let target = MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", Arc::new(now)).unwrap();
+        MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", Arc::new(now)).unwrap()
+    }
+
+    fn run(&mut self, target: MqttTarget) {
         let (status, cancel) = (target.status(), CancellationToken::new());
         let cursor = self.runtime.block_on(self.store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest)).unwrap();
         let task = self.runtime.spawn(target.run(self.store.clone(), cursor, cancel.clone()));
@@ -258,6 +273,52 @@ fn fifty_connections_cut_under_load_lose_no_row() {
 }
 
 #[test]
+fn on_topics_of_templates_no_message_of_a_row_is_lost_over_connections_cut_under_load() {
+    let Some(peers) = Peers::find().unwrap() else { return };
+    let broker = Mosquitto::start(&peers).unwrap();
+    let subscriber = Subscriber::start(&peers, broker.address(), "#").unwrap();
+    let proxy = FaultProxy::start(broker.address(), 1).unwrap();
+    let mut line = Line::new();
+    let template = |name: &str, topic| TopicTemplate::new(name.parse().unwrap(), topic).unwrap();
+    let tags = TopicTemplate { retain: true, ..template("uns", "uns/{device}/{tag}") };
+    line.start_on(&options(proxy.address()), vec![tags, template("rows", "rows/{device}")]);
+    let (mut cuts, mut last) = (0, None);
+    while cuts < 20 {
+        for _ in 0..40 {
+            line.row(&(line.last + 1).to_string());
+        }
+        thread::park_timeout(Duration::from_millis(10));
+        let status = line.status();
+        if status.in_flight > 0 && last != Some(status.reconnects) {
+            proxy.cut(if cuts % 2 == 0 { Cut::Reset } else { Cut::Closed });
+            cuts += 1;
+            last = Some(status.reconnects);
+        }
+    }
+    line.until_all_acknowledged();
+    let wanted: BTreeSet<u64> = (1..=line.last).collect();
+    let told = |messages: &[Message], topic: &str, note: fn(&serde_json::Value) -> &serde_json::Value| {
+        let rows = messages.iter().filter(|message| message.topic == topic);
+        let notes = rows.map(|row| note(&row.json().unwrap()).as_str().unwrap().parse().unwrap());
+        notes.collect::<BTreeSet<u64>>()
+    };
+    subscriber
+        .wait_for(PATIENCE, "every message of every row", |messages| {
+            let tags = told(messages, "uns/meter/note", |tag| &tag["v"]);
+            let rows = told(messages, "rows/meter", |row| &row["values"]["note"]);
+            (tags == wanted && rows == wanted).then_some(())
+        })
+        .unwrap();
+    let late = Subscriber::start(&peers, broker.address(), "uns/#").unwrap();
+    let kept = late.wait_for(PATIENCE, "what is kept", |messages| messages.first().cloned()).unwrap();
+    assert_eq!(kept.json().unwrap()["v"], line.last.to_string(), "the newest, whatever came last");
+    let status = line.status();
+    println!("{} rows, {cuts} connections cut, {} sent again", line.last, status.sent - line.last);
+    assert_eq!(status.left_out, 0);
+    line.stop();
+}
+
+#[test]
 fn a_wrong_password_is_told_and_the_rows_flow_once_it_has_been_put_right() {
     let Some(peers) = Peers::find().unwrap() else { return };
     let files = tempfile::tempdir().unwrap();
@@ -285,36 +346,29 @@ fn a_wrong_password_is_told_and_the_rows_flow_once_it_has_been_put_right() {
 fn a_broker_with_the_plants_own_authority_wants_a_client_certificate_and_gets_one() {
     let Some(peers) = Peers::find().unwrap() else { return };
     let files = tempfile::tempdir().unwrap();
-    let (ours, theirs) = (files.path().join("ours"), files.path().join("theirs"));
-    let authority = authority(&ours);
-    authority_files(&authority, &ours, "127.0.0.1");
-    authority_files(&authority, &ours, "line3");
-    self::authority(&theirs);
-    let folder = ours.display();
-    let lines = format!(
-        "allow_anonymous true\ncafile {folder}/ca.pem\ncertfile {folder}/127.0.0.1.pem\n\
-         keyfile {folder}/127.0.0.1.key\nrequire_certificate true\n"
-    );
-    let broker = Mosquitto::start_with(&peers, &lines).unwrap();
+    let ours = Authority::new(files.path().join("ours")).unwrap();
+    let theirs = Authority::new(files.path().join("theirs")).unwrap();
+    ours.sign("line3").unwrap();
+    let broker = Mosquitto::start_with(&peers, &ours.mosquitto().unwrap()).unwrap();
     let mut line = Line::new();
     line.rows(100);
     let mut options = options(broker.address());
 
-    options.tls = Some(Tls { ca: Some(theirs.join("ca.pem")), client: None });
+    options.tls = Some(Tls { ca: Some(theirs.file("ca.pem")), client: None });
     line.start(&options);
     let told = |text: &String| text.contains("is not signed by an authority that the gateway trusts");
     line.until("the wrong authority", |status| status.last_error.as_ref().is_some_and(told));
     line.stop();
 
-    options.tls = Some(Tls { ca: Some(ours.join("ca.pem")), client: None });
+    options.tls = Some(Tls { ca: Some(ours.file("ca.pem")), client: None });
     line.start(&options);
     let told = |text: &String| text.contains("client certificate");
     line.until("the missing certificate", |status| status.last_error.as_ref().is_some_and(told));
     assert_eq!(line.status().acknowledged, 0);
     line.stop();
 
-    let client = Some((ours.join("line3.pem"), ours.join("line3.key")));
-    options.tls = Some(Tls { ca: Some(ours.join("ca.pem")), client });
+    let client = Some((ours.file("line3.pem"), ours.file("line3.key")));
+    options.tls = Some(Tls { ca: Some(ours.file("ca.pem")), client });
     line.start(&options);
     line.until_all_acknowledged();
     line.stop();
@@ -348,28 +402,4 @@ fn write_passwords(path: &Path, password: &str) {
     fs::write(path, format!("line3:{password}\n")).unwrap();
     let hashed = Command::new("mosquitto_passwd").arg("-U").arg(path).status().unwrap();
     assert!(hashed.success());
-}
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-/// An authority; its certificate is in `ca.pem` of that folder.
-fn authority(folder: &Path) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    // OpenSSL takes a certificate whose subject is its issuer's for signed by itself: each has a name of its own.
-    params.distinguished_name.push(DnType::CommonName, format!("authority of {}", folder.display()));
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
-    issuer
-}
-
-/// Signs a certificate for `name`, in `<name>.pem` and `<name>.key`.
-fn authority_files(authority: &Authority, folder: &Path, name: &str) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let certificate = params.signed_by(&key, authority).unwrap();
-    fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-    fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }

@@ -5,7 +5,9 @@
 use std::fs;
 
 use serde_json::json;
-use tidegate_tests::{Gateway, Message, ModbusServer, PATIENCE, Peers, Site, Subscriber, Table, publish, wait_until};
+use tidegate_tests::{
+    Gateway, Message, ModbusServer, Mosquitto, PATIENCE, Peers, Site, Subscriber, Table, publish, wait_until,
+};
 
 const PROFILE: &str = r#"
 [profile]
@@ -126,5 +128,45 @@ fn rows_come_in_every_form_at_once_and_go_with_the_template() -> anyhow::Result<
         };
         (gone(&namespace, uns) && gone(&home, config)).then_some(())
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_target_gets_the_templates_it_names_and_a_reload_gives_it_others() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let cloud = Mosquitto::start(&peers)?;
+    let mut modbus = ModbusServer::start(&peers, &[1])?;
+    modbus.set(1, Table::Holding, 100, &[215])?;
+    let site = oven(&modbus)?;
+    let target = format!(
+        "[[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{}\"\ntopics = [\"uns\"]\n",
+        cloud.address()
+    );
+    let text = fs::read_to_string(site.file())? + "\n" + &target;
+    fs::write(site.file(), &text)?;
+    let gateway = Gateway::start(&site)?;
+
+    let all = Subscriber::start(&peers, cloud.address(), "#")?;
+    let uns = "umh/v1/acme/wien/4/_raw/oven-1/zone/setpoint";
+    let value = |messages: &[Message]| messages.iter().find(|message| message.topic == uns).cloned();
+    assert_eq!(all.wait_for(PATIENCE, "a value", value)?.json()?["value"], 21.5);
+    modbus.set(1, Table::Holding, 100, &[216])?;
+    let newer = |messages: &[Message]| messages.iter().any(|message| message.payload.contains("21.6")).then_some(());
+    all.wait_for(PATIENCE, "the next value", newer)?;
+    let late = Subscriber::start(&peers, cloud.address(), "umh/#")?;
+    let kept = late.wait_for(PATIENCE, "the retained value", |messages| retained(messages, uns))?;
+    assert_eq!(kept.json()?["value"], 21.6);
+    let others = all.messages().into_iter().filter(|it| it.topic.starts_with("edgex/") || it.topic.contains("/data/"));
+    assert_eq!(others.count(), 0, "nothing that was not asked for");
+
+    fs::write(site.file(), text.replace("_raw", "_historian").replace("[\"uns\"]", "[\"standard\", \"uns\"]"))?;
+    gateway.reload()?;
+    let moved = uns.replace("_raw", "_historian");
+    let both = |messages: &[Message]| {
+        let has = |topic: &str| messages.iter().any(|message| message.topic == topic);
+        (has(&moved) && has("tidegate/line3/oven-1/data/all")).then_some(())
+    };
+    all.wait_for(PATIENCE, "the other topics", both)?;
+    gateway.stop()?;
     Ok(())
 }
