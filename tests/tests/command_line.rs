@@ -74,6 +74,40 @@ fn check_says_where_each_mistake_is_and_what_the_links_will_have_to_do() -> anyh
 }
 
 #[test]
+fn check_finds_certificates_that_cannot_be_used_wherever_the_site_names_them() -> anyhow::Result<()> {
+    let site = site()?;
+    site.write_file("garbage.pem", "hello\n")?;
+    let rest = "[broker.tls]\nlisten = \"127.0.0.1:0\"\ncertificate = \"garbage.pem\"\nkey = \"garbage.pem\"\n\n\
+                [[bridge]]\nname = \"plant\"\nurl = \"mqtts://localhost\"\nca = \"garbage.pem\"\n\n\
+                [[bridge.route]]\ndirection = \"in\"\nfilter = \"#\"\n\n\
+                [[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtts://localhost\"\nca = \"garbage.pem\"\n";
+    let text = fs::read_to_string(site.file())? + rest;
+    fs::write(site.file(), &text)?;
+    let (code, said) = run(&site, "check", &[])?;
+    assert_eq!(code, Some(1), "{said}");
+    for section in ["[broker.tls]", "[[bridge]]", "[[target]]"] {
+        let (before, _) = text.split_once(section).unwrap();
+        let key = if section == "[broker.tls]" { "certificate = \"garbage" } else { "ca = \"garbage" };
+        let line =
+            before.lines().count() + text[before.len()..].lines().position(|line| line.starts_with(key)).unwrap() + 1;
+        assert!(said.contains(&format!("tidegate.toml:{line}:")), "{section} line {line}: {said}");
+    }
+    assert!(said.contains("3 mistakes"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_log_level_that_there_is_not_is_refused_and_not_silence() -> anyhow::Result<()> {
+    let (code, text) = tidegate(["--log", "warning", "drivers"], &[])?;
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("error, warn, info, debug or trace"), "{text}");
+    for good in ["off", "WARN", "info,tidegate_north=debug", "tidegate_north"] {
+        assert_eq!(tidegate(["--log", good, "drivers"], &[])?.0, Some(0), "{good}");
+    }
+    Ok(())
+}
+
+#[test]
 fn print_config_says_where_each_value_comes_from() -> anyhow::Result<()> {
     let site = site()?;
     let (code, text) = run(&site, "print-config", &[("TIDEGATE__STORE__MAX_AGE", "48h")])?;

@@ -12,13 +12,18 @@ use crate::{
 /// An industrial protocol gateway: reads machines, serves a local MQTT broker, keeps days of data on a small disk and
 /// hands it to the cloud whenever there is a link.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, arg_required_else_help = true)]
+#[command(
+    name = "tidegate",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  tidegate demo\n  tidegate check -c site/tidegate.toml\n  tidegate run -c site/tidegate.toml"
+)]
 pub(crate) struct Cli {
     /// How log lines are written.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     log_format: Format,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,tidegate_north=debug`.
-    #[arg(long, global = true, default_value = "info")]
+    #[arg(long, global = true, default_value = "info", value_parser = logging::filter)]
     log: String,
     #[command(subcommand)]
     command: Command,
@@ -48,11 +53,14 @@ enum Command {
         site: SiteFile,
     },
     /// Print the configuration in force and where each value comes from.
+    #[command(after_help = "Examples:\n  tidegate print-config -c site/tidegate.toml\n  \
+                      TIDEGATE__STORE__MAX_AGE=48h tidegate print-config")]
     PrintConfig {
         #[command(flatten)]
         site: SiteFile,
     },
     /// List the drivers that are built in and what each can do.
+    #[command(after_help = "Examples:\n  tidegate drivers")]
     Drivers,
     /// List what a device offers, or write a profile of it. Connects by itself, with the link's configuration.
     #[command(after_help = "Examples:\n  tidegate browse press\n  tidegate browse press --filter temperature\n  \
@@ -102,6 +110,7 @@ enum Command {
     #[command(after_help = "Examples:\n  tidegate password\n  tidegate password < secrets/scada")]
     Password,
     /// Print what waits in the store for each target.
+    #[command(after_help = "Examples:\n  tidegate queue\n  tidegate queue -c /etc/tidegate/tidegate.toml")]
     Queue {
         #[command(flatten)]
         site: SiteFile,
@@ -128,6 +137,7 @@ enum Command {
         arguments: Box<commands::ingest::Arguments>,
     },
     /// Exit with 0 while the gateway is healthy; for container health checks.
+    #[command(after_help = "Examples:\n  tidegate healthcheck -c /etc/tidegate/tidegate.toml")]
     Healthcheck {
         #[command(flatten)]
         site: SiteFile,

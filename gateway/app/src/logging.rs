@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -12,6 +12,18 @@ pub(crate) enum Format {
     Text,
     /// For machines, one object a line.
     Json,
+}
+
+/// Reads `--log`. A word alone that is no level would be taken for a part of the program that there is not, and nothing would be
+/// logged.
+pub(crate) fn filter(text: &str) -> Result<String, String> {
+    let mut words = text.split(',').filter(|part| !part.contains(['=', '[']) && !part.starts_with("tidegate"));
+    match words.all(|word| word.trim().parse::<LevelFilter>().is_ok()) && EnvFilter::builder().parse(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("it can be error, warn, info, debug or trace, or a filter such as info,tidegate_north=debug".to_owned())
+        }
+    }
 }
 
 /// Starts logging. The libraries that only repeat what the gateway says better are kept to warnings.

@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::bail;
+use tidegate_bridge::Bridge;
+use tidegate_broker::Broker;
 use tidegate_config::{self as config, Origin, Profiles, Report, Site, TargetKind};
 use tidegate_model::{Name, Timestamp};
 use tidegate_mqtt::TlsError;
@@ -29,6 +31,8 @@ pub(crate) fn check(config: &Path, profiles: Profiles) -> (Option<Loaded>, Repor
     let Some(site) = site else { return (None, report) };
     let assembly = assemble(&site, tidegate_drivers::all(), &mut report);
     check_targets(&site, &mut report);
+    check_broker(&site, &mut report);
+    check_bridges(&site, &mut report);
     if report.has_errors() {
         return (None, report);
     }
@@ -51,20 +55,43 @@ fn check_targets(site: &Site, report: &mut Report) {
             TargetKind::OpcUaServer(_) => continue,
         };
         let Err(error) = built else { continue };
-        let path = format!("target.{}.{}", target.name, key(&error, options));
-        let origin = report.effective().iter().find(|effective| effective.path == path);
-        let origin = origin.map_or(Origin::Default, |effective| effective.origin.clone());
-        report.error(&origin, format!("failed to {error}"), None);
+        let key = match &error {
+            TargetError::Tls(error) => key(error, options.tls.as_ref()),
+            TargetError::Id { key, .. } => key,
+        };
+        note(report, &format!("target.{}.{key}", target.name), &error);
     }
 }
 
-/// The key of a target that an error is about.
-fn key(error: &TargetError, options: &config::MqttTarget) -> &'static str {
-    let error = match error {
-        TargetError::Tls(error) => error,
-        TargetError::Id { key, .. } => return key,
+/// The same for the certificates of the local broker.
+fn check_broker(site: &Site, report: &mut Report) {
+    let Err(error) = Broker::check(&site.broker) else { return };
+    let key = match &error {
+        tidegate_broker::TlsError::Unreadable { key, .. } => key,
+        tidegate_broker::TlsError::Pair { .. } => "key",
+        tidegate_broker::TlsError::Authorities { .. } => "client_ca",
     };
-    let Some(tls) = &options.tls else { return "url" };
+    note(report, &format!("broker.tls.{key}"), &error);
+}
+
+/// The same for those of the bridges.
+fn check_bridges(site: &Site, report: &mut Report) {
+    for bridge in &site.bridges {
+        let Err(error) = Bridge::check(bridge, &site.gateway.id) else { continue };
+        note(report, &format!("bridge.{}.{}", bridge.name, key(&error, bridge.tls.as_ref())), &error);
+    }
+}
+
+/// A mistake at the key that has this path.
+fn note(report: &mut Report, path: &str, error: &dyn std::fmt::Display) {
+    let origin = report.effective().iter().find(|effective| effective.path == path);
+    let origin = origin.map_or(Origin::Default, |effective| effective.origin.clone());
+    report.error(&origin, format!("failed to {error}"), None);
+}
+
+/// The key of a target or bridge that an error is about.
+fn key(error: &TlsError, tls: Option<&config::Tls>) -> &'static str {
+    let Some(tls) = tls else { return "url" };
     match error {
         TlsError::Pem { path, .. } | TlsError::NoCertificate { path } => {
             let is_key = tls.client.as_ref().is_some_and(|(_, key)| key == path);

@@ -72,6 +72,15 @@ struct Entrance {
 }
 
 impl Bridge {
+    /// Tries whether the certificates of a bridge can be used; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot.
+    pub fn check(options: &config::Bridge, gateway: &Name) -> Result<(), BridgeError> {
+        Connector::new(remote(options, gateway)).map(drop)
+    }
+
     /// Starts a bridge from the local broker.
     ///
     /// # Errors

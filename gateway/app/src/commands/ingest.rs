@@ -166,7 +166,9 @@ fn options(arguments: Arguments, destination: Destination) -> anyhow::Result<Opt
     let host_id = id("--host-id", &arguments.host_id).map_err(explain)?;
     match arguments.format {
         Format::SparkplugB if arguments.share.is_some() => {
-            bail!("--share is not for sparkplug_b: the order of an edge node's messages is known to who gets all of them; give each ingest a --group")
+            bail!(
+                "--share is not for sparkplug_b: the order of an edge node's messages is known to who gets all of them; give each ingest a --group"
+            )
         }
         Format::Block | Format::Json if group.is_some() || host_id.is_some() => {
             bail!("--group and --host-id are for --format sparkplug_b only")
