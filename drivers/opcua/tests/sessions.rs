@@ -4,14 +4,19 @@
 
 mod rig;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use opcua::types::StatusCode;
 use rig::{
-    ALL, Known, PATIENT, Plant, Way, about_a_second, begun, compile, connected, link, listed, login, lost, numbers, tag,
+    ALL, Known, PATIENT, Plant, Way, about_a_second, begun, compile, connected, link, link_of, listed, login, lost,
+    meddler::{ACTIVATE, CREATE_ITEMS, CREATE_SUBSCRIPTION, CREATED_ITEMS, Deed, Meddler},
+    moves, numbers, tag,
 };
 use tidegate_driver_api::{
-    Cause, Next, Readings, Step, Written,
+    Arrival, Cause, Next, Readings, Step, Written,
     model::{Reading, Reason, Value},
     testkit,
 };
@@ -96,6 +101,48 @@ async fn what_stays_within_a_deadband_does_not_even_leave_the_server() {
     }
     plant.set("T0", first + 2.1);
     known.until(session.as_mut(), "a change of 2.1", |known| known.number(0) == Some(first + 2.1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn where_the_server_has_no_deadband_the_item_is_watched_without() {
+    let plant = Plant::start(1).await;
+    let way = Meddler::to(plant.address).await;
+    way.judge(|message| match message.kind {
+        CREATED_ITEMS => Deed::FirstItem(StatusCode::BadMonitoredItemFilterUnsupported),
+        _ => Deed::Pass,
+    });
+    let tags = tag("coarse", "T0", "type = \"f64\"\ndeadband = { absolute = 10.0 }");
+    let mut compiled = compile(&link(way.address, "", "", &tags));
+    let (mut session, mut known) = begun(&mut compiled, 1).await;
+    while way.count(CREATE_ITEMS) < 2 {
+        session.subscriber().unwrap().next(&about_a_second(), &mut Readings::default()).await.unwrap();
+    }
+    way.judge(|_| Deed::Pass);
+    // The gateway's own deadband is the runtime's.
+    moves(session.as_mut(), &mut known, &plant, 0, "a change within the deadband").await;
+}
+
+#[tokio::test]
+async fn devices_of_a_link_share_a_session_and_groups_of_one_interval_a_subscription() {
+    let plant = Plant::start(4).await;
+    let way = Meddler::to(plant.address).await;
+    let group = |name: &str, interval: &str| format!("\n[[group]]\nname = \"{name}\"\ninterval = \"{interval}\"\n");
+    let of = |name: &str, node: &str| {
+        tag(name, node, "type = \"f64\"").replace("group = \"all\"", &format!("group = \"{name}\""))
+    };
+    let tags = numbers(2) + &group("same", "50ms") + &of("same", "T2") + &group("slow", "200ms") + &of("slow", "T3");
+    let mut compiled = compile(&link_of(&["line", "other"], way.address, "", "", &tags));
+    let (mut session, mut out) = (connected(&mut compiled).await, Readings::default());
+    let mut came = BTreeSet::new();
+    let begin = Instant::now();
+    while came.len() < 6 {
+        assert!(begin.elapsed() < PATIENT, "{came:?}");
+        if let Arrival::Row(poll) = session.subscriber().unwrap().next(&about_a_second(), &mut out).await.unwrap() {
+            came.insert((poll.device, poll.group));
+        }
+    }
+    assert_eq!(way.count(CREATE_SUBSCRIPTION), 2, "one for each interval");
+    assert_eq!(way.count(ACTIVATE), 1, "one session");
 }
 
 #[tokio::test]

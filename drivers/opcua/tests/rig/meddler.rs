@@ -42,6 +42,8 @@ pub(crate) enum Deed {
     Hold,
     /// It passes, behind everything that was held.
     Release,
+    /// It passes, and says this of the first item that was asked for.
+    FirstItem(StatusCode),
     /// The server never gets the question for the history of one item, and the client gets this as its answer.
     Tell(Vec<DataValue>),
 }
@@ -52,6 +54,7 @@ pub(crate) const TRANSLATE: u16 = 554;
 pub(crate) const ACTIVATE: u16 = 467;
 pub(crate) const CREATE_SUBSCRIPTION: u16 = 787;
 pub(crate) const CREATE_ITEMS: u16 = 751;
+pub(crate) const CREATED_ITEMS: u16 = 754;
 pub(crate) const PUBLISH: u16 = 826;
 pub(crate) const PUBLISHED: u16 = 829;
 pub(crate) const REPUBLISH: u16 = 832;
@@ -188,7 +191,7 @@ async fn requests(
             let deed = (judge.lock().unwrap())(message);
             holds = deed == Deed::Hold;
             let answer = match deed {
-                Deed::Pass | Deed::First | Deed::Hold => None,
+                Deed::Pass | Deed::First | Deed::FirstItem(_) | Deed::Hold => None,
                 Deed::Release => {
                     for chunk in held.drain(..) {
                         to.send(chunk).await?;
@@ -226,6 +229,10 @@ async fn answers(mut from: OwnedReadHalf, near: &tokio::sync::Mutex<Side>, judge
                     // Behind 24 bytes of the answer's header: the subscription, the numbers that can be had, whether there is more.
                     let available = usize::try_from(number(&chunk[56..]).cast_signed()).unwrap_or(0);
                     chunk[61 + 4 * available..][..4].copy_from_slice(&1_u32.to_le_bytes());
+                }
+                Deed::FirstItem(status) => {
+                    // Behind the same header: how many results there are, and the first of them, which begins with its status.
+                    chunk[56..60].copy_from_slice(&status.bits().to_le_bytes());
                 }
                 Deed::Swallow | Deed::Refuse(_) => {
                     kept.insert(number(&chunk[20..]));

@@ -258,14 +258,20 @@ pub(crate) fn numbers(count: usize) -> String {
 
 /// A link to a server there, with a device whose group `all` has these tags.
 pub(crate) fn link(address: SocketAddr, keys: &str, group: &str, tags: &str) -> config::Link {
+    link_of(&["line"], address, keys, group, tags)
+}
+
+/// The same with these devices, all of one profile.
+pub(crate) fn link_of(devices: &[&str], address: SocketAddr, keys: &str, group: &str, tags: &str) -> config::Link {
+    let device = |name: &&str| format!("[[device]]\nname = \"{name}\"\nlink = \"line\"\nprofile = \"a/b\"\n\n");
+    let devices: String = devices.iter().map(device).collect();
     let folder = tempfile::tempdir().unwrap();
     write(
         folder.path(),
         "site.toml",
         &format!(
             "[gateway]\nid = \"g\"\nprofiles = [\"profiles\"]\n\n[[link]]\nname = \"line\"\ndriver = \"opcua\"\n\
-         endpoint = \"opc.tcp://{address}\"\nsecurity = \"none\"\n{keys}\n\n\
-         [[device]]\nname = \"line\"\nlink = \"line\"\nprofile = \"a/b\"\n"
+         endpoint = \"opc.tcp://{address}\"\nsecurity = \"none\"\n{keys}\n\n{devices}"
         ),
     );
     write(
