@@ -260,7 +260,7 @@ pub struct ServerStatus {
 /// The store.
 #[derive(Debug, Clone, Serialize, Default)]
 pub struct StoreStatus {
-    /// How often a gateway has been started on this database, this time included.
+    /// Number of this start of the gateway on this database: higher than that of each start before, mostly by one.
     pub boot: u64,
     /// Rows on disk.
     pub rows: u64,

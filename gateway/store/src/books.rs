@@ -1,5 +1,7 @@
 //! What the writer knows by heart: where the log begins and ends, its streams, its targets.
 
+mod meta;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -22,15 +24,19 @@ use crate::{
     wire::new_store_id,
 };
 
+pub(crate) use meta::{Meta, save_fact, save_store};
+
 /// What the writer knows by heart.
 #[derive(Debug)]
 pub(crate) struct Books {
     /// The identity of the numbering of its rows.
     pub(crate) store: StoreId,
-    /// How often the database has been opened, this time included.
+    /// The number of this start.
     pub(crate) boot: u64,
     /// What tells the directory from a copy of it; 0 when that is not known.
     pub(crate) place: u64,
+    /// What tells this run of the machine from others; 0 when that is not known.
+    pub(crate) machine: u64,
     /// Where the rows of each start begin, this one included.
     pub(crate) starts: Starts,
     /// Whether the database does not know yet that it has been opened.
@@ -66,93 +72,6 @@ pub(crate) struct Books {
     pub(crate) next_body: u64,
     /// Whether there are bodies that nothing refers to.
     pub(crate) loose: bool,
-}
-
-/// A copy counts its starts on from somewhere among so many numbers.
-const COPIES: u64 = 1 << 20;
-
-/// The facts of the table `meta`.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Meta {
-    /// `None` in a database that has been written before stores had an identity.
-    pub(crate) store: Option<StoreId>,
-    pub(crate) boot: u64,
-    /// Where the database was when it was written last; 0 when that is not known.
-    pub(crate) place: u64,
-    /// 1 when the store has been closed and nothing written since.
-    pub(crate) clean: u64,
-    pub(crate) numbering_base: u64,
-    pub(crate) targets_lost: u64,
-    pub(crate) sequence_position: u64,
-    pub(crate) start_position: u64,
-}
-
-impl Meta {
-    pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Meta, sqlx::Error> {
-        let mut meta = Meta::default();
-        for row in sqlx::query("SELECT key, value FROM meta").fetch_all(connection).await? {
-            let value: i64 = row.try_get("value")?;
-            let (bits, value) = (value.cast_unsigned(), unsigned(value));
-            match row.try_get("key")? {
-                "store" => meta.store = Some(StoreId(bits)),
-                "boot" => meta.boot = value,
-                "place" => meta.place = value,
-                "clean" => meta.clean = value,
-                "numbering_base" => meta.numbering_base = value,
-                "targets_lost" => meta.targets_lost = value,
-                "sequence_position" => meta.sequence_position = value,
-                "start_position" => meta.start_position = value,
-                _ => {}
-            }
-        }
-        Ok(meta)
-    }
-
-    /// The count of the start that begins now, here. A copy does not count on as the original may have done: what both number
-    /// from here on are different rows with the same numbers, which nothing else tells apart.
-    fn next_boot(self, here: Here) -> u64 {
-        let is_elsewhere = self.place != 0 && here.place != 0 && self.place != here.place;
-        // Another database was here since, which this one has been put in the place of. A new one has numbers of its own.
-        let is_older = self.store.is_some() && here.boot > self.boot;
-        if !is_elsewhere && !is_older {
-            return self.boot + 1;
-        }
-        let boot = self.boot.max(here.boot) + 2 + new_store_id().0 % COPIES;
-        tracing::info!(
-            boot,
-            "the store is a copy, was moved or was set back: its starts are counted on from a number of its own"
-        );
-        boot
-    }
-
-    pub(crate) async fn save(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        if let Some(store) = self.store {
-            save_store(connection, store).await?;
-        }
-        save_fact(connection, "boot", self.boot).await?;
-        save_fact(connection, "place", self.place).await?;
-        save_fact(connection, "clean", self.clean).await?;
-        save_fact(connection, "numbering_base", self.numbering_base).await?;
-        save_fact(connection, "targets_lost", self.targets_lost).await?;
-        save_fact(connection, "sequence_position", self.sequence_position).await?;
-        save_fact(connection, "start_position", self.start_position).await
-    }
-}
-
-/// Writes the identity of the store.
-pub(crate) async fn save_store(connection: &mut SqliteConnection, store: StoreId) -> Result<(), sqlx::Error> {
-    let query = sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES ('store', ?)");
-    query.bind(store.0.cast_signed()).execute(connection).await.map(drop)
-}
-
-/// Writes one fact of the table `meta`.
-pub(crate) async fn save_fact(
-    connection: &mut SqliteConnection,
-    key: &'static str,
-    value: u64,
-) -> Result<(), sqlx::Error> {
-    let query = sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)");
-    query.bind(key).bind(signed(value)).execute(connection).await.map(drop)
 }
 
 impl Books {
@@ -200,6 +119,7 @@ impl Books {
             store,
             boot,
             place: here.place,
+            machine: here.machine,
             starts,
             just_opened,
             first,

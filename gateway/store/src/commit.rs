@@ -119,6 +119,7 @@ pub(crate) async fn write(
         save_store(&mut transaction, books.store).await?;
         save_fact(&mut transaction, "boot", books.boot).await?;
         save_fact(&mut transaction, "place", books.place).await?;
+        save_fact(&mut transaction, "machine", books.machine).await?;
         books.starts.save_newest(&mut transaction).await?;
     }
     if books.just_opened || last {

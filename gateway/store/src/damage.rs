@@ -30,9 +30,9 @@ use crate::{
 /// What SQLite puts beside the database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// Milliseconds since 1970. The one place where the store asks for the time: a name and a number that have not been
-/// used before.
-fn now() -> u64 {
+/// Milliseconds since 1970. The one place where the store asks for the time: a name, a number and a count of starts that have
+/// not been used before.
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -173,6 +173,7 @@ pub(crate) async fn replace(
         store: store.unwrap_or_else(new_store_id),
         boot: known.boot + 1,
         place: 0,
+        machine: 0,
         starts: Starts::new(end, known.boot + 1),
         just_opened: false,
         first: end,
@@ -271,6 +272,7 @@ async fn fill(connection: &mut SqliteConnection, books: &mut Books, unsent: &[(N
         store: Some(books.store),
         boot: books.boot,
         place: books.place,
+        machine: books.machine,
         clean: 0,
         numbering_base: books.streams.numbering_base(),
         targets_lost: books.targets_lost,

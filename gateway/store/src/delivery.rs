@@ -10,7 +10,7 @@ use tidegate_model::{Row, Stream, Timestamp};
 pub struct Delivery {
     /// For [`Cursor::acknowledge`](crate::Cursor::acknowledge), once the other side has it.
     pub ticket: Ticket,
-    /// How often a store had been opened on this database when the rows were numbered ([`Store::boot`](crate::Store::boot) at
+    /// The start in which the rows were numbered ([`Store::boot`](crate::Store::boot) at
     /// that time); of a gap, by now. 0 when it is not known.
     pub boot: u64,
     /// What to send.

@@ -7,7 +7,7 @@ use tidegate_model::{Name, Timestamp};
 /// How the store does. Counters begin with 0 when the store is opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreStatus {
-    /// How often a store has been opened on this database, this time included.
+    /// The number of this start on this database: higher than that of each start before, mostly by one.
     pub boot: u64,
     /// Rows in the database.
     pub rows: u64,

@@ -162,7 +162,7 @@ impl Store {
         self.shared.wire.store()
     }
 
-    /// How often a store has been opened on this database, this time included.
+    /// The number of this start on this database: higher than that of each start before, mostly by one.
     pub fn boot(&self) -> u64 {
         self.shared.numbers().boot
     }

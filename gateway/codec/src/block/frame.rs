@@ -33,7 +33,7 @@ pub struct Origin {
     pub stream: StreamId,
     /// The schema by which the rows are read.
     pub schema: SchemaId,
-    /// How often the gateway had started when it numbered the rows.
+    /// In which start of the gateway the rows were numbered; a later start has a higher number.
     pub boot: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct Head<'a> {
     pub stream: StreamId,
     /// The schema by which the rows are read.
     pub schema: SchemaId,
-    /// How often the gateway had started when it numbered the rows.
+    /// In which start of the gateway the rows were numbered; a later start has a higher number.
     pub boot: u64,
     /// The number of the first row in its stream.
     pub first_seq: u64,

@@ -11,7 +11,7 @@ pub struct GapRecord {
     pub stream: StreamId,
     /// The schema of the stream, which says whose rows they are.
     pub schema: SchemaId,
-    /// How often the gateway had started when it dropped the rows.
+    /// In which start of the gateway the rows were dropped; a later start has a higher number.
     pub boot: u64,
     /// The number of the first row that is missing.
     pub first_seq: u64,

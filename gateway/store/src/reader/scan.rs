@@ -26,7 +26,7 @@ pub enum Part {
     Rows {
         /// Whose rows they are.
         stream: Arc<Stream>,
-        /// How often a store had been opened on this database when the rows were numbered; 0 when it is not known.
+        /// The start in which the rows were numbered ([`Store::boot`](crate::Store::boot)); 0 when it is not known.
         boot: u64,
         /// The rows.
         batch: Batch,

@@ -193,3 +193,41 @@ async fn an_older_database_put_in_the_place_of_the_newer_counts_its_starts_on_el
     std::fs::remove_file(&database).unwrap();
     assert_eq!(run().await.0, 1, "a new database has numbers of its own");
 }
+
+#[tokio::test]
+async fn a_whole_backup_copied_over_the_directory_and_a_disk_that_was_set_back_count_their_starts_on_elsewhere() {
+    let (dir, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = async || {
+        let store = open(dir.path()).await;
+        produce(&store, &mut machines(&store, 1_000).await, 10).await;
+        let boot = store.boot();
+        store.close().await;
+        boot
+    };
+    assert_eq!(run().await, 1);
+    copied(dir.path(), backup.path());
+    // The backup is an hour old: that is what its lock says of itself.
+    let lock = backup.path().join("store.lock");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    let at: i64 = text.lines().nth(1).expect("it says when it was written").parse().unwrap();
+    std::fs::write(&lock, format!("1\n{}\n", at - 3_600_000)).unwrap();
+    assert_eq!(run().await, 2);
+    // Into the same files, as `cp -a` does.
+    copied(backup.path(), dir.path());
+    let restored = run().await;
+    assert!(restored > 3, "{restored}: as no start that was forgotten");
+    assert_eq!(run().await, restored + 1);
+
+    // What is on the disk says nothing else than before, but it was written on another run of the machine.
+    let mut database: SqliteConnection =
+        SqliteConnectOptions::new().filename(dir.path().join("store.db")).connect().await.unwrap();
+    let machine = "UPDATE meta SET value = value + 1 WHERE key = 'machine' AND value > 0";
+    let updated = sqlx::query(machine).execute(&mut database).await.unwrap().rows_affected();
+    sqlx::Connection::close(database).await.unwrap();
+    if updated == 0 {
+        return println!("skipped: this system does not tell one run of the machine from another");
+    }
+    let restarted = run().await;
+    assert!(restarted > restored + 2, "{restarted}");
+    assert_eq!(run().await, restarted + 1);
+}
