@@ -51,7 +51,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival, stop: &CancellationTo
     let connect = match first {
         Ok(Some(Ok(connect))) => connect,
         Ok(Some(Err((version, refusal)))) => {
-            refuse(&hub, stream, peer, version, refusal).await;
+            refuse(&hub, stream, (peer, None), version, refusal).await;
             return None;
         }
         Ok(None) => {
@@ -65,6 +65,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival, stop: &CancellationTo
         }
     };
     let (version, users) = (connect.version, hub.users.generation());
+    let who = (shown(&connect.client), connect.login.as_ref().map(|(name, _)| shown(name)));
     let admitted = tokio::select! {
         () = stop.cancelled() => return None,
         admitted = admit(&hub, &connect, certificate.as_deref(), peer) => admitted,
@@ -73,7 +74,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival, stop: &CancellationTo
     match attached {
         Ok((connection, answer)) => Some(connection.run(stream, input, &answer, stop).await),
         Err(refusal) => {
-            refuse(&hub, stream, peer, version, refusal).await;
+            refuse(&hub, stream, (peer, Some(who)), version, refusal).await;
             None
         }
     }
@@ -164,11 +165,8 @@ fn attach(
         leave: None,
         ready: Arc::default(),
     };
-    tracing::debug!(client, %peer, user = rights.user(), version = ?connect.version, "MQTT client connected");
-    let guest = Guest { client, rights, clean: connect.clean, users };
-    let (session, session_present) = hub.attach(guest, attached.clone()).ok_or(Refusal::UsersChanged)?;
-    let accepted = Accepted {
-        session_present,
+    let mut accepted = Accepted {
+        session_present: false,
         assigned: assigned.as_deref(),
         session_expiry: (expiry != connect.expiry).then_some(expiry),
         keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
@@ -178,17 +176,44 @@ fn attach(
     };
     let mut out = Vec::with_capacity(256);
     wire::accept(&mut out, connect.version, &accepted);
+    if out.len() > usize::try_from(connect.packet_bytes).unwrap_or(usize::MAX) {
+        return Err(Refusal::TakesTooLittle);
+    }
+    tracing::debug!(client, %peer, user = rights.user(), version = ?connect.version, "MQTT client connected");
+    let guest = Guest { client, rights, clean: connect.clean, users };
+    let (session, session_present) = hub.attach(guest, attached.clone()).ok_or(Refusal::UsersChanged)?;
+    accepted.session_present = session_present;
+    out.clear();
+    wire::accept(&mut out, connect.version, &accepted);
     Ok((Connection::new(Arc::clone(hub), session, attached, connect, keep_alive, peer), out))
 }
 
-/// Tells a client why it may not come in.
-async fn refuse(hub: &Hub, mut stream: Stream, peer: SocketAddr, version: Version, refusal: Refusal) {
+/// What a stranger calls itself, for the log.
+fn shown(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+/// Tells a client why it may not come in; `who` is its client id and user name, as far as it has said them.
+async fn refuse(
+    hub: &Hub,
+    mut stream: Stream,
+    (peer, who): (SocketAddr, Option<(String, Option<String>)>),
+    version: Version,
+    refusal: Refusal,
+) {
     hub.counters.refused_logins.increase();
     if hub.lines.refusals.is_due() {
-        tracing::info!(%peer, reason = refusal.text(), "MQTT client refused; the counter of refused logins tells about more");
+        let (client, user) = who.unwrap_or_default();
+        tracing::info!(
+            %peer, client, user, reason = refusal.text(),
+            "MQTT client refused; the counter of refused logins tells about more"
+        );
     }
     let mut out = Vec::with_capacity(128);
-    wire::refuse(&mut out, version, refusal);
+    // MQTT 5.0 §3.1.2.11.4: who takes no packet of that size gets none.
+    if refusal != Refusal::TakesTooLittle {
+        wire::refuse(&mut out, version, refusal);
+    }
     // The answer is lost when the socket is closed while bytes of the client are still unread, so they are read first.
     let farewell = async {
         stream.write_all(&out).await?;

@@ -47,13 +47,15 @@ impl Connection {
             Packet::Publish(publication) => self.publish(publication),
             Packet::Acknowledge(kind, id) => self.acknowledged(kind, id),
             Packet::Subscribe { id, filters, identifier } => {
-                self.subscribe_all(id, &filters, identifier);
-                Ok(())
+                let mut answer = Vec::new();
+                self.subscribe_all(id, &filters, identifier, &mut answer);
+                self.answer(&answer)
             }
             Packet::Unsubscribe { id, filters } => {
                 let codes: Vec<u8> = filters.iter().map(|filter| self.unsubscribe(filter).code).collect();
-                wire::unsuback(self.out.small(), self.reply.version, id, &codes);
-                Ok(())
+                let mut answer = Vec::new();
+                wire::unsuback(&mut answer, self.reply.version, id, &codes);
+                self.answer(&answer)
             }
             Packet::Ping => {
                 // Unless much waits, what came before the ping goes out before its answer: then nothing is on its way.
@@ -63,6 +65,15 @@ impl Connection {
             }
             Packet::Disconnect { with_will, expiry } => self.disconnected(with_will, expiry),
         }
+    }
+
+    /// Sends an answer that may be long.
+    fn answer(&mut self, answer: &[u8]) -> Result<(), End> {
+        if answer.len() > self.reply.packet_bytes {
+            return Err(Fault::ANSWER_TOO_LARGE.into());
+        }
+        self.out.small().extend_from_slice(answer);
+        Ok(())
     }
 
     fn disconnected(&mut self, with_will: bool, expiry: Option<u32>) -> Result<(), End> {
@@ -187,7 +198,7 @@ impl Connection {
         if taken { Answer::SUCCESS } else { Answer::INBOX_FULL }
     }
 
-    fn subscribe_all(&mut self, id: u16, filters: &[Filter], identifier: Option<u32>) {
+    fn subscribe_all(&mut self, id: u16, filters: &[Filter], identifier: Option<u32>, answer: &mut Vec<u8>) {
         let answers: Vec<Answer> = filters.iter().map(|filter| self.subscribe(filter, identifier)).collect();
         let mut codes: Vec<u8> = answers.iter().map(|answer| answer.code).collect();
         if self.reply.version == Version::V3 {
@@ -198,7 +209,7 @@ impl Connection {
         }
         let refused = answers.iter().find(|answer| answer.is_refusal());
         let reason = refused.and_then(|answer| answer.reason());
-        wire::suback(self.out.small(), self.reply, id, &codes, reason);
+        wire::suback(answer, self.reply, id, &codes, reason);
     }
 
     /// Subscribes to one filter. Returns what the SUBACK says.

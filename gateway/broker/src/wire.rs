@@ -89,6 +89,9 @@ impl Fault {
     pub(crate) const CUT: Fault = Fault::malformed("a packet is shorter than what it says");
     /// The packet is longer than a client may send.
     pub(crate) const TOO_LARGE: Fault = Fault { code: 0x95, text: "a packet is larger than the broker takes" };
+    /// The answer to a packet is longer than the client takes (MQTT 5.0 §3.1.2.11.4).
+    pub(crate) const ANSWER_TOO_LARGE: Fault =
+        Fault { code: 0x95, text: "the answer to so many filters is larger than the client takes" };
     /// A topic that nobody may publish to.
     pub(crate) const TOPIC_NAME: Fault =
         Fault { code: 0x90, text: "a topic to publish to is empty, has a wildcard in it, or is too long or too deep" };

@@ -68,6 +68,8 @@ pub(crate) enum Refusal {
     UsersChanged,
     /// The will goes where the user may not publish.
     NotAuthorized,
+    /// The client takes no packet as large as the CONNACK.
+    TakesTooLittle,
     /// The client wants to authenticate in another way than by user name and password.
     AuthenticationMethod,
     /// The will has a topic that nobody may publish to.
@@ -92,6 +94,7 @@ impl Refusal {
             (Refusal::UsersChanged, Version::V5) => 0x89,
             (Refusal::AuthenticationMethod, Version::V5) => 0x8C,
             (Refusal::TopicName, Version::V5) => 0x90,
+            (Refusal::TakesTooLittle, Version::V5) => 0x95,
             (Refusal::Fault(fault), Version::V5) => fault.code,
         }
     }
@@ -104,6 +107,7 @@ impl Refusal {
             Refusal::Login => "user name or password is wrong",
             Refusal::UsersChanged => "users have changed while the client logged in; its next try counts",
             Refusal::NotAuthorized => "the user may not publish to the topic of the will",
+            Refusal::TakesTooLittle => "the client's maximum packet size is too small for the answer to its CONNECT",
             Refusal::AuthenticationMethod => "clients authenticate by user name and password here",
             Refusal::TopicName => "the topic of the will is empty, has a wildcard in it, or is the broker's own",
             Refusal::Fault(fault) => fault.text,

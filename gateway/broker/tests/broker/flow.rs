@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tidegate_broker::Limits;
 
 use crate::{
-    raw::{Options, Raw, acknowledgements},
-    rig::{broker, broker_with},
+    raw::{Options, Raw, acknowledgements, packet},
+    rig::{broker, broker_with, until},
 };
 
 /// The properties of a CONNACK of MQTT 5.
@@ -171,4 +171,24 @@ async fn reasons_are_told_to_who_wants_them() {
         assert_eq!((answer[4], answer.len() > 5), (0x87, told), "{answer:02x?}");
         broker.publisher().publish("a", Bytes::new(), false);
     }
+}
+
+#[tokio::test]
+async fn a_client_gets_no_answer_that_is_larger_than_it_takes() {
+    let broker = broker().await;
+    // Maximum packet size 10: no CONNACK has room in it.
+    let mut client = Raw::open(broker.address()).await;
+    client.send(&Options { properties: &[0x27, 0, 0, 0, 10], ..Options::new(5, "client") }.packet()).await;
+    assert_eq!(client.packet().await, None);
+    until(&broker, |status| status.refused_logins == 1).await;
+    // Maximum packet size 30, and a SUBACK with 60 codes.
+    let small = Options { properties: &[0x27, 0, 0, 0, 30], ..Options::new(5, "client") };
+    let mut client = Raw::connect(broker.address(), small).await;
+    assert_eq!(client.subscribe(&[("a", 0), ("b", 1)]).await, [0, 1]);
+    let mut body = vec![0, 9, 0];
+    for _ in 0..60 {
+        body.extend([0, 1, b'a', 0]);
+    }
+    client.send(&packet(0x82, &body)).await;
+    assert_eq!(client.goodbye().await, Some(0x95));
 }
