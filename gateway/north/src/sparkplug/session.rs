@@ -96,6 +96,8 @@ struct Session<'a> {
     waiting: usize,
     /// Some of the rows whose mark is the next in it have been handed over.
     parted: bool,
+    /// Since when suspected rows wait for what is on its way.
+    held: Option<Instant>,
     flight: Flight,
     settling: Settling<Batch>,
     share: Share,
@@ -154,6 +156,7 @@ impl<'a> Session<'a> {
             out: VecDeque::new(),
             waiting: 0,
             parted: false,
+            held: None,
             flight: Flight::default(),
             settling: Settling::new(around.options.settle),
             share: Share::new(around.options.backfill, Instant::now()),
@@ -248,9 +251,12 @@ impl<'a> Session<'a> {
         while self.out.is_empty() && self.compose() {
             self.hand_over()?;
         }
-        if self.flight.ping_at(self.around.window, Instant::now()).is_some_and(|at| at <= Instant::now())
-            && self.connection.ping()
-        {
+        // While something is suspected, what waits behind it is not to wait for the next ping.
+        let ping_at = match self.around.suspicion.group() {
+            Some(_) if !self.flight.is_empty() => Some(Instant::now()),
+            _ => self.flight.ping_at(self.around.window, Instant::now()),
+        };
+        if ping_at.is_some_and(|at| at <= Instant::now()) && self.connection.ping() {
             self.flight.pinged(Instant::now());
         }
         let (messages, bytes) = self.flight.size();

@@ -2,7 +2,7 @@
 //!
 //! What is published over Sparkplug has no acknowledgement of its own; a ping that is answered says that everything before it was read. So all
 //! that was handed over after the last such ping may be it. When connection after connection is closed with the same things
-//! among that, they are divided: half of them, by their bytes, go before a ping, and the rest wait for its answer. Everything else goes as
+//! among that, and none of the rows among them was read meanwhile, they are divided: half of them, by their bytes, go before a ping, and the rest wait for its answer. Everything else goes as
 //! ever. What remains in the end has been alone on its way, again and again. Mostly it is too large; then the edge node
 //! is told so and leaves out what is: that is taken to be so when it is larger than anything that was ever read. A row that is not gets a gap in
 //! its place.
@@ -70,6 +70,8 @@ pub(super) struct Suspicion {
     /// What of them is no rows, to be found quickly.
     messages: HashSet<Subject>,
     closed: u8,
+    /// Suspected rows have been read since, while nothing was divided: it was the link.
+    progress: bool,
     replaced: bool,
     /// The largest payload that a broker has ever read.
     proven: usize,
@@ -111,7 +113,7 @@ impl Suspicion {
     pub(super) fn closed_by_broker(&mut self, unread: &[Sent]) {
         let again = unread.iter().filter_map(|sent| Some(Sent { subject: self.suspected(&sent.subject)?, ..*sent }));
         let again: Vec<Sent> = again.collect();
-        if again.is_empty() {
+        if std::mem::take(&mut self.progress) || again.is_empty() {
             (self.closed, self.replaced) = (u8::from(!unread.is_empty()), false);
             return self.suspect(unread.to_vec());
         }
@@ -138,6 +140,8 @@ impl Suspicion {
     /// This is known to have been read. Gives how many bytes are to be sent from now on, at most, when that shows that something was too large.
     pub(super) fn read(&mut self, sent: &Sent) -> Option<usize> {
         self.proven = self.proven.max(sent.largest);
+        let is_row = matches!(sent.subject, Subject::Rows(_));
+        self.progress |= is_row && self.closed < DIVIDED && self.suspected(&sent.subject).is_some();
         let is_it =
             |smaller: &mut (String, usize)| matches!(&sent.subject, Subject::Message(topic) if *topic == smaller.0);
         let (_, found) = self.smaller.take_if(is_it)?;
@@ -229,6 +233,17 @@ mod tests {
         }
         suspicion.closed_by_broker(&[]);
         assert_eq!(suspicion.group(), None);
+    }
+
+    #[test]
+    fn a_link_that_breaks_while_rows_get_across_casts_no_suspicion() {
+        let mut suspicion = Suspicion::default();
+        // Each connection brings some of the rows, and breaks with the rest of them on their way.
+        for seq in 0..50 {
+            suspicion.closed_by_broker(&[birth("a", 500), rows(seq, 1_000, 9_000)]);
+            assert_eq!(suspicion.group(), None);
+            assert_eq!(suspicion.read(&rows(seq, seq, 10)), None);
+        }
     }
 
     /// Closes over the row 77 until something is done about it; gives the number of connections, and the remedy.

@@ -1,6 +1,6 @@
 //! Messages of rows, and handing them over.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tidegate_mqtt::{Failure, Message as Mqtt, Refused};
 use tidegate_sparkplug::{Message, Topic, Verb};
@@ -22,6 +22,8 @@ use crate::{
 
 /// Rows that are put into messages together take about so many bytes.
 const TOGETHER: usize = 32 * 1024;
+/// What is suspected waits for so long while other rows are sent; then they wait for it.
+const HELD: Duration = Duration::from_millis(500);
 /// Why a row is missing that the broker closes the connection over.
 const REFUSED: &str = "refused";
 
@@ -121,13 +123,34 @@ impl Session<'_> {
         self.around.node.births_again(now(self.around.status));
     }
 
+    /// Of each lane the size of the next delivery that may be sent now. What is suspected waits until nothing else is on its way; everything
+    /// else goes on meanwhile, for a moment.
+    fn fronts(&mut self, now: Instant) -> (Option<usize>, Option<usize>) {
+        let (live, backlog) = (self.live.front(), self.backlog.front());
+        let suspicion = &*self.around.suspicion;
+        if suspicion.group().is_none() {
+            return (live.map(size), backlog.map(size));
+        }
+        let doubts = self.flight.doubts();
+        let is_suspect = |delivery: &Delivery| suspicion.is_suspect(&subject(delivery));
+        match doubts.others && [live, backlog].into_iter().flatten().any(is_suspect) {
+            true => _ = self.held.get_or_insert(now),
+            false => self.held = None,
+        }
+        let held = self.held.is_some_and(|since| now.saturating_duration_since(since) >= HELD);
+        let may_go = |delivery: &&Delivery| {
+            doubts.suspects.is_none() && if is_suspect(delivery) { !doubts.others } else { !held }
+        };
+        (live.filter(may_go).map(size), backlog.filter(may_go).map(size))
+    }
+
     /// Makes messages of the next rows of the lane whose turn it is. False when there is nothing to be done now.
     pub(super) fn compose(&mut self) -> bool {
         if !self.around.node.may_publish() || !self.flight.has_room(self.around.window, self.waiting) {
             return false;
         }
         let time = Instant::now();
-        let (live, backlog) = (self.live.front().map(size), self.backlog.front().map(size));
+        let (live, backlog) = self.fronts(time);
         let Some(lane) = self.share.choose(live, backlog, time) else { return false };
         let contested = live.is_some() && backlog.is_some();
         let queue = match lane {
@@ -136,10 +159,6 @@ impl Session<'_> {
         };
         let suspicion = &*self.around.suspicion;
         let suspect = queue.front().is_some_and(|delivery| suspicion.is_suspect(&subject(delivery)));
-        let doubts = suspicion.group().map(|_| self.flight.doubts()).unwrap_or_default();
-        if doubts.suspects.is_some() || (suspect && doubts.others) {
-            return false;
-        }
         let deliveries = together(queue, suspicion, suspect);
         let now = now(self.around.status);
         let (mut tickets, mut rows, mut values, mut out) = (Vec::new(), Vec::new(), 0, Vec::new());
