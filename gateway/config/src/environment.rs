@@ -102,13 +102,17 @@ fn descend<'a>(
     origin: &Origin,
     report: &mut Report,
 ) -> Option<&'a mut Table> {
+    let mut path = String::new();
     while let Some((level, rest)) = levels.split_first() {
         levels = rest;
+        if !path.is_empty() {
+            path.push('.');
+        }
         if find(table, level).is_none() {
             if ARRAYS.contains(&level.as_str())
                 && let Some((name, _)) = levels.split_first()
             {
-                report.error(origin, format!("there is no `[[{level}]]` with the name \"{name}\""), None);
+                report.error(origin, format!("there is no `[[{path}{level}]]` with the name \"{name}\""), None);
                 return None;
             }
             let inner = Table::empty("", origin.clone());
@@ -117,12 +121,13 @@ fn descend<'a>(
         }
         let entry = find(table, level)?;
         let key = entry.key.clone();
+        path.push_str(&key);
         table = match &mut entry.node.kind {
             Kind::Table(inner) => inner,
             Kind::Array(items) => {
                 let (name, rest) = levels.split_first()?;
                 levels = rest;
-                item_named(items, &key, name, origin, report)?
+                item_named(items, &path, name, origin, report)?
             }
             other => {
                 let message = format!("`{key}` has no keys below it: it is {}", other.describe());

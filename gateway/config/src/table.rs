@@ -44,6 +44,11 @@ pub struct Table {
     entries: Vec<Entry>,
 }
 
+/// What stands in the brackets of a table under this key: its kind is the way to it, but where other tables are of the same kind.
+fn header(key: &'static str, kind: &'static str) -> &'static str {
+    if kind.rsplit('.').next() == Some(key) { kind } else { key }
+}
+
 impl Table {
     /// An empty table of this kind that stands at `origin`.
     pub fn empty(kind: &'static str, origin: Origin) -> Table {
@@ -201,9 +206,13 @@ impl Table {
         match &node.kind {
             Kind::Table(table) => Some(table.clone().named(kind, self.child_path(key))),
             other => {
-                let help = matches!(other, Kind::Array(_)).then(|| format!("write `[{key}]`, once"));
+                let header = header(key, kind);
+                let help = match other {
+                    Kind::Array(_) => format!("write `[{header}]`, once"),
+                    _ => format!("write `[{header}]` on a line of its own, and its keys below it"),
+                };
                 let message = format!("`{key}` has to be a table, but is {}", other.describe());
-                report.error(&node.origin, message, help);
+                report.error(&node.origin, message, Some(help));
                 None
             }
         }
@@ -214,7 +223,7 @@ impl Table {
         let Some(node) = self.node(key, report) else { return Vec::new() };
         let Kind::Array(items) = &node.kind else {
             let message = format!("`{key}` has to be an array of tables, but is {}", node.kind.describe());
-            report.error(&node.origin, message, Some(format!("write `[[{key}]]`")));
+            report.error(&node.origin, message, Some(format!("write `[[{}]]`", header(key, kind))));
             return Vec::new();
         };
         let mut tables = Vec::with_capacity(items.len());
@@ -223,7 +232,7 @@ impl Table {
                 Kind::Table(table) => tables.push(table.clone().named(kind, self.child_path(key))),
                 other => {
                     let message = format!("an item of `{key}` has to be a table, but is {}", other.describe());
-                    report.error(&item.origin, message, Some(format!("write `[[{key}]]`")));
+                    report.error(&item.origin, message, Some(format!("write `[[{}]]`", header(key, kind))));
                 }
             }
         }

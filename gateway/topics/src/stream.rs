@@ -1,6 +1,9 @@
 //! One stream: its topics, filled in once, and the messages of its rows.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use tidegate_config::{Filling, PayloadForm, TopicTemplate};
@@ -42,6 +45,8 @@ struct Way {
     form: PayloadForm,
     retain: bool,
     topics: Topics,
+    /// Of each topic, whether something may be retained there.
+    retained: Box<[AtomicBool]>,
     /// For the forms that name it.
     profile: String,
 }
@@ -68,7 +73,11 @@ impl StreamTopics {
             } else {
                 Topics::Row(topic("")?)
             };
-            Some(Way { form: template.payload, retain: template.retain, topics, profile: profile.to_owned() })
+            let count = if let Topics::Tags(topics) = &topics { topics.len() } else { 1 };
+            // Of a gateway that ran before, or of what was there before a reload.
+            let retained = (0..count).map(|_| AtomicBool::new(template.retain)).collect();
+            let (form, retain, profile) = (template.payload, template.retain, profile.to_owned());
+            Some(Way { form, retain, topics, retained, profile })
         };
         StreamTopics { ways: templates.filter_map(way).collect() }
     }
@@ -78,11 +87,16 @@ impl StreamTopics {
         self.ways.is_empty()
     }
 
-    /// Gives every message of a row to `each`. A row of the past goes only where it cannot be taken for the present.
+    /// Gives every message of a row to `each`. A row of the past goes only where it cannot be taken for the present, and what takes away what is
+    /// retained only where something may be.
     pub fn messages(&self, row: &Row, past: bool, mut each: impl FnMut(Message)) {
         let time = time_of(row, past);
         for way in self.ways.iter().filter(|way| !past || way.dates()) {
-            way.messages(row, Telling { past, time }, &mut |dispatch| each(dispatch.message));
+            way.messages(row, Telling { past, time }, &mut |at, dispatch: Dispatch| {
+                if way.changes(at, &dispatch) {
+                    each(dispatch.message);
+                }
+            });
         }
     }
 
@@ -90,7 +104,7 @@ impl StreamTopics {
     /// not of now.
     pub fn dispatches(&self, row: &Row, past: bool, mut each: impl FnMut(Dispatch)) {
         for way in self.ways.iter() {
-            way.messages(row, Telling { past, time: row.time }, &mut |dispatch: Dispatch| {
+            way.messages(row, Telling { past, time: row.time }, &mut |_, dispatch: Dispatch| {
                 let could_be_of_now = past && way.form == PayloadForm::Value;
                 let dispatch = Dispatch { only_retained: dispatch.only_retained || could_be_of_now, ..dispatch };
                 if dispatch.message.retain || !dispatch.only_retained {
@@ -125,33 +139,41 @@ impl Way {
         !self.retain && self.form != PayloadForm::Value
     }
 
-    fn messages(&self, row: &Row, telling: Telling, each: &mut impl FnMut(Dispatch)) {
+    /// Whether a message to the topic in that place says something, or takes something away.
+    fn changes(&self, at: usize, dispatch: &Dispatch) -> bool {
+        let retained = self.retained.get(at).filter(|_| self.retain);
+        let before = retained.is_none_or(|retained| retained.swap(!dispatch.message.payload.is_empty(), Relaxed));
+        before || !dispatch.only_retained
+    }
+
+    fn messages(&self, row: &Row, telling: Telling, each: &mut impl FnMut(usize, Dispatch)) {
         match &self.topics {
             Topics::Row(topic) => self.row(topic, row, telling, each),
             Topics::Tags(topics) => {
-                for ((column, slot), topic) in row.stream.columns().iter().zip(&row.slots).zip(topics) {
-                    self.tag(topic, row, (column, slot), telling, each);
+                let samples = row.stream.columns().iter().zip(&row.slots);
+                for ((at, topic), sample) in topics.iter().enumerate().zip(samples) {
+                    self.tag((at, topic), row, sample, telling, each);
                 }
             }
         }
     }
 
-    fn row(&self, topic: &Bytes, row: &Row, telling: Telling, each: &mut impl FnMut(Dispatch)) {
+    fn row(&self, topic: &Bytes, row: &Row, telling: Telling, each: &mut impl FnMut(usize, Dispatch)) {
         let mut payload = Vec::new();
         let some = row.stream.columns().iter().zip(&row.slots);
         let says = payload::row(self.form, row, some, &self.profile, (telling.past, telling.time), &mut payload);
         if says || row.slots.iter().any(|slot| *slot != Slot::Unchanged) {
-            self.dispatch(topic, payload, says, row.slots.len(), each);
+            self.dispatch((0, topic), payload, says, row.slots.len(), each);
         }
     }
 
     fn tag(
         &self,
-        topic: &Bytes,
+        topic: (usize, &Bytes),
         row: &Row,
         (column, slot): (&Column, &Slot),
         Telling { time, .. }: Telling,
-        each: &mut impl FnMut(Dispatch),
+        each: &mut impl FnMut(usize, Dispatch),
     ) {
         if *slot == Slot::Unchanged {
             return;
@@ -168,10 +190,17 @@ impl Way {
     }
 
     /// Gives a message to `each`; one that says nothing takes away what is retained, which must not outlive its values.
-    fn dispatch(&self, topic: &Bytes, payload: Vec<u8>, says: bool, values: usize, each: &mut impl FnMut(Dispatch)) {
+    fn dispatch(
+        &self,
+        (at, topic): (usize, &Bytes),
+        payload: Vec<u8>,
+        says: bool,
+        values: usize,
+        each: &mut impl FnMut(usize, Dispatch),
+    ) {
         if says || self.retain {
             let message = Message { topic: topic.clone(), payload: payload.into(), retain: self.retain };
-            each(Dispatch { message, values, only_retained: !says });
+            each(at, Dispatch { message, values, only_retained: !says });
         }
     }
 }

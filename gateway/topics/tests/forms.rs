@@ -99,6 +99,22 @@ fn what_is_retained_is_taken_away_when_the_value_is_gone() {
 }
 
 #[test]
+fn what_is_retained_is_taken_away_once() {
+    let layout = layout(&template(UNS, "payload = \"umh\"\nretain = true"));
+    let dark = row([Slot::Bad(Reason::Timeout), Slot::Unchanged, Slot::Unchanged, Slot::Unchanged]);
+    let topics = layout.stream(dark.stream.device(), dark.stream.group(), dark.stream.columns(), |_| true);
+    let told = |row: &Row| {
+        let mut found = Vec::new();
+        topics.messages(row, false, |message| found.push(message.payload.len()));
+        found
+    };
+    assert_eq!((told(&dark), told(&dark)), (vec![0], vec![]), "it may be there from before");
+    assert_eq!(told(&mixed()), [44, 0, 0]);
+    assert_eq!(told(&mixed()), [44]);
+    assert_eq!((told(&dark), told(&dark)), (vec![0], vec![]));
+}
+
+#[test]
 fn a_value_alone_is_text_as_it_is() {
     let row = row([
         Slot::Good(Value::F32(f32::NAN)),

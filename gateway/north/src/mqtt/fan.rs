@@ -28,7 +28,15 @@ pub(crate) struct Fan {
     of: RowTopics,
     streams: HashMap<StreamId, Fanned>,
     /// The newest row that was sent to each topic that retains.
-    newest: HashMap<(StreamId, Bytes), u64>,
+    newest: HashMap<(StreamId, Bytes), Newest>,
+}
+
+/// What was sent last to a topic that retains.
+#[derive(Debug, Default)]
+struct Newest {
+    seq: u64,
+    /// Whether it took away what was retained.
+    is_empty: bool,
 }
 
 /// One stream.
@@ -45,6 +53,7 @@ pub(crate) struct Kept {
     stream: StreamId,
     topic: Bytes,
     seq: u64,
+    is_empty: bool,
     /// Whether it is not to be sent at all unless it is retained.
     pub(crate) or_not_sent: bool,
 }
@@ -79,23 +88,29 @@ impl Fan {
         fanned.newest = fanned.newest.max(row.time);
         fanned.topics.dispatches(row, is_late || lane == LaneKind::Backlog, |dispatch| {
             let or_not_sent = dispatch.only_retained;
-            let kept = || Kept { stream: id, topic: dispatch.message.topic.clone(), seq: row.seq, or_not_sent };
-            match dispatch.message.retain && !is_late {
-                true => {
-                    let kept = kept();
-                    each(dispatch, Some(kept));
-                }
-                false if or_not_sent => {}
-                false => each(dispatch, None),
+            if dispatch.message.retain && !is_late {
+                let (topic, is_empty) = (dispatch.message.topic.clone(), dispatch.message.payload.is_empty());
+                each(dispatch, Some(Kept { stream: id, topic, seq: row.seq, is_empty, or_not_sent }));
+            } else if !or_not_sent {
+                each(dispatch, None);
             }
         });
     }
 
-    /// A message is sent now: whether it is the newest of its topic.
+    /// There is a new connection: what was to be taken away may still be there.
+    pub(crate) fn begin(&mut self) {
+        self.newest.values_mut().for_each(|newest| newest.is_empty = false);
+    }
+
+    /// A message is sent now: whether it is the newest of its topic, and does not take away what is gone.
     pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
         let newest = self.newest.entry((kept.stream, kept.topic.clone())).or_default();
-        *newest = kept.seq.max(*newest);
-        *newest == kept.seq
+        if kept.seq < newest.seq {
+            return false;
+        }
+        let is_gone = newest.is_empty && kept.is_empty;
+        *newest = Newest { seq: kept.seq, is_empty: kept.is_empty };
+        !is_gone
     }
 }
 
@@ -185,6 +200,21 @@ mod tests {
         is(&told(&mut fan, &row(4, [Some("4"), Some("4")]), LaneKind::Backlog), &[("meter/b", true, "4")]);
         // Sent again on the next connection.
         is(&told(&mut fan, &row(9, [Some("9"), None]), LaneKind::Backlog), &[("meter/a", true, "9")]);
+    }
+
+    #[test]
+    fn what_is_kept_is_taken_away_once_on_a_connection() {
+        let mut fan = fan(vec![template("uns", "{device}/{tag}", PayloadForm::Umh, true)]);
+        let dark = |seq| Row {
+            slots: [Slot::Bad(tidegate_model::Reason::Timeout), Slot::Unchanged].into(),
+            ..row(seq, [None, None])
+        };
+        is(&told(&mut fan, &dark(1), LaneKind::Live), &[("meter/a", true, "")]);
+        is(&told(&mut fan, &dark(2), LaneKind::Live), &[]);
+        fan.begin();
+        is(&told(&mut fan, &dark(3), LaneKind::Live), &[("meter/a", true, "")]);
+        told(&mut fan, &row(4, [Some("x"), None]), LaneKind::Live);
+        is(&told(&mut fan, &dark(5), LaneKind::Live), &[("meter/a", true, "")]);
     }
 
     #[test]

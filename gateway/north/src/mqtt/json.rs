@@ -52,6 +52,13 @@ impl JsonMessages {
         self.fan.is_some()
     }
 
+    /// There is a new connection.
+    pub(crate) fn begin(&mut self) {
+        if let Some(fan) = &mut self.fan {
+            fan.begin();
+        }
+    }
+
     /// A message is sent now: whether it is the newest of its topic.
     pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
         self.fan.as_mut().is_some_and(|fan| fan.is_newest(kept))

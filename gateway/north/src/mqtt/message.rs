@@ -152,12 +152,15 @@ impl Composer {
         }
     }
 
-    /// The broker of this connection takes packets of so many bytes at most.
-    pub(crate) fn limit(&mut self, packet: u32) {
+    /// There is a new connection, to a broker that takes packets of so many bytes at most.
+    pub(crate) fn begin(&mut self, packet: u32) {
         let packet = usize::try_from(packet).unwrap_or(usize::MAX);
         let most = LARGEST_PAYLOAD.min(packet.saturating_sub(BESIDE_TOPIC_AND_PAYLOAD));
         match self {
-            Composer::Json(json) => json.most = most,
+            Composer::Json(json) => {
+                json.most = most;
+                json.begin();
+            }
             Composer::Blocks(blocks) => blocks.most = most,
         }
     }

@@ -74,7 +74,7 @@ pub struct MqttTarget {
     shape: Shape,
     /// Connections in a row that were closed with a schema first in line.
     schema_refused: u8,
-    /// Whether the last failure was worth a line in the log, so that the recovery is too.
+    /// Whether there was a line in the log since the last connection, so that the next one is worth a line too.
     said: bool,
 }
 
@@ -245,7 +245,8 @@ impl MqttTarget {
     fn report(&mut self, failure: &Failure, ended: Ended) {
         let target_name = self.status.name();
         let news = self.status.failed(&failure.text);
-        self.said = news || ended == Ended::Healthy;
+        let tell = news || ended == Ended::Healthy;
+        self.said |= tell;
         if self.suspicion.gap_refused() {
             tracing::error!(
                 %target_name, %failure,
@@ -258,7 +259,7 @@ impl MqttTarget {
                 "the broker closes the connection over a schema; nothing is dropped, everything waits; check the right to \
                  publish retained messages below the topic root and the broker's largest message"
             );
-        } else if !self.said {
+        } else if !tell {
             tracing::debug!(%target_name, %failure, "no connection; trying again");
         } else if failure.kind.needs_a_person() {
             tracing::error!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
@@ -267,12 +268,32 @@ impl MqttTarget {
         }
     }
 
-    fn report_online(&self) {
+    fn report_online(&mut self) {
         let (target_name, address) = (self.status.name(), self.connector.address());
-        if self.said {
+        if std::mem::take(&mut self.said) {
             tracing::info!(%target_name, %address, "connected");
         } else {
             tracing::debug!(%target_name, %address, "connected");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_target_is_back_is_said_when_it_was_said_that_it_is_gone() {
+        let clock = std::sync::Arc::new(|| Timestamp::from_millis(0));
+        let (name, gateway) = ("cloud".parse().unwrap(), "line3".parse().unwrap());
+        let mut target = MqttTarget::new(name, &Options::new("cloud", 1883), &gateway, "plant", clock).unwrap();
+        target.report_online();
+        assert!(!target.said);
+        let failure = Failure::new(FailureKind::Closed, "gone");
+        (0..3).for_each(|_| target.report(&failure, Ended::Useless));
+        assert!(target.said, "although the later ones say nothing new");
+        target.report_online();
+        target.report(&failure, Ended::Short);
+        assert!(!target.said, "a broker that comes and goes is no news");
     }
 }

@@ -126,7 +126,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(connection: Connection, acknowledger: Acknowledger, around: Surroundings<'a>) -> Session<'a> {
-        around.composer.limit(connection.granted().largest_outgoing);
+        around.composer.begin(connection.granted().largest_outgoing);
         around.window.begin(around.suspicion.one_at_a_time());
         around.pace.begin();
         around.announcements.begin();
