@@ -23,6 +23,8 @@ mod listeners;
 #[cfg(test)]
 mod locked;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod raw;
 #[cfg(test)]
 mod retained;
