@@ -1,6 +1,9 @@
 //! The ingest as the host application of edge nodes: our gateway, whose primary host it is, and one that others wrote.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use serde_json::Value;
 use tidegate_tests::{
@@ -126,8 +129,21 @@ fn each_row_of_our_gateway_is_written_once_whatever_is_away() -> anyhow::Result<
     state.wait_for(PATIENCE, "its last state", |all| {
         all.last().filter(|last| last.payload.contains("\"online\":false")).map(drop)
     })?;
-    let twice = "select count(*) - count(distinct (tag, time)) from tidegate.samples where quality = 'good'";
-    assert_eq!(database.sql(twice)?, ["0"]);
+    // On a machine that is late the gateway polls twice in one millisecond: that often, and no more, is a value of that time there.
+    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    for row in own.messages() {
+        *made.entry(row.json()?["ts"].to_string()).or_default() += 1;
+    }
+    let counts = "select (extract(epoch from time) * 1000)::bigint, max(count) from (select time, count(*) from tidegate.samples \
+                  where quality = 'good' group by device, tag, time) as of_tag group by time having max(count) > 1";
+    for line in database.sql(counts)? {
+        let (time, count) = line.split_once('|').unwrap();
+        assert!(
+            made.get(time).is_some_and(|made| count.parse::<usize>().unwrap() <= *made),
+            "{line}: {:?}",
+            made.get(time)
+        );
+    }
     // What a restart brought again is neither in the tables nor counted as rows.
     let rows = "select (select sum(rows) from tidegate.stream) - count(distinct (device, seq)) from tidegate.samples";
     assert_eq!(database.sql(rows)?, ["0"]);
