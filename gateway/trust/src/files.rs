@@ -52,6 +52,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, TrustError> {
     }
 }
 
+/// When a file was last written, in milliseconds since 1970; `None` when there is none, or nobody knows.
+pub(crate) fn written(path: &Path) -> Option<i64> {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    i64::try_from(written.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// The paths of the files in a folder, in the order of their names.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, TrustError> {
     let list = || {

@@ -21,6 +21,8 @@ use crate::{
 const WAITING: usize = 100;
 /// Files that one round takes out of the library's folder, so that a flood holds nobody up for long.
 const ROUND: usize = 1000;
+/// Milliseconds after which a file is not being written any more.
+const SETTLED: i64 = 10_000;
 
 /// The folder of certificates. It keeps nothing in memory: every call reads the files. Calls block for the time of some
 /// small files; those that make a key (`own` the first time, `renew`) for up to some seconds on a small machine.
@@ -176,7 +178,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`TrustError::File`]. A file that is no certificate is no error; it is removed.
+    /// [`TrustError::File`]. A file that is no certificate is no error; it is removed once it is some seconds old.
     pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
         // The library looks into `trusted` alone: what somebody has put into `refused` must not be there.
         self.settle()?;
@@ -186,6 +188,11 @@ impl Trust {
                 Some(der) => self.judge(&der, place, now),
                 None => continue,
             };
+            // One that is only being written looks like none; it is whole at the next time.
+            let is_young = |written: i64| (now.as_millis() - written).abs() < SETTLED;
+            if matches!(judged, Err(TrustError::NotACertificate(_))) && files::written(&path).is_some_and(is_young) {
+                continue;
+            }
             files::remove(&path)?;
             match judged {
                 Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => new.push(certificate),

@@ -198,6 +198,23 @@ fn what_the_library_has_put_aside_is_collected() {
 }
 
 #[test]
+fn a_certificate_that_is_only_being_written_is_not_thrown_away() {
+    let (_dir, trust) = folder();
+    let (der, file) = (stranger("new"), trust.root().join("rejected/new.der"));
+    for cut in [0, der.len() / 2] {
+        fs::write(&file, &der[..cut]).unwrap();
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        let written = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let now = Timestamp::from_millis(i64::try_from(written).unwrap() + 250);
+        assert_eq!(trust.collect("", now).unwrap(), []);
+        assert!(file.exists(), "{cut} bytes of it");
+    }
+    fs::write(&file, &der).unwrap();
+    assert_eq!(trust.collect("", NOW).unwrap().len(), 1);
+    assert!(!file.exists());
+}
+
+#[test]
 fn the_library_takes_what_is_trusted_and_nothing_else() {
     let (_dir, trust) = folder();
     let mut store = CertificateStore::new(trust.root());

@@ -123,9 +123,11 @@ fn served(stack: Stack) -> anyhow::Result<()> {
 
 /// Who may come, and how.
 fn users_and_policies(peers: &Peers, stack: Stack, site: &Site, url: &str, setpoint: &str) -> anyhow::Result<()> {
-    let refused = |login: &OpcuaLogin<'_>| OpcuaClient::connect(peers, stack, url, login).map(|client| client.is_err());
-    assert!(refused(&OpcuaLogin { user: Some(("op", "wrong")), ..OpcuaLogin::default() })?, "a wrong password");
-    assert!(refused(&OpcuaLogin { user: Some(("nobody", "secret")), ..OpcuaLogin::default() })?, "an unknown user");
+    let refused = |login: &OpcuaLogin<'_>| OpcuaClient::connect(peers, stack, url, login).map(|client| client.err());
+    let why = refused(&OpcuaLogin { user: Some(("op", "wrong")), ..OpcuaLogin::default() })?;
+    assert!(why.is_some(), "a wrong password");
+    let why = refused(&OpcuaLogin { user: Some(("nobody", "secret")), ..OpcuaLogin::default() })?;
+    assert!(why.is_some(), "an unknown user");
     let guest = OpcuaLogin { user: Some(("guest", "welcome")), ..OpcuaLogin::default() };
     let mut guest = OpcuaClient::connected(peers, stack, url, &guest)?;
     assert_ne!(guest.write(setpoint, "1")?, "Good", "a viewer writes nothing");
@@ -139,8 +141,8 @@ fn users_and_policies(peers: &Peers, stack: Stack, site: &Site, url: &str, setpo
         folder: Some(folder.path()),
         ..OpcuaLogin::default()
     };
-    assert!(refused(&login(policies[0]))?, "a certificate that nobody has judged");
-    let fingerprint = crate::security::waiting(site)?;
+    let why = refused(&login(policies[0]))?.expect("a certificate that nobody has judged");
+    let fingerprint = crate::security::waiting(site).map_err(|error| error.context(why))?;
     crate::security::trust(site, &["accept", &fingerprint])?;
     for policy in policies {
         OpcuaClient::connected(peers, stack, url, &login(policy))?;
