@@ -19,6 +19,7 @@ use crate::{
     ranges::{Acknowledged, Range},
     requests::next_readable,
     summary::{Span, Summary},
+    target::Target,
     writer::Writer,
 };
 
@@ -182,6 +183,7 @@ impl Writer {
             self.books.sequence_position = self.books.end;
         }
         let Some(database) = &mut self.database else { return Ok(()) };
+        let targets: Vec<Arc<Target>> = behind.iter().map(|progress| Arc::clone(progress.target())).collect();
         for progress in behind {
             let target = Arc::clone(progress.target());
             target.place().skip_to(drop_end);
@@ -193,6 +195,13 @@ impl Writer {
             self.shared.has_starts(&self.books.starts);
         }
         self.books.look_up_beginning(&mut database.connection).await?;
+        for target in targets {
+            let mut place = target.place();
+            place.since = place.since.max(self.books.oldest);
+        }
+        if reason == GapReason::StoreFull {
+            self.retention.tell_dropped(lost);
+        }
         if self.books.frontier < drop_end {
             self.books.frontier = drop_end;
             self.books.look_up_fresh(&mut database.connection).await?;

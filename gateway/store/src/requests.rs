@@ -203,6 +203,11 @@ impl Writer {
         if position >= self.books.end {
             return None;
         }
+        // Blocks do not say their times without being unpacked; an epoch says when its first row was.
+        let epoch = self.books.epochs.range(..=position).next_back().filter(|(_, epoch)| position < epoch.range.end);
+        if let Some((_, epoch)) = epoch {
+            return Some(epoch.time_min);
+        }
         let select = "SELECT time_min FROM log WHERE first_position <= ? ORDER BY first_position DESC LIMIT 1";
         let query = sqlx::query(select).bind(signed(position));
         let row = query.fetch_optional(&mut self.database.as_mut()?.connection).await.ok()??;

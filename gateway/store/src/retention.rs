@@ -36,6 +36,16 @@ pub(crate) struct Retention {
     /// Bytes written since.
     unmeasured: u64,
     pub(super) due: Option<GapReason>,
+    /// What has been said about a full store since the start.
+    told: Told,
+}
+
+/// What has been said since the start; the rest is counted.
+#[derive(Debug, Default)]
+struct Told {
+    drops: bool,
+    thins: bool,
+    refuses: bool,
 }
 
 impl Retention {
@@ -43,7 +53,16 @@ impl Retention {
         let (max_age, max_size) = (options.max_age, options.max_size.0);
         let room = max_size - journal(max_size);
         let largest = Largest::new(max_age, max_size);
-        Retention { max_age, room, when_full: options.when_full, largest, in_use: 0, unmeasured: 0, due: None }
+        Retention {
+            max_age,
+            room,
+            when_full: options.when_full,
+            largest,
+            in_use: 0,
+            unmeasured: 0,
+            due: None,
+            told: Told::default(),
+        }
     }
 
     /// How large epochs may become.
@@ -78,6 +97,37 @@ impl Retention {
             WhenFull::Thin if used > self.room - self.room / 16 => Full::Thin,
             WhenFull::Block if used > self.room => Full::Refuse,
             _ => Full::No,
+        }
+    }
+
+    /// Says once that a full store thins its rows or refuses new ones.
+    pub(crate) fn tell_full(&mut self) {
+        match self.full() {
+            Full::Thin if !std::mem::replace(&mut self.told.thins, true) => tracing::warn!(
+                bytes = self.in_use,
+                "the store is nearly full: of the oldest rows only alarms, extremes and the last of each minute stay \
+                 (store.when_full = \"thin\"); targets that had not got the others are told by gap records; this is said once, \
+                 `tidegate queue` counts them; raise store.max_size, or see why the targets do not take them"
+            ),
+            Full::Refuse if !std::mem::replace(&mut self.told.refuses, true) => tracing::warn!(
+                bytes = self.in_use,
+                "the store is full: new rows are not kept until old ones have reached store.max_age \
+                 (store.when_full = \"block\"); targets are told by gap records, the local broker has all rows; this is said \
+                 once, `tidegate queue` counts them; raise store.max_size"
+            ),
+            _ => {}
+        }
+    }
+
+    /// Says once that so many rows have been dropped for their room and not all targets had got them.
+    pub(crate) fn tell_dropped(&mut self, rows: u64) {
+        if rows > 0 && !std::mem::replace(&mut self.told.drops, true) {
+            tracing::warn!(
+                rows,
+                bytes = self.in_use,
+                "the store is full: the oldest rows are dropped, and a target had not got them; it is told by gap records; \
+                 this is said once, `tidegate queue` counts them; raise store.max_size, or see why the target does not take them"
+            );
         }
     }
 

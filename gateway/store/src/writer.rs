@@ -339,6 +339,7 @@ impl Writer {
         let file_bytes = size("") + size("-wal");
         if let Ok(bytes) = bytes {
             self.retention.measured(bytes);
+            self.retention.tell_full();
             self.shared.pending.refuse(self.retention.full() == Full::Refuse);
             if self.retention.full() == Full::Thin {
                 self.shared.compact.notify_one();

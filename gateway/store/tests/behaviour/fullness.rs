@@ -27,6 +27,8 @@ async fn old_epochs_leave_by_size_and_what_waited_in_them_is_announced() {
     let journal = std::fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
     assert!(file <= LIMIT && journal <= LIMIT / 2, "{file} + {journal}");
     assert!(store.status().epochs > 0);
+    let oldest = || (store.status().targets[0].waiting_since, store.status().oldest);
+    until(|| oldest().0.is_some() && oldest().0 == oldest().1, "what waits is no older than what is there").await;
     let mut received = Received::default();
     for device in ["press", "oven"] {
         complete(&mut target, &mut received, device, 7_000).await;

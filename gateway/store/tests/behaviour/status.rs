@@ -52,6 +52,23 @@ async fn a_target_that_has_everything_waits_for_nothing() {
 }
 
 #[tokio::test]
+async fn how_long_a_target_waits_is_known_after_a_restart_also_of_rows_in_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let _away = cursor(&store, "away").await;
+    let mut press = Machine::new(&store, "press").await;
+    while store.status().epochs == 0 {
+        press.run(&store, 100);
+        settle(&store, press.next - 1).await;
+    }
+    store.close().await;
+    let store = open(dir.path()).await;
+    let _away = cursor(&store, "away").await;
+    let place = &store.status().targets[0];
+    assert_eq!((place.waiting_rows, place.waiting_since), (press.next - 1, time(1)));
+}
+
+#[tokio::test]
 async fn memory_is_given_back_once_the_targets_have_read_or_have_gone_away() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
