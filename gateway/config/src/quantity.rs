@@ -98,7 +98,11 @@ impl FromNode for Duration {
     }
 
     fn to_toml(&self) -> String {
-        in_units(u64::try_from(self.as_nanos()).unwrap_or(u64::MAX), &DURATION_UNITS)
+        match u64::try_from(self.as_nanos()).unwrap_or(u64::MAX) {
+            // No unit is the largest of nothing.
+            0 => "\"0s\"".to_owned(),
+            nanos => in_units(nanos, &DURATION_UNITS),
+        }
     }
 }
 
@@ -218,7 +222,7 @@ mod tests {
     fn values_are_shown_in_their_largest_whole_unit() {
         assert_eq!(Duration::from_millis(60_000).to_toml(), "\"1m\"");
         assert_eq!(Duration::from_millis(1_500).to_toml(), "\"1500ms\"");
-        assert_eq!(Duration::ZERO.to_toml(), "\"0us\"");
+        assert_eq!(Duration::ZERO.to_toml(), "\"0s\"");
         assert_eq!(ByteSize(4 << 30).to_toml(), "\"4GiB\"");
         assert_eq!(ByteSize(1_000_000).to_toml(), "\"1MB\"");
         assert_eq!(ByteRate(200 << 10).to_toml(), "\"200KiB/s\"");
