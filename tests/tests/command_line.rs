@@ -97,6 +97,19 @@ fn check_finds_certificates_that_cannot_be_used_wherever_the_site_names_them() -
 }
 
 #[test]
+fn every_line_is_an_object_where_machines_read_the_log() -> anyhow::Result<()> {
+    let site = site()?;
+    fs::write(site.file(), fs::read_to_string(site.file())?.replace("unit = 1", "uint = 1"))?;
+    let file = site.file().display().to_string();
+    let (code, text) = tidegate(["run", "-c", &file, "--log-format", "json"], &[])?;
+    assert_eq!(code, Some(1), "{text}");
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
+    let said = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("did you mean `unit`?"));
+    assert!(lines.iter().any(said), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_log_level_that_there_is_not_is_refused_and_not_silence() -> anyhow::Result<()> {
     let (code, text) = tidegate(["--log", "warning", "drivers"], &[])?;
     assert_eq!(code, Some(2), "{text}");

@@ -6,6 +6,8 @@ use std::{
     io::{Write, stderr, stdout},
 };
 
+use crate::logging;
+
 /// A line on standard output: what a command was asked for.
 pub(crate) fn say(line: impl Display) {
     write(&mut stdout().lock(), &format!("{line}\n"));
@@ -16,13 +18,24 @@ pub(crate) fn print(text: &str) {
     write(&mut stdout().lock(), text);
 }
 
-/// A line on standard error: what went wrong.
+/// A line on standard error: what went wrong. Where machines read the log it is a line of the log.
 pub(crate) fn complain(line: impl Display) {
-    write(&mut stderr().lock(), &format!("{line}\n"));
+    match logging::is_for_machines() {
+        true => tracing::error!("{line}"),
+        false => write(&mut stderr().lock(), &format!("{line}\n")),
+    }
 }
 
-/// Text on standard error as it is: what is wrong with a site.
+/// Text on standard error as it is: what is wrong with a site. Where machines read the log it is one line of the log.
 pub(crate) fn warn(text: &str) {
+    match logging::is_for_machines() && !text.is_empty() {
+        true => tracing::warn!("{}", text.trim_end()),
+        false => write(&mut stderr().lock(), text),
+    }
+}
+
+/// Text on standard error as it is, for the person who sits at the terminal: how far something is, a question.
+pub(crate) fn draw(text: &str) {
     write(&mut stderr().lock(), text);
 }
 

@@ -1,9 +1,12 @@
 //! Log lines: text for people, JSON for machines; always on standard error.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::OnceLock};
 
 use anyhow::Context;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+
+/// What was asked for.
+static FORMAT: OnceLock<Format> = OnceLock::new();
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +29,11 @@ pub(crate) fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether machines read the log, so that nothing else may stand between its lines.
+pub(crate) fn is_for_machines() -> bool {
+    FORMAT.get() == Some(&Format::Json)
+}
+
 /// Starts logging. The libraries that only repeat what the gateway says better are kept to warnings.
 pub(crate) fn start(format: Format, filter: &str) -> anyhow::Result<()> {
     let libraries = "sqlx=warn,hyper=warn,\
@@ -39,5 +47,6 @@ pub(crate) fn start(format: Format, filter: &str) -> anyhow::Result<()> {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
         Format::Json => lines.json().flatten_event(true).init(),
     }
+    let _ = FORMAT.set(format);
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Running {
         // Before anything that leaves traces.
         let listener = Listener::bind(&site.web).await.map_err(failed_to)?;
         let store = open_store(&site).await?;
-        let broker = match Broker::start_in(&site.broker, &site.gateway.data_dir).await {
+        let broker = match Broker::start_apart(&site.broker, Some(site.gateway.data_dir.clone())).await {
             Ok(broker) => broker,
             Err(error) => {
                 store.close().await;
@@ -121,8 +121,8 @@ impl Running {
     /// Reads the site again and goes over to it. With a mistake in it, the old one goes on.
     pub(crate) async fn reload(&mut self, config: &Path) {
         let (loaded, report) = site::check(config, Profiles::Used);
+        console::warn(&report.render());
         let Some(Loaded { site, assembly }) = loaded else {
-            console::warn(&report.render());
             tracing::error!("the site has mistakes; the gateway goes on with the old one until they are mended");
             return;
         };

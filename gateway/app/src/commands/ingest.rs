@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::run::with_runtime;
-use crate::console::{complain, print, say, warn};
+use crate::console::{draw, print, say};
 
 /// How often progress is told.
 const TOLD: Duration = Duration::from_secs(1);
@@ -233,7 +233,7 @@ impl Progress {
             (false, _) => "connecting",
             (true, false) => "connected",
         };
-        warn(&format!(
+        draw(&format!(
             "\r\x1b[K{state}: {} rows, {} values ({rate}/s), {} duplicates, {} gaps, {} refused, {} waiting",
             now.rows, now.values, now.duplicates, now.gaps, now.refused, now.waiting
         ));
@@ -241,7 +241,7 @@ impl Progress {
 
     fn end(&self) {
         if self.terminal {
-            complain("");
+            draw("\n");
         }
     }
 }

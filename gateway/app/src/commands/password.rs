@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use tidegate_broker::password_hash;
 
-use crate::console::{say, warn};
+use crate::console::{draw, say};
 
 /// No password is longer.
 const LONGEST: u64 = 4_096;
@@ -17,7 +17,7 @@ const LONGEST: u64 = 4_096;
 pub(crate) fn password() -> anyhow::Result<ExitCode> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        warn("Password (it is shown while you type it):\n");
+        draw("Password (it is shown while you type it):\n");
     }
     let mut line = String::new();
     io::Read::take(stdin.lock(), LONGEST).read_line(&mut line).context("failed to read the password")?;
