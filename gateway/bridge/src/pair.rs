@@ -57,7 +57,7 @@ pub(crate) enum Side {
 
 /// Which connection something happened on.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Place {
     Remote,
     Local,
     Beside,
@@ -87,20 +87,20 @@ impl Pair<'_> {
             let (from, event) = tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
                 // The local broker holds back by itself, and is always listened to, so that there is room again soon.
-                event = self.remote.connection.next(), if !inward.is_full() => (From::Remote, event),
-                event = self.local.connection.next() => (From::Local, event),
-                event = next(&mut self.beside) => (From::Beside, event),
+                event = self.remote.connection.next(), if !inward.is_full() => (Place::Remote, event),
+                event = self.local.connection.next() => (Place::Local, event),
+                event = next(&mut self.beside) => (Place::Beside, event),
             };
             match (from, event, &mut self.beside) {
-                (From::Remote, Ok(event), _) => self.remote_happened(event, &mut inward, echoes),
-                (From::Remote, Err(failure), _) => return End::Lost(Side::Remote, failure),
-                (From::Local, Ok(Event::Published(id, outcome)), _) => {
+                (Place::Remote, Ok(event), _) => self.remote_happened(event, &mut inward, echoes),
+                (Place::Remote, Err(failure), _) => return End::Lost(Side::Remote, failure),
+                (Place::Local, Ok(Event::Published(id, outcome)), _) => {
                     inward.done(id, outcome, &traffic.inward);
                 }
-                (From::Local, Ok(event), _) => self.local.happened(event, traffic),
-                (From::Beside, Ok(event), Some(local)) => local.happened(event, traffic),
-                (From::Beside, Ok(_), None) => {}
-                (From::Local | From::Beside, Err(failure), _) => return End::Lost(Side::Local, failure),
+                (Place::Local, Ok(event), _) => self.local.happened(event, traffic),
+                (Place::Beside, Ok(event), Some(local)) => local.happened(event, traffic),
+                (Place::Beside, Ok(_), None) => {}
+                (Place::Local | Place::Beside, Err(failure), _) => return End::Lost(Side::Local, failure),
             }
         }
     }
