@@ -74,7 +74,9 @@ impl Feed {
             self.put_back(job);
         }
         let hole = |job| if let Job::Past(hole) = job { Some(hole) } else { None };
-        let holes = self.jobs.drain(..).filter_map(hole).chain(self.unplaced.drain(..));
+        let now = self.server_time;
+        let suspected = self.missing.leave().map(|missing| Hole::new(missing).not_before(now));
+        let holes = self.jobs.drain(..).filter_map(hole).chain(self.unplaced.drain(..)).chain(suspected);
         let mut holes: Vec<Hole> = holes.map(Hole::over_another_session).collect();
         let mut history = Deadly::default();
         if self.deadly.is_end {

@@ -28,6 +28,11 @@ pub(super) struct Missing {
 }
 
 impl Missing {
+    /// What may be missing, for the next connection to ask for.
+    pub(super) fn leave(&mut self) -> impl Iterator<Item = Vec<Asked>> {
+        std::mem::take(&mut self.suspected).into_values().flatten()
+    }
+
     /// Whether it is not known yet that nothing is missing.
     pub(super) fn is_suspected(&self) -> bool {
         !self.suspected.is_empty()
@@ -79,6 +84,10 @@ impl Feed {
         }
         subscription.begin_anew();
         self.has_missed(index);
+        // Its messages are not asked for any more.
+        if let Some(Some(begins)) = self.missing.suspected.remove(&index) {
+            self.fill(begins);
+        }
         self.parked.forget(index);
         self.jobs.retain(|job| !job.is_of(index));
         self.jobs.push_back(Job::Make(index));
