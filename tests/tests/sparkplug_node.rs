@@ -117,8 +117,9 @@ impl Rows {
     /// Waits for a row after the first so many; gives it, and how many there were up to it.
     fn after(&self, first: usize, what: &str, is: impl Fn(&Value) -> bool) -> anyhow::Result<(Value, usize)> {
         self.0.wait_for(PATIENCE, what, |messages| {
-            let rows = messages.iter().enumerate().skip(first).filter_map(|(at, row)| Some((row.json().ok()?, at + 1)));
-            rows.filter(|(row, _)| is(row)).next()
+            let mut rows =
+                messages.iter().enumerate().skip(first).filter_map(|(at, row)| Some((row.json().ok()?, at + 1)));
+            rows.find(|(row, _)| is(row))
         })
     }
 
