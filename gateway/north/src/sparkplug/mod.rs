@@ -229,7 +229,9 @@ impl SparkplugTarget {
     fn report(&mut self, failure: &Failure, ended: Ended) {
         let target_name = self.status.name();
         let news = self.status.failed(&failure.text);
-        self.said = news || ended == Ended::Healthy;
+        let loud = news || ended == Ended::Healthy;
+        // Until the recovery has been told.
+        self.said |= loud;
         let is_device_birth =
             |subject: &&Subject| matches!(subject, Subject::Message(topic) if device_birth(topic).is_some());
         if let Some(subject) = self.suspicion.is_stuck().filter(|subject| !is_device_birth(subject)) {
@@ -238,7 +240,7 @@ impl SparkplugTarget {
                 "the broker closes the connection over this whenever it is sent; nothing is dropped, everything waits; check the right to \
                  publish below spBv1.0 and the broker's largest message"
             );
-        } else if !self.said {
+        } else if !loud {
             tracing::debug!(%target_name, %failure, "no connection; trying again");
         } else if failure.kind.needs_a_person() {
             tracing::error!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
@@ -247,9 +249,9 @@ impl SparkplugTarget {
         }
     }
 
-    fn report_online(&self) {
+    fn report_online(&mut self) {
         let (target_name, address) = (self.status.name(), self.connections.address());
-        if self.said {
+        if std::mem::take(&mut self.said) {
             tracing::info!(%target_name, %address, "connected");
         } else {
             tracing::debug!(%target_name, %address, "connected");
