@@ -50,7 +50,7 @@ impl Running {
         // Before anything that leaves traces.
         let listener = Listener::bind(&site.web).await.map_err(failed_to)?;
         let store = open_store(&site).await?;
-        let broker = match Broker::start_in(&site.broker, &site.gateway.data_dir).await {
+        let broker = match Broker::start_apart(&site.broker, Some(site.gateway.data_dir.clone())).await {
             Ok(broker) => broker,
             Err(error) => {
                 store.close().await;

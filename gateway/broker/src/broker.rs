@@ -1,6 +1,11 @@
 //! A running broker: its listeners, its reload and its end.
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tidegate_config as config;
 use tokio::{
@@ -10,6 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    apart,
     disk::{DiskCounters, DiskStatus, Keepers, Writer},
     error::BrokerError,
     hub::Hub,
@@ -25,7 +31,7 @@ use crate::{
 };
 
 /// How long clients may take for their last messages when the broker stops.
-const STOP: Duration = Duration::from_secs(3);
+pub(crate) const STOP: Duration = Duration::from_secs(3);
 
 /// A running MQTT broker. Cheap to clone; all clones are the same broker.
 ///
@@ -51,6 +57,13 @@ impl Drop for Running {
             disk.stop.cancel();
         }
     }
+}
+
+/// The word to stop, and what works until it has.
+pub(crate) struct Ending {
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) disk: Option<TaskTracker>,
 }
 
 /// The task that writes, which has a stop of its own: it is the last.
@@ -97,6 +110,22 @@ impl Broker {
     /// As [`Broker::start_with`], and [`BrokerError::NewerFormat`].
     pub async fn start_in(options: &config::Broker, folder: &Path) -> Result<Broker, BrokerError> {
         Broker::start_on(options, Limits::from(options), Some(folder)).await
+    }
+
+    /// As [`Broker::start_in`] (without a folder as [`Broker::start`]) on a thread of its own, which serves clients in the order in
+    /// which they are heard, whatever else the caller's runtime does. It ends with the broker.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::start_in`], and [`BrokerError::Thread`].
+    pub async fn start_apart(options: &config::Broker, folder: Option<PathBuf>) -> Result<Broker, BrokerError> {
+        apart::start(options, folder).await
+    }
+
+    /// What its end can be waited for with.
+    pub(crate) fn ending(&self) -> Ending {
+        let Running { tasks, stop, disk, .. } = &*self.running;
+        Ending { stop: stop.clone(), tasks: tasks.clone(), disk: disk.as_ref().map(|disk| disk.tasks.clone()) }
     }
 
     async fn start_on(options: &config::Broker, limits: Limits, folder: Option<&Path>) -> Result<Broker, BrokerError> {

@@ -50,6 +50,9 @@ pub enum BrokerError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gives no thread.
+    #[error("begin the thread of the MQTT broker: {0}; look at the limits on threads and open files of this service")]
+    Thread(io::Error),
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -57,6 +57,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod any_bytes;
+mod apart;
 mod attempts;
 mod broker;
 mod configured;

@@ -4,7 +4,7 @@ use std::{fs, io::stdin, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use tidegate_broker::{Broker, BrokerStatus, Limits};
+use tidegate_broker::{Broker, BrokerStatus};
 use tidegate_config::{self as config, ByteSize};
 use tokio::{
     sync::mpsc,
@@ -16,7 +16,7 @@ use crate::{DEVICES, Load, payload, topic};
 /// Bytes that may lie in the broker while it is published as fast as it goes, and how many it keeps for a subscriber then, so that
 /// nothing is dropped even if all of it waits for one.
 const LAG: u64 = 32 << 20;
-const ROOM: usize = 40 << 20;
+const ROOM: u64 = 40 << 20;
 /// What a message counts beside its payload.
 const MESSAGE: u64 = 256;
 
@@ -35,29 +35,27 @@ pub(crate) enum Room {
 }
 
 impl Room {
+    /// As in the gateway, on a thread of its own.
     async fn broker(self) -> Result<Broker> {
-        let site = config::Broker::on_loopback();
-        let folder = match self {
-            Room::Usual => return Ok(Broker::start_with(&site, Limits::default()).await?),
-            Room::QosZero => {
-                return Ok(Broker::start_with(&site, Limits { queue_bytes_qos0: ROOM, ..Limits::default() }).await?);
-            }
-            Room::Away(folder) => folder,
-        };
+        let mut site = config::Broker::on_loopback();
         let much = ByteSize(MUCH);
-        let limits = config::BrokerLimits {
-            queue_bytes: much,
-            queue_bytes_offline: much,
-            queue_bytes_total: ByteSize(2 * MUCH),
-            ..site.limits.clone()
+        let folder = match self {
+            Room::Usual => None,
+            Room::QosZero => {
+                site.limits.queue_bytes_qos0 = ByteSize(ROOM);
+                None
+            }
+            Room::Away(folder) => {
+                site.limits.queue_bytes = much;
+                site.limits.queue_bytes_offline = much;
+                site.limits.queue_bytes_total = ByteSize(2 * MUCH);
+                // As often as by default.
+                let persistence = config::BrokerPersistence { max_size: much, ..config::BrokerPersistence::default() };
+                site.persistence = folder.is_some().then_some(persistence);
+                folder
+            }
         };
-        // As often as by default.
-        let persistence = config::BrokerPersistence { max_size: much, ..config::BrokerPersistence::default() };
-        let site = config::Broker { limits, persistence: folder.is_some().then_some(persistence), ..site };
-        Ok(match folder {
-            Some(folder) => Broker::start_in(&site, &folder).await?,
-            None => Broker::start(&site).await?,
-        })
+        Ok(Broker::start_apart(&site, folder).await?)
     }
 }
 

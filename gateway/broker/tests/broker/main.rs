@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod aliases;
 #[cfg(test)]
+mod apart;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod delivery;

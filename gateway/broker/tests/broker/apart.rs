@@ -1,0 +1,57 @@
+//! The broker on a thread of its own.
+
+use std::net::TcpListener;
+
+use tidegate_broker::Broker;
+
+use crate::{
+    raw::{Options, Raw, packet, text},
+    rig::options,
+};
+
+#[tokio::test]
+async fn a_client_that_publishes_does_not_overtake_one_that_subscribed_just_before() {
+    let broker = Broker::start_apart(&options(&[]), None).await.unwrap();
+    let mut one = Raw::connect(broker.address(), Options::new(5, "one")).await;
+    let mut other = Raw::connect(broker.address(), Options::new(5, "other")).await;
+    for number in 0..100u8 {
+        let topic = format!("round/{number}");
+        let mut body = vec![0, 1, 0];
+        text(&mut body, topic.as_bytes());
+        body.push(0);
+        // Nobody waits for an answer in between.
+        one.send(&packet(0x82, &body)).await;
+        other.publish(0, &topic, 0, &[], &[number]).await;
+        assert_eq!(one.packet().await.map(|answer| answer[0]), Some(0x90));
+        assert_eq!(one.published().await.payload, [number]);
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_thread_of_its_own_ends_with_the_broker_and_frees_the_port() {
+    for stopped in [true, false] {
+        let broker = Broker::start_apart(&options(&[]), None).await.unwrap();
+        let address = broker.address();
+        let mut client = Raw::connect(address, Options::new(5, "client")).await;
+        if stopped {
+            broker.stop().await;
+        }
+        drop(broker);
+        client.ended().await;
+        // The thread drops the listener in its own time.
+        while TcpListener::bind(address).is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_to_who_starts_it() {
+    let first = Broker::start_apart(&options(&[]), None).await.unwrap();
+    let mut options = options(&[]);
+    options.listen = first.address();
+    let error = Broker::start_apart(&options, None).await.unwrap_err().to_string();
+    assert!(error.contains("the port is in use"), "{error}");
+    first.stop().await;
+}
