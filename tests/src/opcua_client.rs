@@ -195,7 +195,8 @@ impl OpcuaClient {
         self.ask("refresh")?;
         wait_until(within, "the end of the refresh", || match self.frames() {
             Ok(frames) if frames.len() >= before + 2 => {
-                let is_in_order = frames.iter().zip(["start", "end"].into_iter().cycle()).all(|(frame, due)| frame == due);
+                let is_in_order =
+                    frames.iter().zip(["start", "end"].into_iter().cycle()).all(|(frame, due)| frame == due);
                 Some(if is_in_order { Ok(frames.len() / 2) } else { Err(anyhow::anyhow!("{frames:?}")) })
             }
             Ok(_) => None,
