@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     At, FromNode, Kind, Node, Origin, Place, Report, Source,
-    words::{either, list, nearest, shorten},
+    words::{either, list, nearest, only_part, shorten},
 };
 
 /// No table of ours has as many keys; what is more is reported and left out, so that looking for a key stays cheap.
@@ -314,7 +314,7 @@ impl Table {
 
 impl Report {
     pub(crate) fn unknown_key(&mut self, origin: &Origin, key: &str, known: &[&str]) {
-        let help = match nearest(key, known.iter().copied()) {
+        let help = match nearest(key, known.iter().copied()).or_else(|| only_part(key, known)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys are {}", list(known, '`')),
         };

@@ -17,7 +17,43 @@ impl Report {
         };
         self.error(origin, format!("unknown {what} \"{}\"", shorten(word)), help);
     }
+
+    /// Notes that `word` names nothing that is built in, where a name that looks like it may be something else entirely: all names that
+    /// there are as the help, and the nearest one only when `word` is that one mistyped.
+    pub fn not_built_in(&mut self, origin: &Origin, what: &str, word: &str, known: &[&str]) {
+        let slip = nearest(word, known.iter().copied()).filter(|near| is_slip(word, near));
+        let all = format!("built in {} {}", are(known), list(known, '"'));
+        let help = match slip {
+            Some(near) => format!("did you mean \"{near}\"? {all}"),
+            None => all,
+        };
+        self.error(origin, format!("unknown {what} \"{}\"", shorten(word)), Some(help));
+    }
 }
+
+/// Whether somebody who meant `candidate` may have typed `word`.
+fn is_slip(word: &str, candidate: &str) -> bool {
+    distance(word, candidate) <= (candidate.chars().count() / LETTERS_OF_A_SLIP).max(1)
+}
+
+/// The only one of `candidates` that `word` is a part of, or that is a part of `word`: the beginning before any other place.
+pub(crate) fn only_part<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let word = folded(word);
+    let only = |fits: &dyn Fn(&str, &str) -> bool| {
+        let mut found = candidates.iter().copied().filter(|candidate| {
+            let candidate = folded(candidate);
+            let (short, long) = if candidate.len() < word.len() { (&candidate, &word) } else { (&word, &candidate) };
+            short.len() >= SHORTEST_PART && long.len() <= MAX_WORD && fits(long, short)
+        });
+        found.next().filter(|_| found.next().is_none())
+    };
+    only(&|long, short| long.starts_with(short)).or_else(|| only(&|long, short| long.contains(short)))
+}
+
+/// A word that differs in so few letters from one of the same length has been mistyped. One of five at most, and one at least.
+const LETTERS_OF_A_SLIP: usize = 5;
+/// A shorter word is part of too many.
+const SHORTEST_PART: usize = 3;
 
 /// `is` before one word, `are` before several.
 pub(crate) fn are(words: &[&str]) -> &'static str {
@@ -99,6 +135,31 @@ mod tests {
     fn another_word_is_not_near() {
         assert_eq!(nearest("retention", ["max_age", "max_size", "commit", "when_full"]), None);
         assert_eq!(nearest("ca", ["id"]), None);
+    }
+
+    #[test]
+    fn a_part_of_one_known_word_alone_means_it() {
+        let tls = ["certificate", "client_ca", "client_certificate", "key", "listen"];
+        assert_eq!(only_part("cert", &tls), Some("certificate"));
+        assert_eq!(only_part("key_file", &tls), Some("key"));
+        assert_eq!(only_part("client", &tls), None, "two begin like that");
+        assert_eq!(only_part("ca", &tls), None, "too short");
+        assert_eq!(only_part("Discovery-Prefix", &["prefix", "status"]), Some("prefix"));
+        assert_eq!(only_part("dir", &["direction", "topic"]), Some("direction"));
+        assert_eq!(only_part("group", &["group_id", "node_id"]), Some("group_id"));
+        assert_eq!(only_part("", &tls), None);
+    }
+
+    #[test]
+    fn another_driver_is_not_one_that_was_mistyped() {
+        let mut report = Report::new();
+        for word in ["modbus-rtu", "modbus-tpc", "Modbus_TCP", "profinet"] {
+            report.not_built_in(&Origin::Default, "driver", word, &["modbus-tcp", "opcua", "sparkplug"]);
+        }
+        let all = "built in are \"modbus-tcp\", \"opcua\" and \"sparkplug\"";
+        let meant = format!("did you mean \"modbus-tcp\"? {all}");
+        let helps: Vec<&str> = report.mistakes().iter().filter_map(|mistake| mistake.help.as_deref()).collect();
+        assert_eq!(helps, [all, &meant, &meant, all]);
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn assemble(site: &Site, drivers: &[&'static dyn Driver], report: &mut Repor
     for link in &site.links {
         let Some(driver) = drivers.iter().find(|driver| driver.name() == *link.driver) else {
             let names: Vec<&str> = drivers.iter().map(|driver| driver.name()).collect();
-            report.unknown_word(&link.driver.origin, "driver", &link.driver, &names);
+            report.not_built_in(&link.driver.origin, "driver", &link.driver, &names);
             continue;
         };
         if !speaks_profiles(*driver, link, report) {
@@ -119,7 +119,7 @@ fn check_profiles(site: &Site, drivers: &[&'static dyn Driver], report: &mut Rep
         let Some(driver) = drivers.iter().find(|driver| driver.family() == *profile.driver) else {
             let mut families: Vec<&str> = drivers.iter().map(|driver| driver.family()).collect();
             families.dedup();
-            report.unknown_word(&profile.driver.origin, "driver", &profile.driver, &families);
+            report.not_built_in(&profile.driver.origin, "driver", &profile.driver, &families);
             continue;
         };
         if let Some(plans) = driver.plan(profile, report) {
