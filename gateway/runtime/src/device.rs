@@ -10,6 +10,7 @@ use tidegate_model::{Name, Reason};
 
 use crate::{
     breaker::Breaker,
+    complaint::Complaint,
     counters::DeviceCounters,
     group::{Emitter, GroupTask},
     health::{DeviceHealth, Shared},
@@ -30,6 +31,8 @@ pub(crate) struct DeviceTask {
     away: bool,
     /// Whether the log says that it does not answer.
     logged: bool,
+    /// What the log says about its tags while it answers.
+    complaint: Complaint,
 }
 
 impl DeviceTask {
@@ -43,6 +46,7 @@ impl DeviceTask {
             counters: Arc::default(),
             away: false,
             logged: false,
+            complaint: Complaint::default(),
         }
     }
 
@@ -127,6 +131,9 @@ impl DeviceTask {
         let trouble = self.groups.iter().find_map(GroupTask::trouble);
         let state = if trouble.is_some() { DeviceState::Degraded } else { DeviceState::Online };
         self.tell(state, trouble, emitter);
+        let groups = &self.groups;
+        let bad = || groups.iter().flat_map(GroupTask::without_value).collect();
+        self.complaint.note(&self.name, trouble.is_some(), emitter.clock.now(), bad);
         std::mem::take(&mut self.away)
     }
 
@@ -185,13 +192,26 @@ impl DeviceTask {
         darkened
     }
 
-    /// Whether a poll between the slots of this group is of use: values are missing, and the next slot may be far.
+    /// Whether a poll between the slots of this group is of use: values are missing or were written, and the next slot may be far.
     pub(crate) fn needs_extra(&self, group: usize) -> bool {
         self.groups.get(group).is_some_and(|group| {
             let missing = group.dark().or(group.trouble());
             // An address that does not exist is asked for again by the driver, slowly.
-            group.interval > SOON && missing.is_some_and(|reason| reason != Reason::BadAddress)
+            let is_missed = group.interval > SOON && missing.is_some_and(|reason| reason != Reason::BadAddress);
+            is_missed || group.is_outdated()
         })
+    }
+
+    /// A tag of the group has been written. When what it holds now should be read, if that is before the group's next slot.
+    pub(crate) fn written(&mut self, group: usize, now: Instant) -> Option<Instant> {
+        self.groups.get_mut(group)?.written(now)
+    }
+
+    /// The group is about to be polled.
+    pub(crate) fn asked(&mut self, group: usize, now: Instant) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.asked(now);
+        }
     }
 
     /// Notes what the device is now; a change is published, and one that concerns a person is logged once.

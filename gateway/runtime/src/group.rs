@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_driver_api::{AlarmColumns, Readings};
-use tidegate_model::{Reading, Reason, Row, Stream, Timestamp};
+use tidegate_model::{Quality, Reading, Reason, Row, Stream, TagName, Timestamp};
 use tidegate_pipeline::{Outcome, Stages, State, plausible_device_time};
 use tidegate_topics::StreamTopics;
 
@@ -20,6 +20,10 @@ use crate::{
     standing::Standing,
     view::{GroupView, Moment},
 };
+
+/// So far apart are polls that are made because of writes: whoever writes without end does not fill the bus with them. A group with
+/// slots as near is read in its slot.
+const READ_BACKS_APART: Duration = Duration::from_secs(1);
 
 /// What a link task needs to turn readings into rows.
 pub(crate) struct Emitter {
@@ -60,6 +64,10 @@ pub(crate) struct GroupTask {
     /// Whether the last that was heard of the group came without being asked for.
     arrived: bool,
     alarms: Option<Box<Alarms>>,
+    /// Whether a tag has been written since the group was last asked.
+    outdated: bool,
+    /// When the group was last asked because of that.
+    read_back: Option<Instant>,
 }
 
 impl GroupTask {
@@ -91,6 +99,8 @@ impl GroupTask {
             trouble: None,
             dark: Some(Reason::NotYetRead),
             arrived: false,
+            outdated: false,
+            read_back: None,
         }
     }
 
@@ -127,6 +137,41 @@ impl GroupTask {
     /// Why no tag had a value in the last poll.
     pub(crate) fn dark(&self) -> Option<Reason> {
         self.dark
+    }
+
+    /// A tag has been written. When what it holds now should be read, if that is before the next slot.
+    pub(crate) fn written(&mut self, now: Instant) -> Option<Instant> {
+        if self.interval <= READ_BACKS_APART {
+            return None;
+        }
+        self.outdated = true;
+        Some(self.read_back.map_or(now, |last| now.max(last + READ_BACKS_APART)))
+    }
+
+    /// Whether a tag has been written since the group was last asked.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
+    /// The group is about to be asked. What is written from now on may come after its tag has been read.
+    pub(crate) fn asked(&mut self, now: Instant) {
+        if std::mem::take(&mut self.outdated) {
+            self.read_back = Some(now);
+        }
+    }
+
+    /// The tags that the device has no value for, each with the reason; none of a group without trouble.
+    pub(crate) fn without_value(&self) -> Vec<(TagName, Reason)> {
+        let mut latest = Vec::new();
+        if self.trouble.is_some() {
+            self.view.latest(&mut latest);
+        }
+        let read = latest.into_iter().zip(self.stages.comes_from_device()).filter(|(_, comes)| *comes);
+        read.filter_map(|(latest, _)| match latest.slot.quality() {
+            Some(Quality::Bad(reason)) if reason != Reason::NotYetRead => Some((latest.tag, reason)),
+            _ => None,
+        })
+        .collect()
     }
 
     /// Turns the readings of one poll into a row, if there is something to report, and sends it on its way.

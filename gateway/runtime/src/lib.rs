@@ -18,6 +18,7 @@ mod browse;
 mod catalog;
 mod clock;
 mod command;
+mod complaint;
 mod counters;
 mod device;
 mod gateway;

@@ -31,6 +31,10 @@ impl LinkTask {
         let columns = self.devices.get(poll.device).map_or(0, |device| device.columns(poll.group));
         let mut readings = std::mem::take(&mut self.readings);
         readings.reset(columns);
+        let now = self.emitter.clock.now();
+        if let Some(device) = self.devices.get_mut(poll.device) {
+            device.asked(poll.group, now);
+        }
         let result = match self.requests(session, poll, &mut readings).await {
             // Nothing was learned about the device, so there is nothing to make a row of.
             Err(Cut::Before(lost)) => {
@@ -114,6 +118,18 @@ impl LinkTask {
         let now = self.emitter.clock.now();
         for (poll, _) in device.polls(index).filter(|(poll, _)| device.needs_extra(poll.group)) {
             self.schedule.add_extra(poll, now);
+        }
+    }
+
+    /// A tag of the group has been written, or may have been. Unless the session brings what it holds now, the group is polled at once
+    /// and not when its next slot comes, which stays where it is.
+    pub(crate) fn written(&mut self, session: &dyn Session, poll: Poll) {
+        if session.delivers(poll) {
+            return;
+        }
+        let now = self.emitter.clock.now();
+        if let Some(due) = self.devices.get_mut(poll.device).and_then(|device| device.written(poll.group, now)) {
+            self.schedule.add_extra(poll, due);
         }
     }
 

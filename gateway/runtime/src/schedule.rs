@@ -2,7 +2,7 @@
 //!
 //! Every group has slots at a fixed distance. A poll that could not start within its slot is counted as missed and
 //! skipped; nothing is ever queued up. A group with few slots can be given one poll more in between, so that a device
-//! that has come back need not wait an hour to be read.
+//! that has come back, or a tag that has been written, need not wait an hour to be read.
 
 use std::{
     cmp::Reverse,

@@ -29,7 +29,7 @@ struct Command {
     id: Json,
     values: serde_json::Map<String, Json>,
     #[serde(default)]
-    ttl: Option<String>,
+    ttl: Json,
 }
 
 /// Where the answer to a command goes.
@@ -117,10 +117,19 @@ fn parse(payload: &[u8]) -> Result<(Command, Option<Duration>), (Json, String)> 
     if command.values.is_empty() {
         return Err((id, "`values` names no tag".to_owned()));
     }
-    let ttl = command.ttl.as_deref().map(tidegate_config::parse_duration).transpose();
-    match ttl {
+    match ttl(&command.ttl) {
         Ok(ttl) => Ok((command, ttl)),
-        Err(why) => Err((id, format!("`ttl` has to be a duration with its unit (\"10s\"): {why}"))),
+        Err(why) => Err((id, format!("`ttl` has to be a duration with its unit: {why}, write \"10s\""))),
+    }
+}
+
+/// How long the command may wait; `None` when it does not say.
+fn ttl(json: &Json) -> Result<Option<Duration>, String> {
+    match json {
+        Json::Null => Ok(None),
+        Json::String(text) => tidegate_config::parse_duration(text).map(Some).map_err(|why| why.to_string()),
+        Json::Number(number) => Err(format!("it is the number {number}")),
+        Json::Bool(_) | Json::Array(_) | Json::Object(_) => Err("it is no text".to_owned()),
     }
 }
 
@@ -161,6 +170,16 @@ mod tests {
             assert!(parse(payload).is_err(), "{payload:?}");
         }
         assert!(parse(&vec![b' '; LONGEST_COMMAND + 1]).is_err());
+    }
+
+    #[test]
+    fn a_time_without_its_unit_is_answered_by_the_name_of_its_key() {
+        for (ttl, it) in [("0", "it is the number 0"), ("true", "it is no text"), ("\"10\"", "")] {
+            let (id, why) = parse(format!(r#"{{"id":7,"values":{{"a":1}},"ttl":{ttl}}}"#).as_bytes()).unwrap_err();
+            assert_eq!(id, serde_json::json!(7));
+            assert!(why.starts_with("`ttl` ") && why.contains(it) && why.ends_with("write \"10s\""), "{why}");
+        }
+        assert_eq!(parse(br#"{"values":{"a":1},"ttl":null}"#).unwrap().1, None);
     }
 
     #[test]

@@ -29,7 +29,13 @@ pub(crate) async fn carry_out(task: &mut LinkTask, session: &mut dyn Session, or
     for item in items {
         let written = match why_not(task, device, expires, lost.is_some()) {
             Some(why) => Err(WriteError::NotSent(why.to_owned())),
-            None => one(task, session, device, &item, &mut lost).await,
+            None => {
+                let written = one(task, session, device, &item, &mut lost).await;
+                if matches!(written, Ok(()) | Err(WriteError::Unknown(_))) {
+                    task.written(session, Poll { device, group: item.group });
+                }
+                written
+            }
         };
         if let Err(error) = written {
             errors.push((item.tag, error));
