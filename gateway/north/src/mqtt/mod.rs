@@ -264,7 +264,7 @@ impl MqttTarget {
         } else if failure.kind.needs_a_person() {
             tracing::error!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
         } else {
-            tracing::info!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
+            tracing::warn!(%target_name, %failure, "no connection; rows wait in the store; trying again for ever");
         }
     }
 
