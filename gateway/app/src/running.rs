@@ -67,7 +67,7 @@ impl Running {
         };
         let web_address = listener.address();
         let folder = site::certificates(&site.gateway.data_dir);
-        let certificates = certificates::watch(folder, site.gateway.id.clone(), gateway.handle());
+        let certificates = certificates::watch(folder, site.gateway.id.clone(), broker.clone(), gateway.handle());
         let mut running = Running {
             layout: Arc::new(Layout::new(&site)),
             site,

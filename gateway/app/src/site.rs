@@ -52,7 +52,10 @@ fn check_targets(site: &Site, report: &mut Report) {
             TargetKind::Sparkplug(options) => {
                 (&options.connection, SparkplugTarget::new(name, options, id, SOFTWARE, clock).map(drop))
             }
-            TargetKind::OpcUaServer(_) => continue,
+            TargetKind::OpcUaServer(options) => {
+                check_opcua_users(&target.name, options, report);
+                continue;
+            }
         };
         let Err(error) = built else { continue };
         let key = match &error {
@@ -60,6 +63,16 @@ fn check_targets(site: &Site, report: &mut Report) {
             TargetError::Id { key, .. } => key,
         };
         note(report, &format!("target.{}.{key}", target.name), &error);
+    }
+}
+
+/// Reads the certificates that users of an OPC UA server log in with.
+fn check_opcua_users(target: &Name, options: &config::OpcUaServer, report: &mut Report) {
+    for user in &options.users {
+        let Some(Err(error)) = user.certificate.as_deref().map(tidegate_opcua::check_user_certificate) else {
+            continue;
+        };
+        note(report, &format!("target.{target}.user.{}.certificate", user.name), &error);
     }
 }
 
@@ -127,5 +140,24 @@ pub(crate) fn gateway(config: &Path) -> anyhow::Result<(Name, PathBuf)> {
             console::warn(&report.render());
             bail!("the site {} cannot be read; name its file with -c", config.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_of_an_opcua_user_is_a_mistake_at_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("hand.der"), "hello").unwrap();
+        let file = folder.path().join("tidegate.toml");
+        let target = "[[target]]\nname = \"scada\"\nkind = \"opcua-server\"\n";
+        let user = "[[target.user]]\nname = \"hand\"\ncertificate = \"hand.der\"\nrole = \"viewer\"\n";
+        std::fs::write(&file, format!("[gateway]\nid = \"line3\"\n{target}{user}")).unwrap();
+        let (loaded, report) = check(&file, Profiles::Used);
+        let told = report.render();
+        assert!(loaded.is_none() && told.contains("tidegate.toml:8:15: failed to read the certificate in"), "{told}");
+        assert!(told.contains("hand.der"), "{told}");
     }
 }

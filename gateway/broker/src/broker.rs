@@ -26,7 +26,7 @@ use crate::{
     publisher::Publisher,
     status::{BrokerStatus, ListenerStatus},
     sys,
-    tls::{Certificates, TlsError},
+    tls::{Certificates, ShownCertificate, TlsError},
     users::Users,
 };
 
@@ -161,6 +161,14 @@ impl Broker {
     /// What each listener has done and serves now.
     pub fn listeners(&self) -> Vec<ListenerStatus> {
         self.running.listeners.iter().map(|listener| listener.status()).collect()
+    }
+
+    /// The certificates that clients are shown. One that several listeners show is told once.
+    pub fn certificates(&self) -> Vec<ShownCertificate> {
+        let listeners = self.running.listeners.iter();
+        let mut shown: Vec<ShownCertificate> = listeners.filter_map(|listener| listener.certificate()).collect();
+        shown.dedup_by(|one, before| one.path == before.path);
+        shown
     }
 
     /// Goes over to other users and rights, and reads the certificates again. Clients that are connected get the rights of now and

@@ -103,4 +103,4 @@ pub use limits::Limits;
 pub use passwords::password_hash;
 pub use publisher::Publisher;
 pub use status::{BrokerStatus, ListenerStatus};
-pub use tls::TlsError;
+pub use tls::{ShownCertificate, TlsError};

@@ -21,7 +21,7 @@ use crate::{
     rate::Rate,
     status::{Counter, ListenerStatus},
     stream::Stream,
-    tls::Certificates,
+    tls::{Certificates, ShownCertificate},
     websocket::{Door, WebSocket},
 };
 
@@ -178,6 +178,11 @@ impl Listener {
             refused: self.refused.get(),
             failed: self.failed.get(),
         }
+    }
+
+    /// The certificate that clients are shown, of a listener with TLS.
+    pub(crate) fn certificate(&self) -> Option<ShownCertificate> {
+        self.certificates.as_ref()?.shown(self.section)
     }
 
     /// Reads the certificates again. With an error the old ones stay in use.

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
@@ -56,34 +57,76 @@ pub enum TlsError {
 #[derive(Debug)]
 pub(crate) struct Certificates {
     identity: BrokerIdentity,
-    config: RwLock<Arc<ServerConfig>>,
+    used: RwLock<Used>,
+}
+
+/// What connections made now get.
+#[derive(Debug, Clone)]
+struct Used {
+    config: Arc<ServerConfig>,
+    until: Option<Duration>,
+}
+
+/// A certificate that the broker shows to its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The section of the site whose listener shows it, the first of several: `broker.tls`.
+    pub section: &'static str,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// When the first certificate of its chain expires, as the time since the beginning of 1970.
+    pub until: Duration,
 }
 
 impl Certificates {
     /// Reads the files.
     pub(crate) fn read(identity: &BrokerIdentity) -> Result<Certificates, TlsError> {
-        let config = server_config(identity)?;
-        Ok(Certificates { identity: identity.clone(), config: RwLock::new(config) })
+        let used = Used::read(identity)?;
+        Ok(Certificates { identity: identity.clone(), used: RwLock::new(used) })
     }
 
     /// Reads the files again: connections made from now on use what is in them. With an error the old ones stay in use.
     pub(crate) fn read_again(&self) -> Result<(), TlsError> {
-        let config = server_config(&self.identity)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let used = Used::read(&self.identity)?;
+        *self.used.write().unwrap_or_else(PoisonError::into_inner) = used;
         Ok(())
+    }
+
+    fn used(&self) -> Used {
+        self.used.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the listener of this section shows; `None` when nobody can say when it expires.
+    pub(crate) fn shown(&self, section: &'static str) -> Option<ShownCertificate> {
+        Some(ShownCertificate { section, path: self.identity.certificate.clone(), until: self.used().until? })
     }
 
     /// Begins TLS on a connection. Returns it with the name in the client's certificate, if it has shown one.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Option<String>)> {
-        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let stream = TlsAcceptor::from(self.used().config).accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let name = shown.zip(self.identity.clients.as_ref()).and_then(|(shown, clients)| name_in(shown, clients.name));
         Ok((stream, name))
     }
 }
 
-fn server_config(identity: &BrokerIdentity) -> Result<Arc<ServerConfig>, TlsError> {
+impl Used {
+    fn read(identity: &BrokerIdentity) -> Result<Used, TlsError> {
+        let chain = certificates("certificate", &identity.certificate)?;
+        let until = chain.iter().filter_map(|certificate| valid_until(certificate)).min();
+        Ok(Used { config: server_config(identity, chain)?, until })
+    }
+}
+
+fn valid_until(certificate: &[u8]) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_unix_duration())
+}
+
+fn server_config(
+    identity: &BrokerIdentity,
+    chain: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     // The provider is passed and not installed: which one the process uses otherwise is not ours to say.
     let provider = Arc::new(ring::default_provider());
     let pair =
@@ -102,7 +145,6 @@ fn server_config(identity: &BrokerIdentity) -> Result<Arc<ServerConfig>, TlsErro
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let chain = certificates("certificate", &identity.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable("key", &identity.key, &error))?;
     builder.with_single_cert(chain, key).map(Arc::new).map_err(|error| pair(error.to_string()))
 }
@@ -238,7 +280,7 @@ mod tests {
         let certificate = written(folder.path(), "one.pem", &one.cert.pem());
         let key = written(folder.path(), "one.key", &one.signing_key.serialize_pem());
         let certificates = Certificates::read(&BrokerIdentity { certificate, key, clients: None }).unwrap();
-        let used = || Arc::as_ptr(&certificates.config.read().unwrap());
+        let used = || Arc::as_ptr(&certificates.used().config);
         let first = used();
         written(folder.path(), "one.key", "spoiled");
         assert!(certificates.read_again().is_err());
@@ -248,5 +290,28 @@ mod tests {
         written(folder.path(), "one.key", &two.signing_key.serialize_pem());
         certificates.read_again().unwrap();
         assert_ne!(used(), first);
+    }
+
+    #[test]
+    fn a_chain_is_shown_until_its_first_certificate_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let signed = |year: i32| {
+            let mut params = CertificateParams::new(vec!["broker".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let ((first, key), (second, _)) = (signed(2030), signed(2029));
+        let certificate = written(folder.path(), "broker.pem", &format!("{first}{second}"));
+        let key = written(folder.path(), "broker.key", &key);
+        let shown = |certificate: &Path| {
+            let identity = BrokerIdentity { certificate: certificate.to_owned(), key: key.clone(), clients: None };
+            Certificates::read(&identity).unwrap().shown("broker.tls").unwrap()
+        };
+        // The beginnings of 2029 and 2030.
+        let until = Duration::from_secs(1_861_920_000);
+        assert_eq!(shown(&certificate), ShownCertificate { section: "broker.tls", path: certificate, until });
+        let alone = written(folder.path(), "alone.pem", &first);
+        assert_eq!(shown(&alone).until, Duration::from_secs(1_893_456_000));
     }
 }

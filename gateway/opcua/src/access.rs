@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -94,16 +95,30 @@ pub(crate) fn tokens(users: &[OpcUaUser]) -> BTreeMap<String, ServerUserToken> {
     by_password.chain(by_certificate).collect()
 }
 
+/// Tries whether a user can log in with the certificate in this file, PEM or DER.
+///
+/// # Errors
+///
+/// Why not, as a text that completes "failed to …".
+pub fn check_user_certificate(path: &Path) -> Result<(), String> {
+    user_certificate(path).map(drop).map_err(|why| format!("read the certificate in {}: {why}", path.display()))
+}
+
+/// A certificate with its thumbprint.
+fn user_certificate(path: &Path) -> Result<(String, Certificate), String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let library = if bytes.starts_with(b"-----BEGIN") { X509::from_pem(&bytes) } else { X509::from_der(&bytes) };
+    let library = library.map_err(|error| error.to_string())?;
+    let der = library.to_der().map_err(|error| error.to_string())?;
+    let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
+    Ok((library.thumbprint().as_hex_string(), certificate))
+}
+
 /// The certificate of a user, by its thumbprint. A file that is none keeps that user out, and nobody else.
 fn certificate(target: &str, user: &OpcUaUser) -> Option<(String, (Certificate, UserToken))> {
     let path = user.certificate.as_ref()?;
-    let read = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
-        let library = if bytes.starts_with(b"-----BEGIN") { X509::from_pem(&bytes) } else { X509::from_der(&bytes) };
-        let library = library.map_err(|error| error.to_string())?;
-        let der = library.to_der().map_err(|error| error.to_string())?;
-        let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
-        Ok((library.thumbprint().as_hex_string(), (certificate, UserToken(token(user)))))
-    });
+    let read = user_certificate(path);
+    let read = read.map(|(thumbprint, certificate)| (thumbprint, (certificate, UserToken(token(user)))));
     read.map_err(|error| {
         error!(
             target_name = target, user = user.name, path = %path.display(), error,

@@ -39,6 +39,7 @@ mod units;
 mod values;
 mod write;
 
+pub use access::check_user_certificate;
 pub use error::ServerError;
 pub use server::Server;
 pub use status::ServerStatus;
