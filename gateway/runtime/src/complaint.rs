@@ -1,4 +1,4 @@
-//! What the log says about a device that answers, but not for all its tags: once when that begins, once when it is over.
+//! What the log says about a device that is there, but not with all its tags: once when that begins, once when it is over.
 //!
 //! Pure: the caller says what time it is.
 
@@ -31,27 +31,29 @@ enum Line {
 }
 
 impl Complaint {
-    /// The device has answered, with or without trouble. `bad` gives the tags that it has no value for; it is asked only when they are
-    /// to be named.
+    /// The device has been heard of: `trouble` is why some tag has no value, `bad` gives all such tags; it is asked only when they are to
+    /// be named.
     pub(crate) fn note(
         &mut self,
         device: &Name,
-        has_trouble: bool,
+        trouble: Option<Reason>,
         now: Instant,
         bad: impl FnOnce() -> Vec<(TagName, Reason)>,
     ) {
-        match self.line(has_trouble, now) {
+        // What has still to come for the first time is not missed.
+        let trouble = trouble.filter(|reason| *reason != Reason::NotYetRead);
+        match self.line(trouble.is_some(), now) {
             None => {}
             Some(Line::Bad) => {
                 let bad = bad();
-                let (tags, reasons) = (named(&bad), reasons(&bad));
+                let (tags, reasons) = (named(&bad), reasons(trouble, &bad));
                 tracing::warn!(
                     %device, tags, reasons,
-                    "the device answers, but has no value for some tags; they are bad and are asked for again from time to time, the others \
-                     are read as usual; look at its profile when the reason is bad_address, at the device when it is another"
+                    "the device gives no value for some tags; they are bad until it does and are tried again for ever, its others go on; look \
+                     at their addresses in the profile when the reason is bad_address, at the device when it is another"
                 );
             }
-            Some(Line::GoodAgain) => tracing::info!(%device, "the device has a value for every tag again"),
+            Some(Line::GoodAgain) => tracing::info!(%device, "the device gives a value for every tag again"),
         }
     }
 
@@ -78,8 +80,9 @@ fn named(bad: &[(TagName, Reason)]) -> String {
 }
 
 /// Each reason once.
-fn reasons(bad: &[(TagName, Reason)]) -> String {
-    let reasons: BTreeSet<&str> = bad.iter().map(|(_, reason)| reason.as_str()).collect();
+fn reasons(trouble: Option<Reason>, bad: &[(TagName, Reason)]) -> String {
+    let reasons = trouble.into_iter().chain(bad.iter().map(|(_, reason)| *reason));
+    let reasons: BTreeSet<&str> = reasons.map(Reason::as_str).collect();
     reasons.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -122,7 +125,7 @@ mod tests {
         assert_eq!(named(&bad(&["a", "b", "c", "d"])), "a, b, c, d");
         let many = bad(&["a", "b", "c", "d", "e", "f"]);
         assert_eq!(
-            (named(&many).as_str(), reasons(&many).as_str()),
+            (named(&many).as_str(), reasons(Some(Reason::BadAddress), &many).as_str()),
             ("a, b, c, d and 2 more", "bad_address, device_fault")
         );
     }

@@ -131,9 +131,7 @@ impl DeviceTask {
         let trouble = self.groups.iter().find_map(GroupTask::trouble);
         let state = if trouble.is_some() { DeviceState::Degraded } else { DeviceState::Online };
         self.tell(state, trouble, emitter);
-        let groups = &self.groups;
-        let bad = || groups.iter().flat_map(GroupTask::without_value).collect();
-        self.complaint.note(&self.name, trouble.is_some(), emitter.clock.now(), bad);
+        self.complain(trouble, emitter.clock.now());
         std::mem::take(&mut self.away)
     }
 
@@ -147,6 +145,9 @@ impl DeviceTask {
         self.away = true;
         let speaks = self.groups.iter().any(GroupTask::comes_by_itself);
         self.tell(if speaks { DeviceState::Degraded } else { DeviceState::Offline }, Some(reason), emitter);
+        if speaks {
+            self.complain(Some(reason), now);
+        }
         self.darken(reason, |group| group.has_been_well() && !group.comes_by_itself(), readings, emitter);
     }
 
@@ -212,6 +213,13 @@ impl DeviceTask {
         if let Some(group) = self.groups.get_mut(group) {
             group.asked(now);
         }
+    }
+
+    /// Says in the log, once, that tags have no value, or have one again.
+    fn complain(&mut self, trouble: Option<Reason>, now: Instant) {
+        let groups = &self.groups;
+        let bad = || groups.iter().flat_map(GroupTask::without_value).collect();
+        self.complaint.note(&self.name, trouble, now, bad);
     }
 
     /// Notes what the device is now; a change is published, and one that concerns a person is logged once.
