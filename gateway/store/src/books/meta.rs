@@ -9,13 +9,12 @@ use crate::{
     wire::new_store_id,
 };
 
-/// A store that was set back, or may have been, counts its starts on from the time in so many milliseconds: what it has forgotten
-/// was counted with earlier ones. Four bytes in a block, up to the year 2106.
-const TICK: u64 = 16_000;
-/// A count that does not come of a clock was not made by one.
-const MOST: u64 = 1 << 40;
-/// Two copies that go on at the same time do so from somewhere among so many numbers.
-const COPIES: u64 = 1 << 10;
+/// A store that was set back, or may have been, counts its starts on from the clock: so many numbers a second since 1970. No gateway
+/// starts as often, so what counts on one by one stays behind the clock, and each start is a number that none before it was. Two
+/// copies that start in the same second do so somewhere among them.
+const A_SECOND: u64 = 1 << 10;
+/// A clock beyond so many seconds, in the year 2106, is wrong. Up to there a number has six bytes in a block.
+const MOST: u64 = 1 << 32;
 
 /// The facts of the table `meta`.
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,7 +58,7 @@ impl Meta {
 
     /// The count of the start that begins now, here. A copy does not count on as the original may have done: what both number
     /// from here on are different rows with the same numbers, which nothing else tells apart.
-    pub(super) fn next_boot(self, here: Here) -> u64 {
+    pub(crate) fn next_boot(self, here: Here) -> u64 {
         let is_elsewhere = self.place != 0 && here.place != 0 && self.place != here.place;
         // Another database was here since, which this one has been put in the place of. A new one has numbers of its own.
         let is_older = self.store.is_some() && here.boot > self.boot;
@@ -69,14 +68,11 @@ impl Meta {
         if !is_set_back && !is_restarted {
             return self.boot + 1;
         }
-        let (least, by_clock) = (self.boot.max(here.boot) + 2, Some(here.now / TICK).filter(|count| *count < MOST));
-        let random = new_store_id().0 % COPIES;
-        let boot = match by_clock.filter(|count| *count >= least) {
-            Some(count) if is_restarted && !is_set_back => count,
-            Some(count) => count + random,
-            // The clock is wrong, or has been.
-            None => least + random,
-        };
+        let (least, random) = (self.boot.max(here.boot) + 2, new_store_id().0 % A_SECOND);
+        let by_clock =
+            Some(here.now / 1_000).filter(|seconds| *seconds < MOST).map(|seconds| seconds * A_SECOND + random);
+        // Else the clock is wrong, or has been.
+        let boot = by_clock.filter(|boot| *boot >= least).unwrap_or(least + random);
         if is_set_back {
             tracing::info!(
                 boot,
@@ -147,12 +143,23 @@ mod tests {
         assert_eq!(META.next_boot(Here { place: 0, machine: 0, boot: 0, ..HERE }), 4);
     }
 
+    /// The starts of a gateway that ends again and again, so many milliseconds apart, on another run of the machine.
+    fn crash_loop(meta: Meta, begin: Here, apart: usize, millis: u64) -> Vec<u64> {
+        let (mut meta, mut boots) = (meta, Vec::new());
+        for at in (0..millis).step_by(apart) {
+            let boot = meta.next_boot(Here { boot: meta.boot, now: begin.now + at, ..begin });
+            meta = Meta { boot, place: begin.place, machine: begin.machine, ..meta };
+            boots.push(boot);
+        }
+        boots
+    }
+
     #[test]
     fn a_disk_that_was_set_back_with_its_machine_counts_on_as_what_it_has_forgotten_did_not() {
         let forgotten = META.next_boot(Here { machine: 6, ..HERE });
-        assert!(forgotten > 1_000_000 && forgotten < 1 << 28, "{forgotten}: four bytes in a block");
-        for minutes in [1, 60, 24 * 60] {
-            let here = Here { machine: 8, now: HERE.now + minutes * 60_000, ..HERE };
+        assert!(forgotten > 1 << 35 && forgotten < 1 << 42, "{forgotten}: six bytes in a block");
+        for seconds in [2, 60, 24 * 3_600] {
+            let here = Here { machine: 8, now: HERE.now + seconds * 1_000, ..HERE };
             let set_back = META.next_boot(here);
             assert!(set_back > forgotten, "a later start counts more: {forgotten} {set_back}");
             let meta = Meta { boot: set_back, machine: 8, ..META };
@@ -161,12 +168,40 @@ mod tests {
     }
 
     #[test]
+    fn starts_one_right_after_the_other_that_were_forgotten_are_behind_all_that_come_after_the_disk_was_set_back() {
+        // A restart of the machine, and a database that was put back: both begin at the clock, and go on one by one.
+        for begin in [Here { machine: 6, ..HERE }, Here { boot: 9, ..HERE }] {
+            // Every 5 s as a service manager does it; and as fast as no gateway starts.
+            for apart in [5_000, 2] {
+                let forgotten = crash_loop(META, begin, apart, 60_000);
+                assert!(forgotten.is_sorted_by(|a, b| a + 1 == *b), "{forgotten:?}");
+                let here = Here { machine: 8, now: HERE.now + 61_000, ..HERE };
+                let again = crash_loop(META, here, apart, 60_000);
+                assert!(
+                    forgotten.last() < again.first(),
+                    "{begin:?} {apart}: {:?} {:?}",
+                    forgotten.last(),
+                    again.first()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_copies_that_start_in_the_same_second_are_told_apart_by_chance() {
+        for here in [Here { place: 8, ..HERE }, Here { machine: 8, ..HERE }] {
+            let boots: std::collections::BTreeSet<u64> = (0..20).map(|_| META.next_boot(here)).collect();
+            assert!(boots.len() > 1, "{boots:?}");
+        }
+    }
+
+    #[test]
     fn without_a_clock_that_is_right_starts_are_told_apart_by_chance() {
         for now in [0, 30 * DAY, u64::MAX] {
-            let (meta, here) = (Meta { boot: 1 << 32, ..META }, Here { machine: 8, now, ..HERE });
+            let (meta, here) = (Meta { boot: 1 << 42, ..META }, Here { machine: 8, now, ..HERE });
             let boots: std::collections::BTreeSet<u64> = (0..20).map(|_| meta.next_boot(here)).collect();
             assert!(
-                boots.len() > 1 && boots.iter().all(|boot| (2..2 + COPIES).contains(&(boot - meta.boot))),
+                boots.len() > 1 && boots.iter().all(|boot| (2..2 + A_SECOND).contains(&(boot - meta.boot))),
                 "{boots:?}"
             );
         }
@@ -178,14 +213,11 @@ mod tests {
             Here { place: 8, ..HERE },
             Here { boot: 5, ..HERE },
             Here { is_rewritten: true, ..HERE },
-            Here { place: 8, boot: 1 << 40, machine: 6, now: 0, ..HERE },
+            Here { place: 8, boot: 1 << 42, machine: 6, now: 0, ..HERE },
         ];
         for here in set_back {
             let boot = META.next_boot(here);
-            assert!(
-                boot >= here.boot.max(HERE.now / TICK * u64::from(here.now > 0)) && boot > here.boot + 1,
-                "{here:?}: {boot}"
-            );
+            assert!(boot >= here.boot.max(here.now / 1_000 * A_SECOND) && boot > here.boot + 1, "{here:?}: {boot}");
         }
     }
 }
