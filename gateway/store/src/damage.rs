@@ -18,6 +18,7 @@ use crate::{
     dropping::{candidates, missing, missing_of},
     epochs,
     gaps::{self, Gap, Gaps},
+    lock::Here,
     numbers::{signed, unsigned},
     ranges::{Acknowledged, Range},
     starts::Starts,
@@ -149,11 +150,13 @@ async fn unsent(
     Ok(Some(unsent))
 }
 
-/// At the start: what is known is what could be read.
+/// At the start: what is known is what could be read. The last commits may be lost, the one of a start among them: `here` knows
+/// of it.
 pub(crate) async fn replace(
     dir: &Path,
     why: &str,
     max_age: Duration,
+    here: Here,
 ) -> Result<(Database, Books, SetAside), StoreError> {
     let aside = set_aside(dir, why)?;
     let salvage = Salvage::read(&aside.path, None).await;
@@ -169,12 +172,13 @@ pub(crate) async fn replace(
     if store.is_none() {
         streams.forget_wire_ids();
     }
+    let boot = known.next_boot(here);
     let mut books = Books {
         store: store.unwrap_or_else(new_store_id),
-        boot: known.boot + 1,
-        place: 0,
-        machine: 0,
-        starts: Starts::new(end, known.boot + 1),
+        boot,
+        place: here.place,
+        machine: here.machine,
+        starts: Starts::new(end, boot),
         just_opened: false,
         first: end,
         end,

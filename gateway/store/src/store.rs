@@ -69,10 +69,11 @@ impl Store {
     /// [`StoreError::Directory`], [`StoreError::InUse`], [`StoreError::NewerFormat`] or [`StoreError::Database`].
     pub async fn open(dir: &Path, options: &tidegate_config::Store) -> Result<Opened, StoreError> {
         let directory = lock::take(dir)?;
-        let (database, books, set_aside) = match open_database(dir, options, directory.here()).await {
+        let here = directory.here();
+        let (database, books, set_aside) = match open_database(dir, options, here).await {
             Ok((database, books)) => (database, books, None),
             Err(Unusable::Damaged(why)) => {
-                let (database, books, aside) = damage::replace(dir, &why, options.max_age).await?;
+                let (database, books, aside) = damage::replace(dir, &why, options.max_age, here).await?;
                 directory.note(books.boot);
                 (database, books, Some(aside))
             }

@@ -1,6 +1,6 @@
 //! Each row is of the start of the gateway in which it was numbered, wherever it has got to since.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::FileExt, path::Path, time::Duration};
 
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tidegate_store::{Item, Part, Query, Reader, Shape, Store};
@@ -230,4 +230,37 @@ async fn a_whole_backup_copied_over_the_directory_and_a_disk_that_was_set_back_c
     let restarted = run().await;
     assert!(restarted > restored + 2, "{restarted}");
     assert_eq!(run().await, restarted + 1);
+}
+
+#[tokio::test]
+async fn a_damaged_database_that_has_forgotten_its_last_starts_goes_on_behind_them_and_knows_its_place() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (database, backup) = (dir.path().join("store.db"), dir.path().join("backup"));
+    let run = async || {
+        let store = open(dir.path()).await;
+        produce(&store, &mut machines(&store, 1_000).await, 10).await;
+        let known = (store.boot(), store.id());
+        store.close().await;
+        known
+    };
+    let id = run().await.1;
+    std::fs::copy(&database, &backup).unwrap();
+    assert_eq!((run().await, run().await), ((2, id), (3, id)));
+    // As a disk leaves it that has lost what was written last, and an index, which nothing is told from.
+    std::fs::copy(&backup, &database).unwrap();
+    let root = number(dir.path(), "SELECT rootpage FROM sqlite_schema WHERE name = 'gap_in_order'").await;
+    let file = std::fs::OpenOptions::new().write(true).open(&database).unwrap();
+    file.write_all_at(&[0xa5; 4_096], (u64::try_from(root).unwrap() - 1) * 4_096).unwrap();
+    drop(file);
+    let opened = Store::open(dir.path(), &options()).await.unwrap();
+    assert!(opened.set_aside.is_some());
+    let (boot, store) = (opened.store.boot(), opened.store);
+    assert!(boot > 4, "{boot}: no start that was forgotten counts the same");
+    assert_eq!(store.id(), id, "and so it may go on with the same numbers");
+    produce(&store, &mut machines(&store, 1_000).await, 10).await;
+    store.close().await;
+    copied(dir.path(), copy.path());
+    assert_eq!(run().await, (boot + 1, id), "it is where it was");
+    let elsewhere = open(copy.path()).await.boot();
+    assert!(elsewhere > boot + 1, "{elsewhere}: the new database knows its place");
 }
