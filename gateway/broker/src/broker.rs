@@ -9,6 +9,7 @@ use std::{
 
 use tidegate_config as config;
 use tokio::{
+    runtime::Handle,
     sync::Semaphore,
     time::{Duration, timeout},
 };
@@ -63,7 +64,6 @@ impl Drop for Running {
 pub(crate) struct Ending {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    pub(crate) disk: Option<TaskTracker>,
 }
 
 /// The task that writes, which has a stop of its own: it is the last.
@@ -99,7 +99,7 @@ impl Broker {
     ///
     /// [`BrokerError`] when it cannot listen there, or the certificates cannot be used.
     pub async fn start_with(options: &config::Broker, limits: Limits) -> Result<Broker, BrokerError> {
-        Broker::start_on(options, limits, None).await
+        Broker::start_on(options, limits, None, &Handle::current()).await
     }
 
     /// Starts a broker that keeps sessions and retained messages of clients in a database in `folder`, unless `options` say that
@@ -109,7 +109,7 @@ impl Broker {
     ///
     /// As [`Broker::start_with`], and [`BrokerError::NewerFormat`].
     pub async fn start_in(options: &config::Broker, folder: &Path) -> Result<Broker, BrokerError> {
-        Broker::start_on(options, Limits::from(options), Some(folder)).await
+        Broker::start_on(options, Limits::from(options), Some(folder), &Handle::current()).await
     }
 
     /// As [`Broker::start_in`] (without a folder as [`Broker::start`]) on a thread of its own, which serves clients in the order in
@@ -124,18 +124,26 @@ impl Broker {
 
     /// What its end can be waited for with.
     pub(crate) fn ending(&self) -> Ending {
-        let Running { tasks, stop, disk, .. } = &*self.running;
-        Ending { stop: stop.clone(), tasks: tasks.clone(), disk: disk.as_ref().map(|disk| disk.tasks.clone()) }
+        Ending { stop: self.running.stop.clone(), tasks: self.running.tasks.clone() }
     }
 
-    async fn start_on(options: &config::Broker, limits: Limits, folder: Option<&Path>) -> Result<Broker, BrokerError> {
+    /// Starts on this runtime; what writes the disk works on the runtime of `writers`.
+    pub(crate) async fn start_on(
+        options: &config::Broker,
+        limits: Limits,
+        folder: Option<&Path>,
+        writers: &Handle,
+    ) -> Result<Broker, BrokerError> {
         let bound = Bound::all(options).await?;
         let hub = Arc::new(Hub::new(limits, Users::new(options)));
         let listeners = bound.iter().map(|bound| Arc::clone(&bound.listener)).collect();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         // Before the first client is served.
         let disk = match folder.zip(options.persistence) {
-            Some((folder, persistence)) => Some(Disk::start(folder, persistence, &hub, &tasks, &stop).await?),
+            Some((folder, persistence)) => {
+                let keepers = Keepers::here(tasks.clone(), stop.clone());
+                Some(Disk::start(folder, persistence, &hub, keepers, writers).await?)
+            }
             None => None,
         };
         let places = Arc::new(Semaphore::new(hub.limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -241,14 +249,13 @@ impl Disk {
         folder: &Path,
         options: config::BrokerPersistence,
         hub: &Arc<Hub>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        keepers: Keepers,
+        writers: &Handle,
     ) -> Result<Disk, BrokerError> {
-        let keepers = Keepers { tasks: tasks.clone(), stop: stop.clone() };
         let writer = Writer::open(folder, options, hub, keepers).await?;
         let counters = writer.counters.clone();
         let (own_tasks, own_stop) = (TaskTracker::new(), CancellationToken::new());
-        own_tasks.spawn(writer.run(own_stop.clone()));
+        own_tasks.spawn_on(writer.run(own_stop.clone()), writers);
         Ok(Disk { counters, stop: own_stop, tasks: own_tasks })
     }
 

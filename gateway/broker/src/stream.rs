@@ -90,11 +90,12 @@ impl Stream {
         mut input: Option<&mut BytesMut>,
     ) -> io::Result<Moved> {
         std::future::poll_fn(|cx| {
-            let written = self.poll_send(sending, cx)?.is_ready();
+            // First what has come: what comes on an answer has its turn after what others sent before it.
             let read = match input.as_deref_mut() {
                 Some(input) => poll_read_buf(Pin::new(&mut *self), cx, input)?,
                 None => Poll::Pending,
             };
+            let written = self.poll_send(sending, cx)?.is_ready();
             match read {
                 Poll::Ready(count) => Poll::Ready(Ok(Moved { read: Some(count), written })),
                 Poll::Pending if written => Poll::Ready(Ok(Moved { read: None, written })),

@@ -10,7 +10,10 @@ use std::{
 };
 
 use tidegate_config::BrokerPersistence;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at};
+use tokio::{
+    runtime::Handle,
+    time::{Duration, Instant, MissedTickBehavior, interval_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -48,10 +51,18 @@ pub(crate) struct Writer {
 }
 
 /// Where tasks run that keep sessions of clients that are away.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Keepers {
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    runtime: Handle,
+}
+
+impl Keepers {
+    /// Tasks of this runtime.
+    pub(crate) fn here(tasks: TaskTracker, stop: CancellationToken) -> Keepers {
+        Keepers { tasks, stop, runtime: Handle::current() }
+    }
 }
 
 impl Writer {
@@ -144,8 +155,8 @@ impl Writer {
             if let Some((_, will)) = &away.will {
                 self.hub.put_back_will(will);
             }
-            let Keepers { tasks, stop } = &self.keepers;
-            tasks.spawn(farewell::keep(Arc::clone(&self.hub), away, stop.clone()));
+            let Keepers { tasks, stop, runtime } = &self.keepers;
+            tasks.spawn_on(farewell::keep(Arc::clone(&self.hub), away, stop.clone()), runtime);
         }
         for will in wills {
             self.hub.publish_will(&will);

@@ -18,7 +18,14 @@ use crate::{
 async fn writer(folder: &Path) -> Writer {
     let options = Broker::on_loopback();
     let hub = Arc::new(Hub::new(Limits::from(&options), Users::new(&options)));
-    Writer::open(folder, BrokerPersistence::default(), &hub, Keepers::default()).await.unwrap()
+    Writer::open(
+        folder,
+        BrokerPersistence::default(),
+        &hub,
+        Keepers::here(TaskTracker::new(), CancellationToken::new()),
+    )
+    .await
+    .unwrap()
 }
 
 fn retain(writer: &Writer, topic: &'static str) {
