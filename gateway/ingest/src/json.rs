@@ -126,7 +126,7 @@ impl JsonGroups {
         let origin = Origin { stream: StreamId(0), schema: known.id, boot: 0 };
         let mut frame = Vec::new();
         self.encoder.encode(&origin, &batch, &mut frame).map_err(|error| error.to_string())?;
-        Ok(Piece::Rows(Rows { known, arrival, batch, frame: frame.into(), repeats: false }))
+        Ok(Piece::Rows(Rows { known, arrival, batch, frame: frame.into(), repeats: None }))
     }
 
     /// The gap record of a message.

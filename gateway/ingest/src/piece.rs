@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
-use tidegate_model::{Column, Name, Slot};
+use tidegate_model::{Column, Name, Slot, Timestamp};
 
 use crate::{Account, Ranges, StreamKey, ledger::Arrival, nodes::Nodes, sink::Written};
 
@@ -35,8 +35,8 @@ pub(crate) struct Rows {
     pub(crate) batch: Batch,
     /// The block itself.
     pub(crate) frame: Bytes,
-    /// Whether values of it may have been written before under other numbers; only a sink that can be asked can tell.
-    pub(crate) repeats: bool,
+    /// Values of up to this time may have been written before under other numbers; only a sink that can be asked can tell.
+    pub(crate) repeats: Option<Timestamp>,
 }
 
 /// Rows that will not come.
@@ -228,7 +228,7 @@ impl Whole {
                 let (first_seq, last_seq) = (head.first_seq, head.last_seq());
                 let arrival = arrival(first_seq, last_seq, head.boot)?;
                 let batch = decoder.decode(&head, known.id, &known.schema.columns)?;
-                Ok(Piece::Rows(Rows { known: Arc::clone(known), arrival, batch, frame: frame.clone(), repeats: false }))
+                Ok(Piece::Rows(Rows { known: Arc::clone(known), arrival, batch, frame: frame.clone(), repeats: None }))
             }
             Whole::Gap(gap, frame) => {
                 let arrival = arrival(gap.first_seq, gap.last_seq, gap.boot)?;

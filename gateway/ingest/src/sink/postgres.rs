@@ -15,6 +15,7 @@ mod number;
 mod patience;
 mod quarantine;
 mod release;
+mod repeats;
 mod report;
 
 use std::{
@@ -157,8 +158,8 @@ impl Postgres {
             new.push((*rows, delivered.new, place.tags.as_slice()));
         }
         written.values = self.copy.send(transaction, &new).await?;
-        for (rows, _, tags) in new.iter().filter(|(rows, new, _)| rows.repeats && !new.is_empty()) {
-            let (values, gone) = edge_nodes::remove_repeats(transaction, rows, tags).await?;
+        for (rows, _, tags) in new.iter().filter(|(_, new, _)| !new.is_empty()) {
+            let (values, gone) = repeats::remove(transaction, rows, tags, &self.progress).await?;
             books.repeated(identities.of(&rows.known)?.stream, gone, values);
             written.values = written.values.saturating_sub(values);
             written.rows = written.rows.saturating_sub(gone);

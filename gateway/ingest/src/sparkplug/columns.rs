@@ -88,7 +88,7 @@ pub(super) fn encode<'a>(
     rows: impl Iterator<Item = &'a Row>,
 ) -> Result<Rows, BlockError> {
     let columns = &known.schema.columns;
-    let (mut batch, mut repeats, mut last) = (Batch::new(columns), false, first);
+    let (mut batch, mut repeats, mut last) = (Batch::new(columns), None, first);
     let mut slots = vec![Slot::Unchanged; columns.len()];
     for (row, seq) in rows.zip(first..) {
         slots.iter_mut().for_each(|slot| *slot = Slot::Unchanged);
@@ -98,7 +98,7 @@ pub(super) fn encode<'a>(
             }
         }
         batch.push(seq, row.time, None, &slots)?;
-        repeats |= row.doubtful;
+        repeats = repeats.max(row.doubtful.then_some(row.time));
         last = seq;
     }
     let arrival = arrival(first, last, boot)?;

@@ -12,6 +12,7 @@ use tidegate_sparkplug::{
     DataType, HostOptions, Now, encode,
     wire::{Metric, MetricValue, Payload, PropertyContent, PropertySet, PropertyValue},
 };
+use tidegate_tests::{Peers, Postgres};
 
 use super::{
     host::{Heard, Todo},
@@ -266,11 +267,11 @@ fn numbers_go_on_behind_those_that_the_sink_has() {
     let batch = second.heard.batch().unwrap();
     let Some(Piece::Rows(rows)) = batch.pieces.first() else { panic!("{:?}", batch.pieces) };
     assert_eq!((rows.arrival.first_seq, rows.arrival.boot), (2, 5));
-    assert!(rows.repeats, "they may have been written: the sink is asked");
+    assert!(rows.repeats.is_some(), "they may have been written: the sink is asked");
     second.data(2, vec![data(1, 9, 1)]);
     let batch = second.heard.batch().unwrap();
     let Some(Piece::Rows(rows)) = batch.pieces.first() else { panic!("{:?}", batch.pieces) };
-    assert!(!rows.repeats, "later than all that was written");
+    assert!(rows.repeats.is_none(), "later than all that was written");
 }
 
 #[test]
@@ -348,4 +349,31 @@ async fn files_keep_the_rows_and_what_was_seen_over_a_restart() {
     let wanted = NodeAccount { births: 2, holes: 2, missing: 2, ..NodeAccount::default() };
     assert_eq!(node.account, wanted);
     assert!(!report.is_whole());
+}
+
+#[test]
+fn postgres_has_each_value_once_over_a_restart_whenever_it_was() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let database = Postgres::start(&peers)?;
+    let destination: Destination = database.url().parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for start in 0..2 {
+        let written = runtime.block_on(async {
+            let (mut sink, remembered) = Sink::open(&destination, Rotation::default()).await.unwrap();
+            let mut scene = Scene::new(remembered);
+            scene.births();
+            // Years lie between these, and the last is near the end of what a database can hold.
+            for (seq, later) in [(2, -400_000_000_000), (3, 10), (4, 9_222_000_000_000_000)] {
+                scene.data(seq, vec![data(1, 7, later)]);
+            }
+            scene.data(5, vec![data(1, 8 + start, 10), data(2, 5, 10)]);
+            let batch = scene.heard.batch().unwrap();
+            sink.write(&batch.pieces, &[]).await.unwrap()
+        });
+        let wanted = if start == 0 { (5, 7, 0, 0) } else { (1, 1, 6, 0) };
+        assert_eq!((written.rows, written.values, written.duplicates, written.quarantined), wanted, "{written:?}");
+    }
+    assert_eq!(database.sql("select count(*), count(distinct (tag_id, time)) from tidegate.sample")?, ["8|6"]);
+    assert_eq!(database.sql("select sum(rows) from tidegate.stream")?, ["6"]);
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, Row};
 
-use super::number::{parse_ranges, parse_starts, signed, storable, write_ranges, write_starts};
+use super::number::{Moment, parse_ranges, parse_starts, signed, write_ranges, write_starts};
 use crate::{
     Ranges, Starts,
     ledger::Delivered,
@@ -23,9 +23,8 @@ SET delivered = stream.delivered + entry.added::int8multirange,
     last_time = greatest(stream.last_time, entry.latest)
 FROM (
     SELECT id, added, declared, boot, fresh, again, numbered_again, starts,
-           timestamptz 'epoch' + earliest * interval '1 millisecond' AS earliest,
-           timestamptz 'epoch' + latest * interval '1 millisecond' AS latest
-    FROM unnest($1::int4[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[],
+           earliest, latest
+    FROM unnest($1::int4[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::timestamptz[], $8::timestamptz[],
                 $9::int8[], $10::text[])
          AS given(id, added, declared, boot, fresh, again, earliest, latest, numbered_again, starts)
 ) AS entry
@@ -49,8 +48,8 @@ struct Entry {
     numbered_again: u64,
     starts: Starts,
     boot: u64,
-    /// Of the earliest and the latest new row, in Unix milliseconds.
-    times: Option<(i64, i64)>,
+    /// Of the earliest and the latest new row.
+    times: Option<(Moment, Moment)>,
 }
 
 impl Books {
@@ -98,7 +97,7 @@ impl Books {
         entry.numbered_again += delivered.numbered_again;
         entry.boot = entry.boot.max(rows.arrival.boot);
         if let (Some((earliest, latest)), false) = (rows.times(), new.is_empty()) {
-            let (earliest, latest) = (storable(earliest), storable(latest));
+            let (earliest, latest) = (Moment::of(earliest), Moment::of(latest));
             let times = entry.times.map_or((earliest, latest), |(a, b)| (a.min(earliest), b.max(latest)));
             entry.times = Some(times);
         }
@@ -138,8 +137,9 @@ impl Books {
         let list = |of: fn(&Entry) -> i64| self.entries.values().map(of).collect::<Vec<i64>>();
         let texts =
             |of: fn(&Entry) -> &Ranges| self.entries.values().map(|entry| write_ranges(of(entry))).collect::<Vec<_>>();
-        let times =
-            |of: fn((i64, i64)) -> i64| self.entries.values().map(|entry| entry.times.map(of)).collect::<Vec<_>>();
+        let times = |of: fn((Moment, Moment)) -> Moment| {
+            self.entries.values().map(|entry| entry.times.map(of)).collect::<Vec<_>>()
+        };
         let done = sqlx::query(UPDATE)
             .bind(self.entries.keys().copied().collect::<Vec<i32>>())
             .bind(texts(|entry| &entry.added))

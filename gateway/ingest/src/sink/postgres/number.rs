@@ -1,5 +1,12 @@
 //! Numbers and times as PostgreSQL wants them. Pure.
 
+use sqlx::{
+    Encode, Postgres, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, types::Oid},
+};
+
 use crate::{Ranges, Starts};
 
 /// From 1970, where Unix begins to count, to 2000, where PostgreSQL does, in milliseconds.
@@ -23,9 +30,34 @@ pub(crate) fn timestamp(millis: i64) -> i64 {
     millis.saturating_sub(EPOCH).saturating_mul(1000).clamp(EARLIEST, LATEST)
 }
 
-/// Unix milliseconds that a `timestamptz` can hold.
-pub(crate) fn storable(millis: i64) -> i64 {
-    timestamp(millis) / 1000 + EPOCH
+/// Unix milliseconds as the `timestamptz` that a COPY of them makes, also at its ends, which no sum of a time and an interval reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(i64);
+
+impl Moment {
+    pub(crate) fn of(millis: i64) -> Moment {
+        Moment(timestamp(millis))
+    }
+}
+
+// The numbers of `timestamptz` and of its arrays are the same in every PostgreSQL (`pg_type.dat`).
+impl Type<Postgres> for Moment {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1184))
+    }
+}
+
+impl PgHasArrayType for Moment {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1185))
+    }
+}
+
+impl Encode<'_, Postgres> for Moment {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
 }
 
 /// A set as the text of an `int8multirange`.
@@ -108,7 +140,6 @@ mod tests {
         assert_eq!(timestamp(0), -946_684_800_000_000);
         assert_eq!(timestamp(i64::MAX), LATEST);
         assert_eq!(timestamp(i64::MIN), EARLIEST);
-        assert_eq!(storable(1_700_000_000_123), 1_700_000_000_123);
-        assert!(storable(i64::MIN) < 0 && storable(i64::MAX) > 0);
+        assert_eq!(Moment::of(i64::MAX), Moment(LATEST));
     }
 }
