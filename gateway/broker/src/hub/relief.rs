@@ -178,6 +178,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_just_being_written_to_the_disk_makes_nobody_else_give_way() {
+        let hub = hub(100);
+        let slow = client(&hub, "slow", "slow", Qos::AtLeastOnce);
+        let slower = client(&hub, "slower", "slower", Qos::AtLeastOnce);
+        for _ in 0..60 {
+            publish(&hub, "slower");
+        }
+        advance(Duration::from_secs(5)).await;
+        for _ in 0..30 {
+            publish(&hub, "slow");
+        }
+        // As the writer has it while it writes.
+        let written = [slow.0.to_save(0).unwrap(), slower.0.to_save(0).unwrap()];
+        assert_eq!(written.each_ref().map(|saved| saved.new.len()), [30, 60]);
+        for _ in 0..20 {
+            publish(&hub, "slow");
+        }
+        assert!(slower.0.is_to_end() && !slow.0.is_to_end());
+        assert_eq!((take(&slow), hub.status().gave_way), (Ok(50), 1));
+        drop(slower);
+        assert_eq!(written.each_ref().map(|saved| saved.new.len()), [30, 60]);
+        assert_eq!(hub.total.bytes(), 0, "what is written does not count");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_away_gives_way_after_who_is_stuck_and_before_who_takes_what_it_gets() {
         let hub = hub(100);
         let (away, connection) = client(&hub, "away", "away", Qos::AtLeastOnce);

@@ -91,7 +91,11 @@ impl Session {
         let mut keep = |queued: &Queued, id| {
             messages.push((queued.number, id));
             if queued.number > written {
-                new.push(queued.clone());
+                // Uncounted: what the session forgets while it is being written has to be seen to be gone at once, or others give way
+                // for what is free already.
+                let message =
+                    if self.is_counted { Arc::new(queued.message.copy()) } else { Arc::clone(&queued.message) };
+                new.push(Queued { message, ..queued.clone() });
             }
         };
         state.in_flight.published().for_each(|(queued, id)| keep(queued, id));
