@@ -383,6 +383,7 @@ impl Session {
         if (1..least).contains(&queue.len()) {
             return Ok(true);
         }
+        let before = queue.len();
         while taken < budget {
             let Some(next) = queue.front() else { break };
             let cost = next.message.cost();
@@ -400,8 +401,12 @@ impl Session {
             let id = if counted { in_flight.add(next.clone()) } else { 0 };
             out.push(Outgoing::Publish { queued: next, id, duplicate: false });
         }
+        // What has expired makes room, too.
+        let is_shorter = queue.len() < before;
         if taken > 0 {
             state.moved = Some(now);
+        }
+        if taken > 0 || is_shorter {
             state.count_places();
         }
         Ok(false)

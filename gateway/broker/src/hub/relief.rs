@@ -203,6 +203,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_expires_while_it_waits_does_not_count_any_more() {
+        let hub = hub(1_000);
+        let client = client(&hub, "client", "x", Qos::AtLeastOnce);
+        let expires = Some(Instant::now() + Duration::from_secs(1));
+        for _ in 0..500 {
+            hub.publish(Published { expires, ..Published::by_gateway("x".into(), "short".into(), false) });
+        }
+        assert!(hub.total.bytes() > 500 * 96);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(take(&client), Ok(0));
+        assert_eq!(hub.total.bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_away_gives_way_after_who_is_stuck_and_before_who_takes_what_it_gets() {
         let hub = hub(100);
         let (away, connection) = client(&hub, "away", "away", Qos::AtLeastOnce);
