@@ -84,8 +84,9 @@ impl Connection {
             }
             Some(seconds) => {
                 self.expiry = seconds.min(self.hub.limits.session_expiry);
-                // At once: the client may be back before this connection has ended.
-                self.session.keep_for(self.attached.connection, self.expiry)?;
+                // At once: the client may be back before this connection has ended. If it is back already, its new connection has
+                // said how long, and this one has said goodbye all the same.
+                let _ = self.session.keep_for(self.attached.connection, self.expiry);
             }
             None => {}
         }
@@ -262,5 +263,55 @@ impl Connection {
             return Err(Answer::FILTER);
         }
         if self.session.rights.may_subscribe(path) { Ok(()) } else { Err(Answer::MAY_NOT_SUBSCRIBE) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_config::Broker;
+
+    use super::*;
+    use crate::{
+        hub::{Guest, Hub},
+        limits::Limits,
+        session::Attached,
+        users::Users,
+        wire::Connect,
+    };
+
+    /// A connection of MQTT 5 of a client that is to be kept for 100 s.
+    fn connect(hub: &Arc<Hub>) -> Connection {
+        let rights = hub.users.rights(None, "client").unwrap();
+        let guest = Guest { client: "client", rights, clean: false, users: hub.users.generation() };
+        let attached = Attached::for_test(hub.number(), 100);
+        let (session, _) = hub.attach(guest, attached.clone()).unwrap();
+        let connect = Connect {
+            version: Version::V5,
+            is_bridge: false,
+            client: "client".to_owned(),
+            clean: false,
+            expiry: 100,
+            keep_alive: 0,
+            receive_maximum: u16::MAX,
+            packet_bytes: u32::MAX,
+            topic_aliases: 0,
+            wants_reasons: true,
+            login: None,
+            will: None,
+        };
+        Connection::new(Arc::clone(hub), session, attached, connect, 0, ([127, 0, 0, 1], 1883).into())
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_is_one_although_the_client_is_back_already() {
+        let hub = Arc::new(Hub::new(Limits::default(), Users::new(&Broker::on_loopback())));
+        for is_back in [false, true] {
+            let mut connection = connect(&hub);
+            let _next = is_back.then(|| connect(&hub));
+            let end = connection.handle(Packet::Disconnect { with_will: false, expiry: Some(10) });
+            assert!(matches!(end, Err(End::Disconnected { with_will: false })), "{end:?}");
+        }
     }
 }
