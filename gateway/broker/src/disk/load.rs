@@ -99,12 +99,22 @@ pub(crate) async fn load(
     for found in found {
         put_back(found, &wills, hub, &mut loaded);
     }
-    for message in retained {
-        if message.is_expired(clock.now) || !topic::is_topic(&String::from_utf8_lossy(&message.topic)) {
-            loaded.stale.push(message.topic);
-        } else {
-            hub.restore_retained(message);
+    let mut no_room = 0_usize;
+    for message in retained.into_iter().map(Arc::new) {
+        let is_needed = !message.is_expired(clock.now) && topic::is_topic(&String::from_utf8_lossy(&message.topic));
+        let is_back = is_needed && hub.restore_retained(&message);
+        no_room += usize::from(is_needed && !is_back);
+        if !is_back {
+            loaded.stale.push(message.topic.clone());
         }
+    }
+    if no_room > 0 {
+        tracing::warn!(
+            messages = no_room,
+            most = hub.limits.retained_messages,
+            most_bytes = hub.limits.retained_bytes,
+            "more retained messages of clients are on the disk than are kept now; these are gone, and the others are there"
+        );
     }
     let later = |testament: &Testament| {
         let due = |away: &Away| away.will.as_ref().is_some_and(|(_, will)| will.connection == testament.connection);

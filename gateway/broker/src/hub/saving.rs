@@ -105,13 +105,12 @@ impl Hub {
         }
     }
 
-    /// Puts a message in that was retained before the restart, unless its topic has got another one since then.
-    pub(crate) fn restore_retained(&self, message: Published) {
+    /// Puts a message in that was retained before the restart, unless its topic has got another one since then. Returns `false`
+    /// when all clients would have more than they may; the message is nowhere then.
+    pub(crate) fn restore_retained(&self, message: &Arc<Published>) -> bool {
         let now = Instant::now();
         let retained = &mut self.lock().retained;
-        if !retained.is_touched(&message.topic) {
-            retained.put(&Arc::new(message), self.most_retained(), now);
-        }
+        retained.is_touched(&message.topic) || retained.put(message, self.most_retained(), now)
     }
 
     /// A number that the disk knows: nothing else gets it from now on.

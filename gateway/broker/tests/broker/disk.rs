@@ -69,6 +69,26 @@ async fn retained_messages_of_clients_are_there_after_a_restart_with_their_prope
 }
 
 #[tokio::test]
+async fn retained_messages_that_find_no_room_any_more_are_gone_from_the_disk_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = broker(folder.path()).await;
+    let mut client = Raw::connect(one.address(), Options::new(5, "client")).await;
+    for topic in ["a", "b", "c"] {
+        client.publish(0b011, topic, 1, &[], b"x").await;
+    }
+    client.ping().await;
+    one.stop().await;
+    let limits = config::BrokerLimits { retained_messages: 2, ..config::BrokerLimits::default() };
+    let two = Broker::start_in(&config::Broker { limits, ..options() }, folder.path()).await.unwrap();
+    assert_eq!(two.status().retained, 2);
+    on_disk(&two, |disk| disk.retained == 2).await;
+    two.stop().await;
+    let three = broker(folder.path()).await;
+    assert_eq!(three.status().retained, 2, "they do not come back when nobody remembers them");
+    three.stop().await;
+}
+
+#[tokio::test]
 async fn a_session_goes_on_after_a_power_cut_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let one = broker(folder.path()).await;
