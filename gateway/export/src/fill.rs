@@ -24,6 +24,9 @@ pub struct Fill {
     last_seq: Option<u64>,
     /// The newest time of all rows: a row before it is one of the past, which lies by its number between others.
     newest: Option<Timestamp>,
+    /// Whether a row of the present has come since the last hole in the numbers. Before one, nobody knows what rows of the past lie
+    /// between; but such a row has the device's time for its own.
+    has_present: bool,
     /// From when until before when rows are handed on.
     wanted: (Option<Timestamp>, Option<Timestamp>),
 }
@@ -107,7 +110,16 @@ impl Fill {
         };
         let doors: Vec<Door> = columns.iter().enumerate().filter_map(door).collect();
         let (columns, rows) = (columns.to_vec(), VecDeque::new());
-        let fill = Fill { columns, doors, rows, passed: 0, last_seq: None, newest: None, wanted: (None, None) };
+        let fill = Fill {
+            columns,
+            doors,
+            rows,
+            passed: 0,
+            last_seq: None,
+            newest: None,
+            has_present: false,
+            wanted: (None, None),
+        };
         (!fill.doors.is_empty()).then_some(fill)
     }
 
@@ -119,18 +131,22 @@ impl Fill {
         self
     }
 
-    /// Takes rows up, which were all numbered in one start of the gateway. No line goes over a hole in their numbers. A row with an earlier time than one before it is one of the past, which a
-    /// device has handed over later: it is on no line and ends none.
+    /// Takes rows up, which were all numbered in one start of the gateway. No line goes over a hole in their numbers. A row with an
+    /// earlier time than one before it is one of the past, which a device has handed over later: it is on no line and ends none. So
+    /// are the first rows, and those behind a hole, as long as their time is the device's.
     pub fn push(&mut self, batch: &Batch) {
         if self.last_seq.is_some_and(|last| last.checked_add(1) != batch.first_seq()) {
             self.end();
+            self.has_present = false;
         }
         for at in 0..batch.len() {
             let (Some(seq), Some(time)) = (batch.seq(at), batch.time(at)) else { return };
             let slots: Vec<Slot> = (0..batch.columns()).filter_map(|column| batch.slot(at, column)).collect();
             let row = self.passed + self.rows.len();
             let device_time = batch.device_time(at);
-            let is_past = self.newest.is_some_and(|newest| time < newest);
+            let may_be_past = !self.has_present && device_time == Some(time);
+            let is_past = may_be_past || self.newest.is_some_and(|newest| time < newest);
+            self.has_present |= !is_past;
             self.newest = self.newest.max(Some(time));
             self.rows.push_back(Waiting { seq, time, device_time, slots, drawn: Vec::new(), is_past });
             self.last_seq = Some(seq);

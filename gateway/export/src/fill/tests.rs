@@ -92,11 +92,21 @@ fn rows_go_on_as_soon_as_their_lines_have_ended_and_no_line_crosses_an_end() {
 
 /// Rows of `level` alone, one a batch: number, seconds and value.
 fn drawn(fill: &mut Fill, rows: &[(u64, i64, Option<f64>)]) -> Vec<(i64, Option<f64>, bool)> {
+    drawn_with(fill, rows, |_| None)
+}
+
+/// The same with the device's own times.
+fn drawn_with(
+    fill: &mut Fill,
+    rows: &[(u64, i64, Option<f64>)],
+    device_time: fn(i64) -> Option<i64>,
+) -> Vec<(i64, Option<f64>, bool)> {
     for (seq, at, level) in rows.iter().copied() {
         let slots =
             [level.map_or(Slot::Unchanged, |level| Slot::Good(Value::F64(level))), Slot::Unchanged, Slot::Unchanged];
         let mut batch = Batch::new(&columns());
-        batch.push(seq, Timestamp::from_millis(1000 * at), None, &slots).unwrap();
+        let device_time = device_time(at).map(|at| Timestamp::from_millis(1000 * at));
+        batch.push(seq, Timestamp::from_millis(1000 * at), device_time, &slots).unwrap();
         fill.push(&batch);
     }
     fill.end();
@@ -132,6 +142,33 @@ fn a_row_of_the_past_is_on_no_line_and_ends_none() {
     let found: Vec<_> = drawn(&mut fill, &rows).into_iter().filter(|(.., drawn)| *drawn).collect();
     assert_eq!(found, []);
     assert_eq!(drawn(&mut fill, &[(8, 60, Some(1.0)), (9, 61, None), (10, 62, Some(3.0))])[1], (61, None, false));
+}
+
+#[test]
+fn rows_of_the_past_are_known_by_their_times_where_nothing_before_them_is_read() {
+    // What is before 100 was handed over by the device; what is from there on it has said a second ago.
+    let times = |at: i64| Some(if at < 100 { at } else { at - 1 });
+    let past = [(5, 50, Some(0.0)), (6, 51, None), (7, 52, Some(8.0))];
+    let drawn_of = |fill: &mut Fill, rows: &[_]| {
+        let found = drawn_with(fill, rows, times);
+        assert_eq!(found.len(), rows.len(), "{found:?}");
+        found.into_iter().filter_map(|(at, level, drawn)| drawn.then_some((at, level))).collect::<Vec<_>>()
+    };
+    let mut fill = Fill::new(&columns()).unwrap();
+    assert_eq!(drawn_of(&mut fill, &past), []);
+    // The present goes on behind them, and behind a hole nobody knows again.
+    let present = [(8, 100, Some(0.0)), (9, 101, None), (10, 60, Some(9.0)), (11, 102, Some(4.0))];
+    assert_eq!(drawn_of(&mut fill, &present), [(101, Some(2.0))]);
+    assert_eq!(drawn_of(&mut fill, &[(20, 103, Some(0.0)), (21, 104, None), (22, 105, Some(2.0))]), [(104, Some(1.0))]);
+    let ahead = |at| Some(at);
+    let mut fill = Fill::new(&columns()).unwrap();
+    assert_eq!(drawn(&mut fill, &[(1, 10, Some(0.0))]).len(), 1);
+    let found = drawn_with(&mut fill, &past, ahead);
+    assert!(found.iter().all(|(.., drawn)| !drawn), "behind a hole, and later than what was before: {found:?}");
+    // As soon as one row is of the present, a device whose answer takes no time is told from the past by the order alone.
+    let mut fill = Fill::new(&columns()).unwrap();
+    drawn(&mut fill, &[(4, 49, None)]);
+    assert_eq!(drawn_with(&mut fill, &past, ahead)[1], (51, Some(4.0), true));
 }
 
 #[test]

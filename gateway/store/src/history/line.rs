@@ -18,6 +18,9 @@ pub(super) struct Lines {
     last: Option<(u64, u64)>,
     /// The newest time of all rows of this start: a row before it is one of the past, which lies by its number between others.
     newest: Option<Timestamp>,
+    /// Whether a row of the present has come since the last hole in the numbers. Before one, nobody knows what rows of the past lie
+    /// between; but such a row has the device's time for its own.
+    has_present: bool,
 }
 
 /// What one row says of the tag.
@@ -25,18 +28,23 @@ pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) boot: u64,
     pub(super) time: Timestamp,
+    /// Whether its time is the device's, as that of every row of the past is.
+    pub(super) is_of_device: bool,
     pub(super) slot: Slot,
 }
 
 impl Lines {
     /// Takes the next row, whose tag may be silent for so many milliseconds, and gives what is known now.
     pub(super) fn take(&mut self, row: Row, silence: Option<i64>, mut give: impl FnMut(Sample)) {
-        let Row { seq, boot, time, slot } = row;
+        let Row { seq, boot, time, is_of_device, slot } = row;
         let follows = self.last.is_some_and(|(last, of)| last.checked_add(1) == Some(seq) && of == boot);
         let newest = self.newest.filter(|_| self.last.is_some_and(|(_, of)| of == boot));
         self.last = Some((seq, boot));
         self.newest = newest.max(Some(time));
-        if newest.is_some_and(|newest| time < newest) {
+        let may_be_past = is_of_device && !(follows && self.has_present);
+        let is_past = may_be_past || newest.is_some_and(|newest| time < newest);
+        self.has_present = !is_past || (follows && self.has_present);
+        if is_past {
             if !follows {
                 self.from = None;
                 self.waiting.clear();
@@ -124,7 +132,7 @@ mod tests {
                 number => Slot::Good(Value::F64(number.parse().unwrap())),
             };
             let time = Timestamp::from_millis(1_000 * i64::try_from(seq).unwrap());
-            lines.take(Row { seq, boot, time, slot }, Some(10_000), |sample| {
+            lines.take(Row { seq, boot, time, is_of_device: false, slot }, Some(10_000), |sample| {
                 let mark = if sample.drawn { "~" } else { "" };
                 let value = sample.slot.value().map_or("bad".to_owned(), |value| value.as_f64().unwrap().to_string());
                 found.push(format!("{mark}{value}"));
@@ -149,19 +157,42 @@ mod tests {
         assert_eq!(drawn("0 - - - - - - - - - - 11 - 13"), "0 11 ~12 13");
     }
 
+    /// What comes of rows by number, start, time and value, some of which have the device's time for theirs.
+    fn drawn_of(rows: &[(u64, u64, i64, Option<i64>)], is_of_device: fn(i64) -> bool) -> Vec<(i64, f64, bool)> {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        for (seq, boot, at, value) in rows.iter().copied() {
+            let slot = value.map_or(Slot::Unchanged, |value| Slot::Good(Value::Int(value)));
+            let row = Row { seq, boot, time: Timestamp::from_millis(at), is_of_device: is_of_device(at), slot };
+            lines.take(row, Some(10), |Sample { time, slot, drawn }| {
+                found.push((time.as_millis(), slot.value().unwrap().as_f64().unwrap(), drawn));
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn rows_of_the_past_are_known_by_their_times_where_nothing_before_them_is_read() {
+        let past = [(5, 1, 50, Some(0)), (6, 1, 51, None), (7, 1, 52, Some(8))];
+        let is_of_past = |at| at < 100;
+        let kept = [(50, 0.0, false), (52, 8.0, false)];
+        assert_eq!(drawn_of(&past, is_of_past), kept);
+        // The present goes on behind them, and behind a hole and after a start nobody knows again.
+        let present = [(8, 1, 100, Some(0)), (9, 1, 101, None), (10, 1, 60, Some(9)), (11, 1, 102, Some(4))];
+        let line = [(100, 0.0, false), (60, 9.0, false), (101, 2.0, true), (102, 4.0, false)];
+        assert_eq!(drawn_of(&[past.as_slice(), &present].concat(), is_of_past), [kept.as_slice(), &line].concat());
+        for (seq, boot) in [(3, 1), (4, 0)] {
+            let rows = [[(seq, boot, 49, Some(9))].as_slice(), &past].concat();
+            let found = drawn_of(&rows, |at| at > 49);
+            assert_eq!(found, [[(49, 9.0, false)].as_slice(), &kept].concat(), "{seq} {boot}");
+        }
+        // As soon as one row is of the present, a device whose answer takes no time is told from the past by the order alone.
+        let rows = [[(4, 1, 49, None)].as_slice(), &past].concat();
+        assert_eq!(drawn_of(&rows, |at| at > 49), [kept[0], (51, 4.0, true), kept[1]]);
+    }
+
     #[test]
     fn a_row_of_the_past_is_on_no_line_and_ends_none() {
-        let drawn = |rows: &[(u64, u64, i64, Option<i64>)]| {
-            let (mut lines, mut found) = (Lines::default(), Vec::new());
-            for (seq, boot, at, value) in rows.iter().copied() {
-                let slot = value.map_or(Slot::Unchanged, |value| Slot::Good(Value::Int(value)));
-                let row = Row { seq, boot, time: Timestamp::from_millis(at), slot };
-                lines.take(row, Some(10), |Sample { time, slot, drawn }| {
-                    found.push((time.as_millis(), slot.value().unwrap().as_f64().unwrap(), drawn));
-                });
-            }
-            found
-        };
+        let drawn = |rows: &[(u64, u64, i64, Option<i64>)]| drawn_of(rows, |_| false);
         let past =
             [(1, 1, 100, Some(0)), (2, 1, 101, None), (3, 1, 50, Some(9)), (4, 1, 52, None), (5, 1, 54, Some(5))];
         let mut rows = past.to_vec();
@@ -182,7 +213,7 @@ mod tests {
         let (mut lines, mut found) = (Lines::default(), 0);
         for (seq, slot) in (1..).zip([Slot::Good(Value::Int(1)), Slot::Unchanged, Slot::Good(Value::Int(3))]) {
             let time = Timestamp::from_millis(i64::try_from(seq).unwrap());
-            lines.take(Row { seq, boot: 1, time, slot }, None, |_| found += 1);
+            lines.take(Row { seq, boot: 1, time, is_of_device: false, slot }, None, |_| found += 1);
         }
         assert_eq!(found, 2);
     }

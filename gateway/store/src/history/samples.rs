@@ -49,11 +49,20 @@ pub(super) struct Unpacked {
 }
 
 struct Rows {
-    /// The samples in the window, or all where every row is wanted, with the numbers of their rows.
-    samples: Vec<(u64, Timestamp, Slot)>,
+    /// The rows with samples in the window, or all where every row is wanted.
+    samples: Vec<Seen>,
     /// The largest number of all rows.
     last: Option<u64>,
     silence: Option<i64>,
+}
+
+/// What a row says of the tag.
+struct Seen {
+    seq: u64,
+    time: Timestamp,
+    /// Whether its time is the device's.
+    is_of_device: bool,
+    slot: Slot,
 }
 
 /// Takes the samples of one tag.
@@ -121,7 +130,8 @@ impl Unpacker {
             let slot = row.slots.get(column.index).ok_or("a row does not fit its columns")?;
             rows.silence = column.silence;
             if self.every_row || (*slot != Slot::Unchanged && self.window.holds(row.time)) {
-                rows.samples.push((row.seq, row.time, slot.clone()));
+                let is_of_device = row.device_time == Some(row.time);
+                rows.samples.push(Seen { seq: row.seq, time: row.time, is_of_device, slot: slot.clone() });
             }
         }
         Ok(rows)
@@ -149,14 +159,17 @@ impl Unpacker {
             Some(seqs) => numbering::decode(seqs, batch.len()).ok_or("the numbers of its rows are damaged")?,
             None => (first..).take(batch.len()).collect(),
         };
-        let samples = batch.times().iter().zip(batch.slots(column.index)).zip(&seqs);
+        let samples = batch.times().iter().zip(batch.slots(column.index)).zip(&seqs).enumerate();
         let every_row = self.every_row;
         let is_one = |time: Timestamp, slot: &Slot| every_row || (*slot != Slot::Unchanged && self.window.holds(time));
+        let seen = |(row, ((time, slot), seq)): (usize, ((&Timestamp, Slot), &u64))| Seen {
+            seq: *seq,
+            time: *time,
+            is_of_device: batch.device_time(row) == Some(*time),
+            slot,
+        };
         Ok(Rows {
-            samples: samples
-                .filter(|((time, slot), _)| is_one(**time, slot))
-                .map(|((time, slot), seq)| (*seq, *time, slot))
-                .collect(),
+            samples: samples.filter(|(_, ((time, slot), _))| is_one(**time, slot)).map(seen).collect(),
             last: seqs.last().copied(),
             silence: column.silence,
         })
@@ -191,13 +204,13 @@ impl Samples {
                     // Rows before may have been joined with rows that are read already.
                     let before = self.done;
                     self.done = before.max(rows.last);
-                    let new = rows.samples.into_iter().filter(|(seq, ..)| Some(*seq) > before);
+                    let new = rows.samples.into_iter().filter(|seen| Some(seen.seq) > before);
                     let Some((lines, wanted)) = &mut self.lines else {
-                        new.for_each(|(_, time, slot)| self.thin.add(Sample { time, slot, drawn: false }));
+                        new.for_each(|Seen { time, slot, .. }| self.thin.add(Sample { time, slot, drawn: false }));
                         continue;
                     };
-                    for (seq, time, slot) in new {
-                        let row = line::Row { seq, boot, time, slot };
+                    for Seen { seq, time, is_of_device, slot } in new {
+                        let row = line::Row { seq, boot, time, is_of_device, slot };
                         lines.take(row, rows.silence, |sample| {
                             if wanted.holds(sample.time) {
                                 self.thin.add(sample);

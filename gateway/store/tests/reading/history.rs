@@ -255,3 +255,32 @@ async fn a_line_goes_on_over_rows_of_the_past_also_when_these_are_outside_of_wha
     assert_eq!(ask(0, 20).await.len(), 20);
     assert_eq!(ask(0, 2_000).await.len(), 31);
 }
+
+#[tokio::test]
+async fn no_line_is_drawn_in_rows_of_the_past_also_when_nothing_before_them_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let door = Loss::SwingingDoor { error: "0.5".to_owned(), max_silence: 60_000 };
+    let column = Column { loss: Some(door), ..column("level", ValueKind::F64) };
+    let mut sensor = Sensor::new(&store, "tank", "g", column).await;
+    sensor.say(&store, time(10_000), number(1.0));
+    committed(&store, 1).await;
+    // Of an outage long before, in a commit of its own.
+    for second in 0..=1_000 {
+        let slot =
+            if second % 10 == 0 { number(f64::from(i32::try_from(second % 7).unwrap())) } else { Slot::Unchanged };
+        sensor.say_of_the_past(&store, time(second), slot);
+    }
+    committed(&store, 1_002).await;
+    for (from, to, samples) in [(0, 20_000, 102), (0, 1_001, 101), (500, 600, 10)] {
+        let query = HistoryQuery {
+            from: Some(time(from)),
+            to: Some(time(to)),
+            fill: Fill::Lines,
+            ..query("tank", "level", 2_000)
+        };
+        let history = store.reader().history(&query).await.unwrap().unwrap();
+        assert_eq!(history.samples.len(), samples, "{from} to {to}");
+        assert!(history.samples.iter().all(|sample| !sample.drawn));
+    }
+}
