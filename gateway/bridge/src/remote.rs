@@ -3,7 +3,8 @@
 //! MQTT 5 has a wish for that ("no local"). MQTT 3.1.1 has none, but brokers have agreed on a mark of bridges beside the standard: the highest
 //! bit of the level in the login. Not all that take it keep messages from coming back (EMQX does not), so a broker that has let the bridge
 //! in as one is asked for its name under `$SYS/broker/version`, which clients may read as a rule. Where it is none of those that are known, or
-//! does not say, the bridge logs in like any other client from then on and tells echoes by what they say (`loops.rs`).
+//! does not say, the bridge logs in like any other client from then on and tells echoes by what they say (`loops.rs`). A connection that just
+//! ends says nothing of that: only when logging in like any other client has helped several times in a row, it is left at that.
 
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ const KNOWN: [&[u8]; 2] = [b"mosquitto version ", b"tidegate "];
 const WITHIN: Duration = Duration::from_secs(20);
 const MOST_EARLY: usize = 4_096;
 const MOST_EARLY_BYTES: usize = 8 << 20;
-/// Connections in a row that end over the question before it is not asked any more: a broker may close them over it.
-const MOST_ENDED: u8 = 2;
+/// Times in a row that logging in as a bridge comes to nothing, and logging in like any other client helps, before only that is tried.
+/// A broker may close connections over it, but a network does too.
+const MOST_DOUBTS: u8 = 3;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection to the other broker.
@@ -41,8 +43,18 @@ pub(crate) struct Door {
     bridge: Option<Connector>,
     /// Whether a broker with this version of the protocol sends back what it is sent.
     sends_back: bool,
-    /// Connections that have ended over the question for the broker's name.
-    ended: u8,
+    /// Times in a row that logging in as a bridge came to nothing without an answer, and logging in like any other client helped.
+    doubts: u8,
+}
+
+/// What became of logging in as a bridge.
+enum Entered {
+    /// To a broker that is known.
+    Known(Remote),
+    /// The broker has said that it knows no bridges, or not what it is.
+    Unknown,
+    /// Nothing was said: this may be the broker's way, or that of the network.
+    Doubtful,
 }
 
 impl Door {
@@ -54,7 +66,7 @@ impl Door {
     pub(crate) fn new(options: ConnectOptions, as_bridge: bool, sends_back: bool) -> Result<Door, TlsError> {
         let bridge = ConnectOptions { as_bridge: true, ..options.clone() };
         let bridge = as_bridge.then(|| Connector::new(bridge)).transpose()?;
-        Ok(Door { usual: Connector::new(options)?, bridge, sends_back, ended: 0 })
+        Ok(Door { usual: Connector::new(options)?, bridge, sends_back, doubts: 0 })
     }
 
     /// The other side: `host:port`.
@@ -68,67 +80,66 @@ impl Door {
     ///
     /// Why there is no connection.
     pub(crate) async fn connect(&mut self) -> Result<Remote, Failure> {
-        if let Some(bridge) = &self.bridge {
-            match bridge.connect().await {
-                Ok(connection) => {
-                    if let Some(remote) = self.ask(connection).await? {
-                        return Ok(remote);
-                    }
-                }
-                // What a broker may do that knows nothing of bridges. Everything else it would do with any client.
-                Err(failure) if is_about_the_level(failure.kind) => {}
-                Err(failure) => return Err(failure),
-            }
+        let entered = match &self.bridge {
+            Some(bridge) => Some(as_bridge(bridge).await?),
+            None => None,
+        };
+        if let Some(Entered::Known(remote)) = entered {
+            self.doubts = 0;
+            return Ok(remote);
         }
         let connection = self.usual.connect().await?;
-        if self.bridge.take().is_some() {
+        self.doubts = self.doubts.saturating_add(1);
+        let is_sure = matches!(entered, Some(Entered::Unknown)) || self.doubts >= MOST_DOUBTS;
+        if is_sure && self.bridge.take().is_some() {
             tracing::debug!(
                 broker = self.address(),
-                "the broker is not known to treat bridges apart; logged in like any other client"
+                "the broker is not known to treat bridges apart; from now on the bridge logs in like any other client"
             );
         }
         Ok(Remote { connection, sends_back: self.sends_back, early: Vec::new() })
     }
+}
 
-    /// Asks a broker that has let the bridge in as one what it is. `None`: nothing that is known; the connection is closed.
-    async fn ask(&mut self, mut connection: Connection) -> Result<Option<Remote>, Failure> {
-        let mut early = Vec::new();
-        let is_known = match timeout(WITHIN, name(&mut connection, &mut early)).await {
-            Ok(Ok(is_known)) => is_known,
-            Ok(Err(failure)) => {
-                self.ended += 1;
-                if self.ended >= MOST_ENDED {
-                    self.bridge = None;
-                }
-                return Err(failure);
-            }
-            Err(_) => false,
-        };
-        self.ended = 0;
-        // A session that is kept would keep this too. It does not matter when there is no room for it.
-        let _ = connection.unsubscribe(&[VERSION.to_owned()]);
-        if is_known {
-            return Ok(Some(Remote { connection, sends_back: false, early }));
-        }
-        // What has come is not acknowledged, and comes again.
-        connection.disconnect(FAREWELL).await;
-        Ok(None)
+/// Logs in as a bridge. What a broker may answer, or do, that knows nothing of bridges is no error; everything else it would do with any
+/// client.
+async fn as_bridge(connector: &Connector) -> Result<Entered, Failure> {
+    use FailureKind::{Closed, Protocol, Silent, Version};
+    match connector.connect().await {
+        Ok(connection) => Ok(ask(connection).await),
+        Err(failure) if failure.kind == Version => Ok(Entered::Unknown),
+        Err(failure) if matches!(failure.kind, Closed | Protocol | Silent) => Ok(Entered::Doubtful),
+        Err(failure) => Err(failure),
     }
 }
 
-fn is_about_the_level(kind: FailureKind) -> bool {
-    use FailureKind::{Closed, Protocol, Silent, Version};
-    matches!(kind, Version | Closed | Protocol | Silent)
+/// Asks a broker that has let the bridge in as one what it is. The connection is closed unless it is known.
+async fn ask(mut connection: Connection) -> Entered {
+    let mut early = Vec::new();
+    let is_known = match timeout(WITHIN, name(&mut connection, &mut early)).await {
+        Ok(Ok(is_known)) => is_known,
+        Ok(Err(_)) => return Entered::Doubtful,
+        Err(_) => None,
+    };
+    // A session that is kept would keep this too. It does not matter when there is no room for it.
+    let _ = connection.unsubscribe(&[VERSION.to_owned()]);
+    if is_known == Some(true) {
+        return Entered::Known(Remote { connection, sends_back: false, early });
+    }
+    // What has come is not acknowledged, and comes again.
+    connection.disconnect(FAREWELL).await;
+    if is_known.is_some() { Entered::Unknown } else { Entered::Doubtful }
 }
 
-/// Whether the broker has one of the names that are known. What comes beside is added to `early`.
-async fn name(connection: &mut Connection, early: &mut Vec<Message>) -> Result<bool, Failure> {
-    let Ok(asked) = connection.subscribe(&[Filter::new(VERSION, QoS::AtMostOnce)]) else { return Ok(false) };
+/// Whether the broker has one of the names that are known; `None` when so much comes that it is not heard. What comes beside is added to
+/// `early`.
+async fn name(connection: &mut Connection, early: &mut Vec<Message>) -> Result<Option<bool>, Failure> {
+    let Ok(asked) = connection.subscribe(&[Filter::new(VERSION, QoS::AtMostOnce)]) else { return Ok(Some(false)) };
     let mut bytes = 0_usize;
     while early.len() < MOST_EARLY && bytes < MOST_EARLY_BYTES {
         match connection.next().await? {
             Event::Message(message) if message.topic == VERSION.as_bytes() => {
-                return Ok(KNOWN.iter().any(|known| message.payload.starts_with(known)));
+                return Ok(Some(KNOWN.iter().any(|known| message.payload.starts_with(known))));
             }
             Event::Message(message) => {
                 bytes += message.topic.len() + message.payload.len();
@@ -136,14 +147,14 @@ async fn name(connection: &mut Connection, early: &mut Vec<Message>) -> Result<b
             }
             Event::Subscribed(id, results) if id == asked => {
                 if results.iter().any(Result::is_err) {
-                    return Ok(false);
+                    return Ok(Some(false));
                 }
                 // What it has retained comes before the answer.
                 connection.ping();
             }
-            Event::Pong(_) => return Ok(false),
+            Event::Pong(_) => return Ok(Some(false)),
             Event::Subscribed(..) | Event::Published(..) | Event::Unsubscribed(_) => {}
         }
     }
-    Ok(false)
+    Ok(None)
 }

@@ -49,6 +49,13 @@ impl Far {
         self.0.write_all(&[0x90, 3, subscribe[0], subscribe[1], 1]).await.unwrap();
     }
 
+    /// Publishes the broker's name and version.
+    async fn says_to_be(&mut self, name: &str) {
+        let length = u8::try_from(2 + VERSION.len() + name.len()).unwrap();
+        let head = [0x31, length, 0, u8::try_from(VERSION.len()).unwrap()];
+        self.0.write_all(&[&head[..], VERSION.as_bytes(), name.as_bytes()].concat()).await.unwrap();
+    }
+
     /// What follows the length of the next packet of a kind.
     async fn until(&mut self, kind: u8) -> Vec<u8> {
         loop {
@@ -157,12 +164,7 @@ async fn a_broker_that_says_to_be_mosquitto_is_believed_to_send_nothing_back() {
     // From the session that it has kept.
     far.publish(false, 1, "early").await;
     far.grants(VERSION).await;
-    let name = b"mosquitto version 2.0.11";
-    let length = u8::try_from(2 + VERSION.len() + name.len()).unwrap();
-    far.0
-        .write_all(&[&[0x31, length, 0, u8::try_from(VERSION.len()).unwrap()], VERSION.as_bytes(), name].concat())
-        .await
-        .unwrap();
+    far.says_to_be("mosquitto version 2.0.11").await;
     let mut near = client(local.address(), "near", "a").await;
     far.grants("a").await;
     subscribed(&local, 2).await;
@@ -203,17 +205,59 @@ async fn a_broker_that_takes_a_bridge_and_does_not_say_what_it_is_gets_a_client_
     bridge.stop().await;
 }
 
-#[tokio::test]
-async fn a_broker_that_closes_the_connection_over_the_question_is_not_asked_for_ever() {
-    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let bridge = both_ways(&listener, &local);
-    for _ in 0..2 {
-        let (mut far, as_bridge) = Far::enters(&listener).await;
-        assert!(as_bridge);
+/// Where a connection of a bridge ends that has no answer.
+#[derive(Clone, Copy)]
+enum Cut {
+    Login,
+    Question,
+}
+
+/// A login as a bridge that ends without an answer, and one like any other client that is let in and lost after a while.
+async fn trouble(listener: &TcpListener, cut: Cut) {
+    let (mut far, as_bridge) = Far::enters(listener).await;
+    assert!(as_bridge);
+    if let Cut::Question = cut {
         far.let_in(false).await;
         far.until(8).await;
     }
-    let _far = Far::accept(&listener, false).await;
-    until(&bridge, |status, _| status.state == tidegate_bridge::BridgeState::Online).await;
+    drop(far);
+    let (mut far, as_bridge) = Far::enters(listener).await;
+    assert!(!as_bridge);
+    far.let_in(false).await;
+    far.grants("a").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_the_connection_over_a_bridge_or_the_question_is_not_asked_for_ever() {
+    for cut in [Cut::Login, Cut::Question] {
+        let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let bridge = both_ways(&listener, &local);
+        for _ in 0..3 {
+            trouble(&listener, cut).await;
+        }
+        let (mut far, as_bridge) = Far::enters(&listener).await;
+        assert!(!as_bridge);
+        far.let_in(false).await;
+        far.grants("a").await;
+        until(&bridge, |status, _| status.state == tidegate_bridge::BridgeState::Online).await;
+        bridge.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_that_was_lost_while_it_logged_in_logs_in_as_one_the_next_time() {
+    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let bridge = both_ways(&listener, &local);
+    for _ in 0..2 {
+        trouble(&listener, Cut::Login).await;
+        trouble(&listener, Cut::Question).await;
+        // The network is well again.
+        let (mut far, as_bridge) = Far::enters(&listener).await;
+        assert!(as_bridge);
+        far.let_in(false).await;
+        far.grants(VERSION).await;
+        far.says_to_be("mosquitto version 2.0.11").await;
+        far.grants("a").await;
+    }
     bridge.stop().await;
 }
