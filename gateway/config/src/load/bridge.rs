@@ -8,7 +8,7 @@ use super::{
     topic::{check_filter, check_prefix},
     url::MqttUrl,
 };
-use crate::{Bridge, BridgeDirection, BridgeProtocol, BridgeRoute, ByteSize, Report, Table};
+use crate::{At, Bridge, BridgeDirection, BridgeProtocol, BridgeRoute, ByteSize, Report, Table};
 
 use tidegate_model::Name;
 
@@ -53,7 +53,9 @@ fn bridge(table: Table, names: &mut Names, report: &mut Report) -> Option<Bridge
     let max_queue = table.take_within("max_queue", DEFAULT_QUEUE, QUEUES, report).value;
     let durable = table.take_or("durable", false, report);
     let tables = table.tables("route", "bridge.route", report);
-    let routes: Vec<BridgeRoute> = tables.iter().filter_map(|it| route(it, durable.value, report)).collect();
+    let routes: Vec<At<BridgeRoute>> = tables.iter().filter_map(|it| route(it, durable.value, report)).collect();
+    check_order(&routes, report);
+    let routes: Vec<BridgeRoute> = routes.into_iter().map(|route| route.value).collect();
     if durable.value && table.has("route") && !routes.iter().any(can_wait) {
         let help = "remove it, or add a route with `direction = \"out\"` and `qos = 1`; what comes in waits on the other broker".to_owned();
         report.error(&durable.origin, "`durable` has no effect: nothing goes out with QoS 1".to_owned(), Some(help));
@@ -85,7 +87,44 @@ fn can_wait(route: &BridgeRoute) -> bool {
     route.goes_out() && route.qos > 0
 }
 
-fn route(table: &Table, durable: bool, report: &mut Report) -> Option<BridgeRoute> {
+/// What has waited in the session of durable routes is passed on only where such a route is the first that wants it: one that never is
+/// would lose what it is there to keep.
+fn check_order(routes: &[At<BridgeRoute>], report: &mut Report) {
+    for (position, route) in routes.iter().enumerate().filter(|(_, route)| route.durable) {
+        let mut before = routes.iter().take(position);
+        let Some(first) = before.find(|first| first.goes_out() && !first.durable && takes_all(first, route)) else {
+            continue;
+        };
+        let wrong = format!(
+            "`durable` has no effect: the route with `filter = \"{}\"` before this one takes all its topics, and is not `durable`",
+            first.filter
+        );
+        let help = "put this route before that one".to_owned();
+        report.error(&route.origin, wrong, Some(help));
+    }
+}
+
+/// Whether `first` selects every topic of the local broker that `route` selects.
+fn takes_all(first: &BridgeRoute, route: &BridgeRoute) -> bool {
+    let selected = route.local_filter();
+    let Some(rest) = selected.strip_prefix(&first.local_prefix) else { return false };
+    if rest.starts_with('$') && first.filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = rest.split('/');
+    for wanted in first.filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(level)) if level != "#" => {}
+            (_, Some(level)) if level == wanted => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// A route, which is where its filter is.
+fn route(table: &Table, durable: bool, report: &mut Report) -> Option<At<BridgeRoute>> {
     let directions = [("in", BridgeDirection::In), ("out", BridgeDirection::Out), ("both", BridgeDirection::Both)];
     let direction = match table.has("direction") {
         true => table.choice("direction", &directions, report).map(|found| found.value),
@@ -107,9 +146,10 @@ fn route(table: &Table, durable: bool, report: &mut Report) -> Option<BridgeRout
     let retain = table.take_or("retain", false, report).value;
     let own = table.take::<bool>("durable", report);
     table.finish(report);
+    let At { value: filter, origin } = filter?;
     let mut route = BridgeRoute {
         direction: direction?,
-        filter: filter?.value,
+        filter,
         local_prefix: local_prefix.value,
         remote_prefix: remote_prefix.value,
         qos,
@@ -126,5 +166,5 @@ fn route(table: &Table, durable: bool, report: &mut Report) -> Option<BridgeRout
         );
     }
     route.durable = can_wait(&route) && own.map_or(durable, |own| own.value);
-    Some(route)
+    Some(At { value: route, origin })
 }
