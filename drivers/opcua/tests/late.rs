@@ -12,8 +12,8 @@ use std::{
 use opcua::types::{DataValue, DateTime, StatusCode};
 use rig::{
     ALL, Known, PATIENT, Plant, about_a_second, begun, compile, connected, link, lost,
-    meddler::{CREATE_SUBSCRIPTION, Deed, HISTORY, Meddler, PUBLISHED, READ, REPUBLISH},
-    moves, number, numbers, tag,
+    meddler::{CREATE_SUBSCRIPTION, Deed, HISTORY, Meddler, PUBLISHED, REPUBLISH},
+    moves, number, numbers, poll, tag,
 };
 use tidegate_driver_api::{
     Arrival, Next, Poll, Readings, Session, Step,
@@ -21,8 +21,6 @@ use tidegate_driver_api::{
     testkit,
 };
 
-/// Bytes of a read of some nodes; a sign of life is asked for with fewer.
-const MANY: usize = 170;
 /// How long an answer is waited for that does not come. Half of it is enough for a sign of life on any machine.
 const SHORT: Duration = Duration::from_secs(4);
 
@@ -41,12 +39,13 @@ async fn a_read_that_takes_too_long_makes_its_tags_bad_and_its_late_answer_is_no
     let mut compiled = compile(&link(way.address, "", "mode = \"poll\"", &tags));
     let mut session = connected(&mut compiled).await;
     let connections = way.connections.load(Ordering::SeqCst);
-    way.judge(|message| if message.kind == READ && message.length > MANY { Deed::Hold } else { Deed::Pass });
+    // A sign of life is asked for with a read of one node.
+    way.judge(|message| if message.nodes > 1 { Deed::Hold } else { Deed::Pass });
     let mut out = Readings::new(6);
     let next = session.read(&testkit::within(SHORT), ALL, Step::FIRST, &mut out).await;
     assert_eq!(next.unwrap(), Next::Done, "the server lives");
     assert!(out.items().iter().all(|reading| *reading == Reading::Failed(Reason::Timeout)), "{:?}", out.items());
-    way.judge(|message| if message.kind == READ && message.length > MANY { Deed::Release } else { Deed::Pass });
+    way.judge(|message| if message.nodes > 1 { Deed::Release } else { Deed::Pass });
     let mut out = Readings::new(6);
     let next = session.read(&testkit::within(PATIENT), Poll { device: 0, group: 1 }, Step::FIRST, &mut out).await;
     assert_eq!(next.unwrap(), Next::Done);
@@ -154,4 +153,42 @@ async fn a_message_that_the_server_does_not_have_any_more_is_filled_from_history
         _ => Deed::Pass,
     };
     filled(judge, 1).await;
+}
+
+#[tokio::test]
+async fn what_a_sign_of_life_showed_to_be_lost_is_asked_for_once_and_not_again_after_the_next_outage() {
+    let plant = Plant::start(1).await;
+    let way = Meddler::to(plant.address).await;
+    let mut compiled = compile(&link(way.address, "backfill = true", "", &numbers(1)));
+    let (mut session, mut known) = begun(&mut compiled, 1).await;
+    plant.set("T0", 400.0);
+    known.until(session.as_mut(), "the last value so far", |known| known.number(0) == Some(400.0)).await.unwrap();
+    let (told, mut swallowed, mut asked) = (DateTime::now(), false, 0);
+    way.judge(move |message| match message.kind {
+        // What comes next is a sign of life: the value does not change again.
+        PUBLISHED if !message.is_empty && !std::mem::replace(&mut swallowed, true) => Deed::Swallow,
+        REPUBLISH => Deed::Refuse(StatusCode::BadMessageNotAvailable),
+        HISTORY => {
+            asked += 1;
+            Deed::Tell(vec![value(told, asked, 1000.0 + f64::from(u32::try_from(asked).unwrap()))])
+        }
+        _ => Deed::Pass,
+    });
+    plant.set("T0", 500.0);
+    assert_eq!(past(session.as_mut(), 1).await, [1001.0]);
+    assert!(way.count(REPUBLISH) > 0);
+    moves(session.as_mut(), &mut known, &plant, 0, "a value after that").await;
+    assert_eq!(way.count(HISTORY), 1);
+    way.cut();
+    lost(session, &mut known).await;
+    let mut session = connected(&mut compiled).await;
+    let mut known = Known::default();
+    while way.count(HISTORY) < 2 {
+        moves(session.as_mut(), &mut known, &plant, 0, "a value of the next connection").await;
+    }
+    // What is asked for is asked one after the other: another hole would be asked for before the poll is.
+    moves(session.as_mut(), &mut known, &plant, 0, "a value").await;
+    moves(session.as_mut(), &mut known, &plant, 0, "another one").await;
+    poll(session.as_mut(), 1).await;
+    assert_eq!(way.count(HISTORY), 2, "the hole of the cut alone");
 }

@@ -213,7 +213,7 @@ async fn subscriptions_are_taken_over_when_the_session_is_not_and_lose_nothing()
     let (session, mut known) = begun(&mut compiled, 2).await;
     way.cut();
     lost(session, &mut known).await;
-    plant.count_to_five("T0").await;
+    plant.count_to_five("T0");
     let mut first = true;
     way.judge(move |message| {
         let refused = message.kind == ACTIVATE && std::mem::take(&mut first);

@@ -200,7 +200,7 @@ async fn what_changed_while_the_connection_was_cut_is_not_lost() {
     let (session, mut known) = begun(&mut compiled, 2).await;
     way.cut();
     lost(session, &mut known).await;
-    plant.count_to_five("T0").await;
+    plant.count_to_five("T0");
     let mut session = connected(&mut compiled).await;
     known.counts_to_five(session.as_mut()).await;
 }

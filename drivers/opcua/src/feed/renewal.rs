@@ -85,6 +85,7 @@ impl Feed {
         subscription.begin_anew();
         self.has_missed(index);
         // Its messages are not asked for any more.
+        self.missing.gaps.remove(&index);
         if let Some(Some(begins)) = self.missing.suspected.remove(&index) {
             self.fill(begins);
         }
@@ -143,6 +144,7 @@ impl Feed {
 
     /// No message of a subscription is asked for any more.
     pub(super) fn has_all(&mut self, of: usize) {
+        self.missing.gaps.remove(&of);
         self.missing.suspected.remove(&of);
     }
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use opcua::types::{
-    BinaryEncodable, ContextOwned, DataValue, ExtensionObject, HistoryData, HistoryReadResponse, HistoryReadResult,
-    StatusCode,
+    BinaryDecodable, BinaryEncodable, ContextOwned, DataValue, ExtensionObject, HistoryData, HistoryReadResponse,
+    HistoryReadResult, ReadRequest, StatusCode,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +26,10 @@ pub(crate) struct Message {
     pub(crate) kind: u16,
     /// Bytes of its first chunk.
     pub(crate) length: usize,
+    /// Of a message of a subscription: whether there is nothing in it, as it is a sign of life.
+    pub(crate) is_empty: bool,
+    /// Of a read whose request is one chunk: how many nodes.
+    pub(crate) nodes: usize,
 }
 
 /// What becomes of a message.
@@ -170,8 +174,22 @@ fn message(chunk: &[u8], open: &mut HashSet<u32>) -> Option<Message> {
     if chunk[3] != b'C' {
         open.remove(&request);
     }
+    if !begins {
+        return None;
+    }
     // The node of the encoding in its form of four bytes.
-    begins.then(|| Message { kind: u16::from_le_bytes([chunk[26], chunk[27]]), length: chunk.len() })
+    let kind = u16::from_le_bytes([chunk[26], chunk[27]]);
+    let is_empty = kind == PUBLISHED && number(&chunk[behind_available(chunk) + 13..]).cast_signed() <= 0;
+    let context = ContextOwned::default();
+    let read = (kind == READ).then(|| ReadRequest::decode(&mut &chunk[28..], &context.context()));
+    let nodes = read.and_then(|read| read.ok()?.nodes_to_read).map_or(0, |nodes| nodes.len());
+    Some(Message { kind, length: chunk.len(), is_empty, nodes })
+}
+
+/// Where a message of a subscription says whether there is more; the number of the message, its time and what is in it follow. Before
+/// that are 28 bytes of the answer's header, the subscription, and the numbers of messages that can be had.
+fn behind_available(chunk: &[u8]) -> usize {
+    60 + 4 * usize::try_from(number(&chunk[56..]).cast_signed()).unwrap_or(0)
 }
 
 async fn requests(
@@ -226,9 +244,8 @@ async fn answers(mut from: OwnedReadHalf, near: &tokio::sync::Mutex<Side>, judge
             match (judge.lock().unwrap())(message) {
                 Deed::Pass | Deed::Hold | Deed::Release | Deed::Tell(_) => {}
                 Deed::First => {
-                    // Behind 24 bytes of the answer's header: the subscription, the numbers that can be had, whether there is more.
-                    let available = usize::try_from(number(&chunk[56..]).cast_signed()).unwrap_or(0);
-                    chunk[61 + 4 * available..][..4].copy_from_slice(&1_u32.to_le_bytes());
+                    let number = behind_available(&chunk) + 1;
+                    chunk[number..][..4].copy_from_slice(&1_u32.to_le_bytes());
                 }
                 Deed::FirstItem(status) => {
                     // Behind the same header: how many results there are, and the first of them, which begins with its status.
