@@ -72,6 +72,8 @@ pub struct Recorded {
     pub newest: Vec<Option<Timestamp>>,
     /// The time of the oldest row that was looked at, seconds before the newest one of the group.
     pub since: Timestamp,
+    /// By the gateway's clock: the time of the newest row of the group.
+    pub stored: Timestamp,
 }
 
 /// One open connection. Dropping it closes it.

@@ -241,7 +241,10 @@ impl Link for ServerLink {
             for (number, item) in (slot.first_item..).zip(&tags.items) {
                 let columns = item.points.iter().filter_map(|point| tags.points.get(*point)).map(|point| point.column);
                 let newest = columns.filter_map(|column| *group.newest.get(column)?).max();
-                self.memory.told.recorded(number, newest.unwrap_or(group.since));
+                match newest {
+                    Some(time) => self.memory.told.recorded(number, time, group.stored),
+                    None => self.memory.told.recorded_nothing_since(number, group.since, group.stored),
+                }
             }
         }
     }

@@ -239,6 +239,7 @@ impl Making<'_> {
     fn make(&self, next: &mut usize, told: &mut Told, out: &mut Readings) -> Option<usize> {
         let mut slot: Option<usize> = None;
         let mut newest: Option<Timestamp> = None;
+        told.row_begins();
         while *next < self.values.len() {
             let found = self.value(*next).and_then(|(number, value)| Some((number, value, self.items.slot(number)?)));
             let found = found.filter(|(number, value, _)| !(self.past && told.has(*number, value)));

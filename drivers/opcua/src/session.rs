@@ -160,6 +160,9 @@ impl ServerSession<'_> {
 impl Session for ServerSession<'_> {
     /// The step is the place of an item in its group: each request reads as many nodes from there on as the server takes at once.
     async fn read(&mut self, cx: &Cx, poll: Poll, step: Step, out: &mut Readings) -> Result<Next, Lost> {
+        if step == Step::FIRST {
+            self.link.memory.told.row_begins();
+        }
         let at_once = self.server.limits.read.get();
         let Some((index, slot)) = self.slot(poll) else { return Ok(Next::Done) };
         let Some(tags) = slot.tags() else { return Ok(Next::Done) };

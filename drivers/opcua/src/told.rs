@@ -98,6 +98,11 @@ impl Told {
         Told { newest: vec![None; items], ..Told::default() }
     }
 
+    /// A row is begun. One that was not completed, as the connection ended before, is nobody's.
+    pub(crate) fn row_begins(&mut self) {
+        self.row.clear();
+    }
+
     /// A value has become part of a row.
     pub(crate) fn note(&mut self, number: usize, value: &DataValue, past: bool) {
         let Some(newest) = self.newest.get_mut(number) else { return };
@@ -128,12 +133,21 @@ impl Told {
         convert::ticks(value).is_some_and(|ticks| exact.contains(&(number, ticks, convert::print(value))))
     }
 
-    /// Before this was made a value of the item was told, or none that is newer: nothing up to that time is to be told again.
-    pub(crate) fn recorded(&mut self, number: usize, time: Timestamp) {
+    /// Before this was made a value of the item was told, with that time by the device's own clock: nothing up to it is to be told
+    /// again. The last that was stored at all was stored at the other time, by the gateway's clock. Where a device's clock is ahead,
+    /// as one that is set to local time, its times say nothing about when the server was heard of last.
+    pub(crate) fn recorded(&mut self, number: usize, time: Timestamp, stored: Timestamp) {
         let Some(newest) = self.newest.get_mut(number) else { return };
         let ticks = last_ticks(time);
-        self.heard = self.heard.max(Some(ticks));
+        self.heard = self.heard.max(Some(ticks.min(last_ticks(stored))));
         *newest = Some(Last::until(ticks));
+    }
+
+    /// The same of an item of which nothing was told with a newer time than that.
+    pub(crate) fn recorded_nothing_since(&mut self, number: usize, time: Timestamp, stored: Timestamp) {
+        let margin = i64::try_from(MARGIN.as_millis()).unwrap_or(i64::MAX);
+        let latest = Timestamp::from_millis(stored.as_millis().saturating_sub(margin));
+        self.recorded(number, time.min(latest), stored);
     }
 
     /// What the server's history has to be asked for: each of these items with what was told of it last. None are left out but those
@@ -241,7 +255,7 @@ mod tests {
     fn what_was_recorded_before_the_gateway_was_started_is_not_told_again() {
         let mut told = Told::of(2);
         let time = convert::time(&value(100)).unwrap();
-        told.recorded(0, time);
+        told.recorded(0, time, time);
         let mut hole = told.hole(|_| true);
         assert_eq!(hole.len(), 1, "of the second nothing was");
         let mut last = Last::until(last_ticks(time));
@@ -251,5 +265,29 @@ mod tests {
             DataValue { source_timestamp: time, ..DataValue::default() }
         };
         assert_eq!(last.news(vec![within(0), within(9_999), within(10_000)]), [within(10_000)]);
+    }
+
+    #[test]
+    fn a_device_whose_clock_is_ahead_hides_nothing_of_the_others() {
+        let time = |seconds| convert::time(&value(seconds)).unwrap();
+        let (local, stored) = (time(7300), time(100));
+        let mut told = Told::of(3);
+        told.recorded(0, local, stored);
+        told.recorded(1, time(98), stored);
+        told.recorded_nothing_since(2, local, stored);
+        let last = |seconds| Last::until(last_ticks(time(seconds)));
+        let hole = [Asked::new(0, last(7300)), Asked::new(1, last(98)), Asked::new(2, last(90))];
+        assert_eq!(told.hole(|_| true), hole);
+    }
+
+    #[test]
+    fn of_a_row_that_was_not_completed_nothing_counts_as_told() {
+        let mut told = Told::of(1);
+        tell(&mut told, &[(0, 1)], false);
+        told.hole(|_| true);
+        told.note(0, &value(30), false);
+        told.row_begins();
+        told.row_ends(convert::time(&value(30)));
+        assert!(!told.has(0, &value(30)), "the connection ended before the row was made");
     }
 }

@@ -130,11 +130,16 @@ impl Rows<'_> {
         let places: HashMap<_, _> = places.collect();
         let mut newest: Vec<Option<Timestamp>> = vec![None; places.len()];
         let mut since: Option<Timestamp> = None;
+        let mut stored: Option<Timestamp> = None;
         let mut scan = self.reader.scan(&self.query(from.saturating_sub(STRETCH))).await?;
         while let Some(part) = scan.next().await? {
             let Part::Rows { stream, batch, .. } = part else { continue };
             let times: Vec<Option<Timestamp>> = (0..batch.len()).map(|row| batch.device_time(row)).collect();
             since = times.iter().flatten().copied().chain(since).min();
+            // A row of the past has no time of the gateway's.
+            let of_gateway =
+                (0..batch.len()).map(|row| batch.time(row)).zip(&times).filter(|(own, device)| own != *device);
+            stored = of_gateway.filter_map(|(own, _)| own).chain(stored).max();
             // Columns were others when the profile was another.
             for (column, known) in stream.columns().iter().enumerate() {
                 let Some(newest) = places.get(&known.name).and_then(|place| newest.get_mut(*place)) else { continue };
@@ -142,6 +147,6 @@ impl Rows<'_> {
                 *newest = said.filter_map(|(_, time)| *time).chain(*newest).max();
             }
         }
-        Ok(since.map(|since| Recorded { poll, newest, since }))
+        Ok(since.map(|since| Recorded { poll, newest, since, stored: stored.unwrap_or(since) }))
     }
 }
