@@ -293,8 +293,10 @@ fn tell(subscription: &mut Subscription, id: u32, waiting: &mut VecDeque<Waiting
     let node = item.item_to_monitor().node_id.clone();
     let is_of = |notice: &Notice| notice.is_frame || node == ObjectId::Server || node == notice.source;
     let one_at_a_time = item.queue_size() <= 1;
+    // What nobody fetches makes no room: such an item is not told everything, or its subscription could not be asked for it again.
+    let is_told_all = item.is_reporting();
     let mut room = if item.has_notifications() { 0 } else { item.queue_size().max(1) };
-    waiting.retain(|waiting| if let Waiting::News(notice) = waiting { is_of(notice) } else { true });
+    waiting.retain(|waiting| if let Waiting::News(notice) = waiting { is_of(notice) } else { is_told_all });
     while waiting.len() > WAITING
         && let Some(oldest) = waiting.iter().position(|waiting| matches!(waiting, Waiting::News(_)))
     {

@@ -49,14 +49,22 @@ async fn listen_to(
     let callback = EventCallback::new(move |fields, _| sink.lock().unwrap().extend(fields));
     let every = Duration::from_millis(100);
     let subscription = client.session.create_subscription(every, 1000, 100, 0, 0, true, callback).await.unwrap();
+    let item = monitor(client, subscription, MonitoringMode::Reporting, (node, fields, where_clause)).await?;
+    Ok((seen, subscription, item))
+}
+
+/// An item of a subscription: those events of a node that pass a filter.
+async fn monitor(
+    client: &Connected,
+    subscription: u32,
+    monitoring_mode: MonitoringMode,
+    (node_id, fields, where_clause): (NodeId, &[&str], ContentFilter),
+) -> Result<u32, StatusCode> {
     let filter = EventFilter { select_clauses: Some(fields.iter().map(|name| field(name)).collect()), where_clause };
+    let attribute_id = AttributeId::EventNotifier as u32;
     let request = MonitoredItemCreateRequest {
-        item_to_monitor: ReadValueId {
-            node_id: node,
-            attribute_id: AttributeId::EventNotifier as u32,
-            ..ReadValueId::default()
-        },
-        monitoring_mode: MonitoringMode::Reporting,
+        item_to_monitor: ReadValueId { node_id, attribute_id, ..ReadValueId::default() },
+        monitoring_mode,
         requested_parameters: MonitoringParameters {
             client_handle: 1,
             sampling_interval: 0.0,
@@ -67,7 +75,7 @@ async fn listen_to(
     };
     let made = client.session.create_monitored_items(subscription, TimestampsToReturn::Both, vec![request]).await;
     let made = made.unwrap().remove(0).result;
-    if made.status_code.is_good() { Ok((seen, subscription, made.monitored_item_id)) } else { Err(made.status_code) }
+    if made.status_code.is_good() { Ok(made.monitored_item_id) } else { Err(made.status_code) }
 }
 
 #[tokio::test]
@@ -161,5 +169,20 @@ async fn all_alarms_that_stand_are_framed_whatever_the_filter_and_only_for_the_s
         assert_eq!(refresh(&client, one, &[subscription, item]).await, StatusCode::Good);
         until("both frames again", || (seen.lock().unwrap().len() >= 4).then_some(())).await;
         assert_eq!(seen.lock().unwrap()[2..], frames);
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_nobody_fetches_does_not_keep_its_subscription_from_being_told_all_alarms_again() {
+    let rig = Rig::start().await;
+    let client = anybody(&rig).await;
+    let everything = ContentFilter { elements: None };
+    let (server, fields) = (NodeId::from(ObjectId::Server), ["EventType"]);
+    let (seen, subscription, _) = listen_to(&client, server.clone(), &fields, everything.clone()).await.unwrap();
+    monitor(&client, subscription, MonitoringMode::Sampling, (server, &fields, everything)).await.unwrap();
+    for times in 1..=2 {
+        let status = refresh(&client, MethodId::ConditionType_ConditionRefresh, &[subscription]).await;
+        assert_eq!(status, StatusCode::Good, "{times}");
+        until("both frames", || (seen.lock().unwrap().len() >= 2 * times).then_some(())).await;
     }
 }
