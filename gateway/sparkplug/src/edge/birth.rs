@@ -125,7 +125,7 @@ impl EdgeNode {
             source.latest(&mut latest);
         }
         let excess = bytes.saturating_sub(entry.largest_birth.min(self.limits.largest));
-        let dropped = without_largest(&mut latest, excess);
+        let dropped = without_largest(entry.present(), &mut latest, excess);
         let tags =
             dropped.iter().filter_map(|place| entry.present().get(*place)).map(|metric| metric.info.name.clone());
         let what = What::values_of_birth(tags.collect::<Vec<_>>().into_iter());
@@ -198,11 +198,15 @@ impl EdgeNode {
     }
 }
 
-/// Takes the largest values away until that makes so many bytes; gives their places. Values of less than some bytes are not worth it.
-fn without_largest(latest: &mut [Latest], excess: usize) -> Vec<usize> {
-    let bytes = |sample: &Latest| sample.slot.value().map_or(0, tidegate_model::Value::heap_bytes);
+/// Takes the largest values away until that makes so many bytes of the message; gives their places. Values of less than some bytes are not
+/// worth it.
+fn without_largest(metrics: &[MetricEntry], latest: &mut [Latest], excess: usize) -> Vec<usize> {
+    let bytes = |(sample, metric): (&Latest, &MetricEntry)| {
+        let value = sample.slot.value().and_then(|value| to_wire(value, metric.info.datatype).ok());
+        value.map_or(0, |value| value.encoded_len())
+    };
     let mut large: Vec<(usize, usize)> =
-        latest.iter().map(bytes).enumerate().map(|(place, bytes)| (bytes, place)).collect();
+        latest.iter().zip(metrics).map(bytes).enumerate().map(|(place, bytes)| (bytes, place)).collect();
     large.retain(|(bytes, _)| *bytes > 2 * NULL);
     large.sort_unstable_by(|one, other| other.cmp(one));
     let (mut freed, mut places) = (0, Vec::new());

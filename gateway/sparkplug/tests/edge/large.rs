@@ -95,6 +95,19 @@ fn a_device_whose_values_are_too_large_for_its_birth_is_born_without_the_largest
 }
 
 #[test]
+fn what_is_large_in_a_birth_is_what_takes_many_bytes_in_it_and_not_in_memory() {
+    let mut scene = Scene::new(None);
+    // A thousand bytes in a message, and many times that in memory.
+    let bits = Value::Array((0..8_000).map(|bit| Value::Bool(bit % 3 == 0)).collect());
+    let metrics = vec![metric("a", DataType::BooleanArray), metric("b", DataType::String)];
+    scene.plant.put("notes", metrics, vec![good(bits, START), good(text(LARGEST), START)]);
+    scene.connect(0);
+    let births = scene.run();
+    let nulls: Vec<_> = births[3].payload.metrics.iter().map(|metric| metric.is_null == Some(true)).collect();
+    assert_eq!(nulls, [false, true]);
+}
+
+#[test]
 fn what_was_found_to_be_too_large_is_left_out_from_then_on_until_that_is_taken_back() {
     let mut scene = born();
     scene.node.limit(5_000);
