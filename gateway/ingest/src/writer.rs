@@ -74,12 +74,14 @@ impl Writer {
         batch
     }
 
-    /// Waits until the sink has been closed, but not for ever.
-    pub(crate) async fn close(self) {
-        drop((self.to, self.from));
-        if timeout(LAST_WORK, self.task).await.is_err() {
+    /// Waits until the sink has been closed, but not for ever. The batch that was with it, when it has been written.
+    pub(crate) async fn close(self) -> Option<Batch> {
+        let Writer { to, mut from, task, .. } = self;
+        drop(to);
+        if timeout(LAST_WORK, task).await.is_err() {
             tracing::warn!("the sink does not come to an end; it is left, and what was not written comes again");
         }
+        from.try_recv().ok()
     }
 }
 

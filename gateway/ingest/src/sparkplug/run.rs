@@ -42,8 +42,10 @@ pub(crate) async fn run(
         progress: false,
     };
     let result = connect_for_ever(&options, &mut around, &cancel).await;
+    if writer.close().await.is_some() {
+        heard.written();
+    }
     let lost = heard.waiting();
-    writer.close().await;
     if lost > 0 {
         counters.dropped(u64::try_from(lost).unwrap_or(u64::MAX));
         tracing::error!(
