@@ -208,6 +208,8 @@ impl Ledger {
         let before = |account: &Account| Before {
             last_seq: account.delivered.last().unwrap_or(0),
             last_time: account.last_time,
+            // A ledger does not say what rows say.
+            died: false,
         };
         let own = self.iter().filter(|(key, _)| key.store == NUMBERED_HERE);
         own.map(|(key, account)| (key.clone(), before(account))).collect()

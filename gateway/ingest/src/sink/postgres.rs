@@ -47,6 +47,16 @@ use crate::{
 /// A transaction that does not move for so long is given up, and with it its connection.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What has been written of streams, and whether the last of it is that the device is gone: asked for tag after tag, at that one time.
+const NUMBERED: &str =
+    "SELECT gateway, device, group_name, coalesce(upper(delivered), 1) - 1, (extract(epoch FROM last_time) * 1000)::bigint,
+    death.seq IS NOT NULL
+FROM tidegate.stream LEFT JOIN LATERAL (
+    SELECT sample.seq FROM tidegate.tag JOIN tidegate.sample ON sample.tag_id = tag.id
+    WHERE tag.stream_id = stream.id AND sample.time = stream.last_time AND sample.reason = 'disconnected' LIMIT 1
+) AS death ON true
+WHERE store = $1";
+
 /// A PostgreSQL database.
 pub(crate) struct Postgres {
     connector: connection::Connector,
@@ -244,14 +254,12 @@ async fn remembered(connection: &mut PgConnection) -> Result<Remembered, sqlx::E
 
 /// What has been written of streams whose rows were numbered by an ingest.
 async fn numbered_here(connection: &mut PgConnection) -> Result<HashMap<StreamKey, Before>, sqlx::Error> {
-    let sql = "SELECT gateway, device, group_name, coalesce(upper(delivered), 1) - 1, (extract(epoch FROM last_time) * 1000)::bigint \
-               FROM tidegate.stream WHERE store = $1";
     let mut streams = HashMap::new();
-    for row in sqlx::query(sql).bind(NUMBERED_HERE.to_string()).fetch_all(connection).await? {
+    for row in sqlx::query(NUMBERED).bind(NUMBERED_HERE.to_string()).fetch_all(connection).await? {
         let name = |index| row.try_get::<&str, _>(index).map(str::parse);
         let (Ok(gateway), Ok(device), Ok(group)) = (name(0)?, name(1)?, name(2)?) else { continue };
         let key = StreamKey { gateway, device, group, store: NUMBERED_HERE };
-        let before = Before { last_seq: unsigned(row.try_get(3)?), last_time: row.try_get(4)? };
+        let before = Before { last_seq: unsigned(row.try_get(3)?), last_time: row.try_get(4)?, died: row.try_get(5)? };
         streams.insert(key, before);
     }
     Ok(streams)

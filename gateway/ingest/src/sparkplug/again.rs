@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use tidegate_sparkplug::{NodeId, Verb};
+use tidegate_sparkplug::NodeId;
 
 /// Messages of a node that are remembered; fewer than there are numbers.
 const REMEMBERED: usize = 16;
@@ -25,8 +25,8 @@ pub(super) struct Again {
 
 impl Again {
     /// Whether a message with a number is one of the last, again.
-    pub(super) fn is_known(&mut self, node: &NodeId, verb: Verb, topic: &str, payload: &[u8]) -> bool {
-        if verb == Verb::Command || (!self.nodes.contains_key(node) && self.nodes.len() >= MOST) {
+    pub(super) fn is_known(&mut self, node: &NodeId, topic: &str, payload: &[u8]) -> bool {
+        if !self.nodes.contains_key(node) && self.nodes.len() >= MOST {
             return false;
         }
         let [one, other] = &self.keys;
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_message_is_known_while_its_number_cannot_have_come_round() {
         let (mut again, node) = (Again::default(), NodeId::new("g", "n"));
-        let mut is_known = |topic: &str, payload: u8| again.is_known(&node, Verb::Data, topic, &[payload]);
+        let mut is_known = |topic: &str, payload: u8| again.is_known(&node, topic, &[payload]);
         assert!(!is_known("a", 1) && !is_known("b", 1) && is_known("a", 1) && is_known("b", 1));
         (2..18).for_each(|payload| assert!(!is_known("a", payload)));
         assert!(is_known("a", 17) && !is_known("a", 1), "forgotten");
         again.begin(&node);
-        assert!(!again.is_known(&node, Verb::Data, "a", &[17]), "another session");
+        assert!(!again.is_known(&node, "a", &[17]), "another session");
     }
 }

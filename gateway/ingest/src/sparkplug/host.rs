@@ -12,6 +12,7 @@ use tidegate_sparkplug::{Bounds, Event, Host, HostOptions, HostStatistics, Messa
 
 use super::{
     again::Again,
+    names,
     presence::Load,
     streams::{Streams, Taken},
 };
@@ -52,7 +53,8 @@ pub(super) struct Heard {
     alive: HashSet<NodeId>,
     again: Again,
     bounds: Bounds,
-    /// Whether the host has said that it is offline: nodes go because of that.
+    /// Whether the host has a name to be offline under, and has said that it is: nodes go because of that.
+    has_name: bool,
     leaving: bool,
     refused: VecDeque<Refused>,
     refused_bytes: usize,
@@ -72,6 +74,7 @@ impl Heard {
     pub(super) fn new(options: HostOptions, remembered: Remembered, boot: u64, counters: Arc<Counters>) -> Heard {
         Heard {
             bounds: options.bounds,
+            has_name: options.id.is_some(),
             again: Again::default(),
             host: Host::new(options),
             streams: Streams::new(remembered.streams, boot),
@@ -107,9 +110,13 @@ impl Heard {
         self.host.state(online, connected)
     }
 
-    /// Whether the host has said that it is offline. Nodes that then go do so because of it, and keep what their devices go on to tell.
-    pub(super) fn leaving(&mut self, leaving: bool) {
-        self.leaving = leaving;
+    /// Whether the host has said that it is offline. Nodes that then go may do so because of it, and keep what their devices go on to tell: they
+    /// fail if they do not come back once it is online. Of one without a name nobody has heard anything.
+    pub(super) fn leaving(&mut self, leaving: bool, now: Instant) {
+        let leaving = leaving && self.has_name;
+        if std::mem::replace(&mut self.leaving, leaving) && !leaving {
+            self.streams.await_longer(now);
+        }
     }
 
     /// Takes a message; one at QoS 0 has the number 0.
@@ -150,6 +157,9 @@ impl Heard {
         let mut events = Vec::new();
         self.host.run(now, &mut events);
         events.into_iter().for_each(|event| self.happened(event, &Bytes::new(), true, now, out));
+        if !self.leaving {
+            self.streams.fail_awaited(now.at);
+        }
     }
 
     /// There is a connection again: who was there before is asked what there is.
@@ -157,6 +167,8 @@ impl Heard {
         let mut events = Vec::new();
         self.host.ask_all(now, &mut events);
         events.into_iter().for_each(|event| self.happened(event, &Bytes::new(), true, now, out));
+        // One that went meanwhile says nothing.
+        self.streams.await_all(now.time, now.at);
     }
 
     /// The connection is over: what nodes say from now on is not heard. What has come stays, as nobody sends it again.
@@ -169,15 +181,21 @@ impl Heard {
         self.host.disconnected(now, &mut events);
         // Its devices go on: nothing is bad because it is not heard here.
         events.into_iter().for_each(|event| self.happened(event, &Bytes::new(), false, now, &mut Vec::new()));
+        // The broker says that the host is offline.
+        self.leaving = self.has_name;
         // Their numbers are good on that connection alone.
         self.unacknowledged.clear();
         self.covered = 0;
     }
 
-    /// `deaths`: whether one is of the node itself.
+    /// `deaths`: whether one is of a node or a device, and not of the own connection.
     fn happened(&mut self, event: Event, payload: &Bytes, deaths: bool, now: Now, out: &mut Vec<Todo>) {
         match event {
             Event::Born { node, device, time, .. } => {
+                if device.is_none() {
+                    // Its devices are to be born again; those that are not are not there any more.
+                    self.streams.await_births(&node, time, now.at);
+                }
                 self.streams.born(&node, device.as_ref(), time);
                 if device.is_none() {
                     self.add(&node, |account| account.births += 1);
@@ -188,7 +206,9 @@ impl Heard {
                 if device.is_none() {
                     self.alive.remove(&node);
                 }
-                if deaths && !self.leaving {
+                if deaths && device.is_none() && self.leaving {
+                    self.streams.await_births(&node, time, now.at);
+                } else if deaths {
                     self.streams.fail(&node, device.as_ref(), time, now.at);
                 }
             }
@@ -227,12 +247,16 @@ impl Heard {
 
     /// Whether a message is one of the last of its node again. Its values are counted.
     fn is_again(&mut self, node: &NodeId, verb: Verb, numbered: bool, topic: &str, payload: &Bytes) -> bool {
+        // The own requests come back, and say nothing of the node.
+        if verb == Verb::Command {
+            return false;
+        }
         if !numbered {
             // Births of a node begin its numbers anew; deaths have none.
             self.again.begin(node);
             return false;
         }
-        if !self.again.is_known(node, verb, topic, payload) {
+        if !self.again.is_known(node, topic, payload) {
             return false;
         }
         let values = decode(payload, self.bounds).map_or(0, |message| message.metrics.len());
@@ -243,7 +267,7 @@ impl Heard {
     }
 
     fn add(&mut self, node: &NodeId, change: impl FnOnce(&mut NodeAccount)) {
-        let key = NodeKey { group: node.group().to_owned(), node: node.node().to_owned() };
+        let key = NodeKey { group: names::of_account(node.group()), node: names::of_account(node.node()) };
         if self.nodes.len() >= MOST_NODES && !self.nodes.contains_key(&key) {
             return;
         }

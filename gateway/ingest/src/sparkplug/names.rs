@@ -9,10 +9,20 @@ const NODE: &str = "_node";
 /// Characters of what is cut: room is left for the checksum.
 const NAME: usize = 55;
 const TAG: usize = 119;
+/// Bytes of an id that is kept as it is.
+const LONGEST_ID: usize = 256;
 
 /// A group or an edge node.
 pub(super) fn name(id: &str) -> Name {
     id.parse().unwrap_or_else(|_| spelled(id, NAME, Name::placeholder))
+}
+
+/// A group or an edge node as its account has it: as on the wire, or as [`name`] where that is longer than an index of a database takes.
+pub(super) fn of_account(id: &str) -> String {
+    match id.len() <= LONGEST_ID {
+        true => id.to_owned(),
+        false => name(id).to_string(),
+    }
 }
 
 /// A device; the node itself without an id.
@@ -56,6 +66,14 @@ mod tests {
         assert_eq!(name("Werk Süd"), one, "the same at every start");
         assert_eq!(name(&"x".repeat(300)).as_str().len(), 64);
         assert_ne!(name(&"x".repeat(300)), name(&"x".repeat(299)));
+    }
+
+    #[test]
+    fn the_account_of_a_node_has_its_id_or_what_its_streams_have() {
+        assert_eq!(of_account("Werk Süd"), "Werk Süd");
+        let (long, other) = ("ü".repeat(30_000), "ü".repeat(30_001));
+        assert!(of_account(&long).len() <= 64 && of_account(&long) != of_account(&other));
+        assert_eq!(name(&of_account(&long)), name(&long));
     }
 
     #[test]

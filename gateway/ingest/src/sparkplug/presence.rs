@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tidegate_model::Timestamp;
+
 /// So long what has come may wait for a sink that refuses it or cannot be reached.
 const DOWN: Duration = Duration::from_secs(2);
 /// So long it may wait for a sink that is slow.
@@ -31,16 +33,35 @@ pub(super) struct Load {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Presence {
     online: bool,
+    /// Nothing that is said of it matters any more.
+    left: bool,
+}
+
+/// What a word that the host is offline means for it. Its own come back from the broker too.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It is of a connection that began later: nobody minds what this one says, now or later.
+    Over,
+    /// It is of an earlier connection, and the host is online.
+    Wrong,
+    /// So it is.
+    Right,
 }
 
 impl Presence {
     /// Not there yet.
     pub(super) fn new() -> Presence {
-        Presence { online: false }
+        Presence { online: false, left: false }
     }
 
-    pub(super) fn is_online(&self) -> bool {
-        self.online
+    /// What to make of a word that the connection of that time is over; the own one began at `connected`.
+    pub(super) fn said_offline(&self, over: Timestamp, connected: Timestamp) -> Said {
+        match () {
+            () if self.left => Said::Right,
+            () if over > connected => Said::Over,
+            () if self.online => Said::Wrong,
+            () => Said::Right,
+        }
     }
 
     /// What it is to say from now on, when that is another word.
@@ -54,6 +75,7 @@ impl Presence {
 
     /// The end of a connection, or of the ingest. True when it had been online.
     pub(super) fn leave(&mut self) -> bool {
+        self.left = true;
         std::mem::take(&mut self.online)
     }
 }
@@ -94,5 +116,22 @@ mod tests {
         assert!(!presence.leave());
         presence.decide(load(0, None, false));
         assert!(presence.leave() && !presence.leave());
+    }
+
+    #[test]
+    fn a_later_connection_that_is_over_makes_it_begin_anew_also_while_it_is_offline() {
+        let [earlier, own, later] = [1, 2, 3].map(Timestamp::from_millis);
+        let mut presence = Presence::new();
+        assert_eq!(
+            [earlier, own, later].map(|over| presence.said_offline(over, own)),
+            [Said::Right, Said::Right, Said::Over]
+        );
+        presence.decide(load(0, None, false));
+        assert_eq!(
+            [earlier, own, later].map(|over| presence.said_offline(over, own)),
+            [Said::Wrong, Said::Wrong, Said::Over]
+        );
+        presence.leave();
+        assert_eq!(presence.said_offline(later, own), Said::Right, "its own last word");
     }
 }

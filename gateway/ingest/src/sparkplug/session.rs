@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     host::{Heard, Todo},
-    presence::Presence,
+    presence::{Presence, Said},
 };
 use crate::{Counters, writer::Writer};
 
@@ -198,14 +198,11 @@ impl Session<'_, '_> {
         for todo in todo {
             match todo {
                 Todo::Publish(message) => self.ask(message),
-                // The own word that it is offline comes back from the broker too.
-                Todo::SaidOffline(over) if self.presence.is_online() => {
-                    if over > self.connected {
-                        return Err(Ended::Superseded(over));
-                    }
-                    self.untold = Some(true);
-                }
-                Todo::SaidOffline(_) => {}
+                Todo::SaidOffline(over) => match self.presence.said_offline(over, self.connected) {
+                    Said::Over => return Err(Ended::Superseded(over)),
+                    Said::Wrong => self.untold = Some(true),
+                    Said::Right => {}
+                },
             }
         }
         Ok(())
@@ -224,7 +221,7 @@ impl Session<'_, '_> {
         let load = self.around.heard.load(self.around.counters.is_sink_down(), Instant::now().into_std());
         if let Some(online) = self.presence.decide(load) {
             self.untold = Some(online);
-            self.around.heard.leaving(!online);
+            self.around.heard.leaving(!online, now().at);
             if self.around.heard.state(online, self.connected).is_some() {
                 match online {
                     true => tracing::info!("the host is online: edge nodes with this primary host publish"),
@@ -270,7 +267,7 @@ impl Session<'_, '_> {
 
     /// Says that the host is offline, and takes what edge nodes publish until they have heard it.
     async fn leave(&mut self) -> Result<(), Ended> {
-        self.around.heard.leaving(true);
+        self.around.heard.leaving(true, now().at);
         let has_name = self.around.heard.state(false, self.connected).is_some();
         // The time of leaving, as the specification wants it (`host-topic-phid-death-payload-timestamp-disconnect-clean`).
         if !self.presence.leave() || !has_name || !self.tell(false, self.connected.max(wall())) {
@@ -283,7 +280,7 @@ impl Session<'_, '_> {
                 event = self.connection.next() => self.happened(event.map_err(Ended::Failed)?)?,
                 batch = self.around.writer.written(), if self.around.writer.is_busy() => match batch {
                     Some(_) => self.written(),
-                    None => return Ok(()),
+                    None => return Err(Ended::WriterGone),
                 },
                 () = tokio::time::sleep_until(deadline) => break,
             }

@@ -4,6 +4,8 @@
 //! are those of the birth, at most [`columns::MOST`] in one schema: a device with more has several, and a row whose values are of several
 //! becomes one for each.
 
+mod lives;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -12,9 +14,12 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_codec::block::{Codec, Encoder, StoreId};
-use tidegate_model::{Reason, Slot, Timestamp, Value};
+use tidegate_model::{Slot, Timestamp, Value};
 use tidegate_sparkplug::{Known as Metric, NodeId, Sample};
 
+#[cfg(test)]
+pub(super) use self::lives::PATIENCE;
+use self::lives::{Awaited, after};
 use super::{
     columns, names,
     seen::{Entered, Print, Seen},
@@ -51,6 +56,8 @@ pub(crate) struct Before {
     pub(crate) last_seq: u64,
     /// The latest time of its rows, in Unix milliseconds.
     pub(crate) last_time: Option<i64>,
+    /// Whether the last that was written is that it is gone.
+    pub(crate) died: bool,
 }
 
 /// What became of values.
@@ -68,6 +75,13 @@ pub(super) struct Taken {
 pub(super) struct Streams {
     streams: Vec<Stream>,
     places: HashMap<(NodeId, Option<Arc<str>>), usize>,
+    /// Those that have a stream, and ids of devices that are not taken, as others have their names.
+    keys: HashSet<StreamKey>,
+    strangers: HashSet<(NodeId, Option<Arc<str>>)>,
+    /// Births that have to come, by the number of the stream.
+    awaited: HashMap<usize, Awaited>,
+    /// The time of the last birth.
+    birth: Timestamp,
     waiting: VecDeque<Waiting>,
     /// The number of the first that waits.
     first: u64,
@@ -124,6 +138,10 @@ impl Streams {
         Streams {
             streams: Vec::new(),
             places: HashMap::new(),
+            keys: HashSet::new(),
+            strangers: HashSet::new(),
+            awaited: HashMap::new(),
+            birth: Timestamp::from_millis(0),
             waiting: VecDeque::new(),
             first: 0,
             bytes: 0,
@@ -167,6 +185,11 @@ impl Streams {
     ) -> Taken {
         let all = u64::try_from(samples.len()).unwrap_or(u64::MAX);
         if self.bytes >= self.most_bytes {
+            // Should these be those of a birth, what comes after them is not.
+            let number = self.places.get(&(node.clone(), device.cloned())).copied();
+            if let Some(stream) = number.and_then(|number| self.streams.get_mut(number)) {
+                stream.reborn = None;
+            }
             return Taken { dropped: all, ..Taken::default() };
         }
         let Some(number) = self.stream(node, device, metrics) else { return Taken { beyond: all, ..Taken::default() } };
@@ -175,38 +198,6 @@ impl Streams {
             self.put(number, schema, row, now);
         }
         taken
-    }
-
-    /// Nothing that a device has said holds any more: its values are bad from then on. Of a node, those of all its devices.
-    pub(super) fn fail(&mut self, node: &NodeId, device: Option<&Arc<str>>, time: Timestamp, now: Instant) {
-        let is = |of: &(NodeId, Option<Arc<str>>)| of.0 == *node && (device.is_none() || of.1.as_ref() == device);
-        let numbers: Vec<usize> = self.places.iter().filter(|(of, _)| is(of)).map(|(_, number)| *number).collect();
-        for number in numbers {
-            let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.died.is_none()) else {
-                continue;
-            };
-            stream.died = Some(time);
-            if self.bytes >= self.most_bytes {
-                continue;
-            }
-            let widths: Vec<usize> = stream.schemas.iter().map(|known| known.schema.columns.len()).collect();
-            for (schema, width) in widths.into_iter().enumerate() {
-                let slots = (0..width).map(|column| (column, Slot::Bad(Reason::Disconnected))).collect();
-                self.put(number, schema, Row::new(time, slots, false), now);
-            }
-        }
-    }
-
-    /// A device that may have been gone is there again. What it says next are its present values: one that it had before it was gone would
-    /// otherwise stay bad.
-    pub(super) fn born(&mut self, node: &NodeId, device: Option<&Arc<str>>, time: Timestamp) {
-        let number = self.places.get(&(node.clone(), device.cloned())).copied();
-        if let Some(stream) = number.and_then(|number| self.streams.get_mut(number))
-            && let Some(died) = stream.died.take()
-        {
-            let after = Timestamp::from_millis(died.as_millis().saturating_add(1));
-            stream.reborn = Some((died, time.max(after)));
-        }
     }
 
     /// The stream of a device with the metrics of its birth; `None` when there are too many.
@@ -228,16 +219,23 @@ impl Streams {
             device: names::device(device.map(|id| &**id)),
             store: NUMBERED_HERE,
         };
+        if self.keys.contains(&key) {
+            self.refuse(place, &key);
+            return None;
+        }
+        self.keys.insert(key.clone());
         let before = self.before.remove(&key);
+        let last = before.and_then(|before| before.last_time).map(Timestamp::from_millis);
+        let died = last.filter(|_| before.is_some_and(|before| before.died));
         let mut stream = Stream {
             metrics: Arc::default(),
             places: Vec::new(),
             schemas: Vec::new(),
             open: Vec::new(),
             died: None,
-            reborn: None,
+            reborn: died.map(|died| (died, after(died, self.birth))),
             next: before.map_or(1, |before| before.last_seq.saturating_add(1)),
-            doubt: before.and_then(|before| before.last_time).map(Timestamp::from_millis),
+            doubt: last,
             key,
         };
         stream.born(metrics);
@@ -245,6 +243,19 @@ impl Streams {
         self.streams.push(stream);
         self.places.insert(place, number);
         Some(number)
+    }
+
+    /// The ids of a device are other ones than those of the stream of that name, and spelled alike.
+    fn refuse(&mut self, place: (NodeId, Option<Arc<str>>), key: &StreamKey) {
+        if self.strangers.len() >= MOST_STREAMS || self.strangers.contains(&place) {
+            return;
+        }
+        let (node, device) = (&place.0, place.1.as_deref().unwrap_or("the node itself"));
+        tracing::error!(
+            %node, device, stream = %key,
+            "another device is written under the same name already; what this one says is not written; give one of them another id"
+        );
+        self.strangers.insert(place);
     }
 
     /// The rows that new values are, each with its schema.

@@ -1,5 +1,7 @@
 //! What is heard, and the lines that it becomes.
 
+mod lives;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +14,6 @@ use tidegate_sparkplug::{
     DataType, HostOptions, Now, encode,
     wire::{Metric, MetricValue, Payload, PropertyContent, PropertySet, PropertyValue},
 };
-use tidegate_tests::{Peers, Postgres};
 
 use super::{
     host::{Heard, Todo},
@@ -58,8 +59,12 @@ fn message(seq: Option<u64>, metrics: Vec<Metric>) -> Bytes {
 
 impl Scene {
     fn new(remembered: Remembered) -> Scene {
+        Scene::of(HostOptions::default(), remembered)
+    }
+
+    fn of(options: HostOptions, remembered: Remembered) -> Scene {
         let counters = Arc::new(Counters::default());
-        let heard = Heard::new(HostOptions::default(), remembered, 5, Arc::clone(&counters));
+        let heard = Heard::new(options, remembered, 5, Arc::clone(&counters));
         let now = Now { at: Instant::now(), time: Timestamp::from_millis(START + 90_000) };
         let lines = JsonLines::open(Vec::new(), None).unwrap();
         Scene { heard, now, lines, todo: Vec::new(), counters }
@@ -190,27 +195,6 @@ fn a_hole_is_counted_and_births_are_asked_for_once() {
         NodeAccount { births: 1, asked: 1, holes: 1, missing: 2, unread: 1, ..NodeAccount::default() }
     );
     assert_eq!(scene.counters.snapshot().missing, 2);
-}
-
-#[test]
-fn deaths_make_values_bad_but_not_while_the_host_itself_has_told_nodes_to_wait() {
-    let mut scene = Scene::born();
-    scene.lines();
-    scene.take("DDEATH/line4/pump", message(Some(2), Vec::new()));
-    let lines = scene.lines();
-    assert_eq!(lines[0]["bad"], serde_json::json!({ "Motor.Speed": "disconnected", "steps": "disconnected" }));
-    let number = metric("bdSeq", 9, DataType::Int64, MetricValue::Long(3));
-    let death = message(None, vec![Metric { alias: None, ..number }]);
-    scene.take("NDEATH/line4", death.clone());
-    assert_eq!(scene.lines(), Vec::<Json>::new(), "it is dead already");
-    // It had these values before: as of the birth they are good again.
-    scene.births();
-    let lines = scene.lines();
-    assert_eq!((lines.len(), &lines[0]["ts"]), (1, &(START + 1).into()), "{lines:?}");
-    assert_eq!(lines[0]["values"], serde_json::json!({ "Motor.Speed": 5, "steps": 6 }));
-    scene.heard.leaving(true);
-    scene.take("NDEATH/line4", death);
-    assert!(scene.lines().is_empty() && !scene.heard.is_anyone_there());
 }
 
 #[test]
@@ -349,31 +333,4 @@ async fn files_keep_the_rows_and_what_was_seen_over_a_restart() {
     let wanted = NodeAccount { births: 2, holes: 2, missing: 2, ..NodeAccount::default() };
     assert_eq!(node.account, wanted);
     assert!(!report.is_whole());
-}
-
-#[test]
-fn postgres_has_each_value_once_over_a_restart_whenever_it_was() -> anyhow::Result<()> {
-    let Some(peers) = Peers::find()? else { return Ok(()) };
-    let database = Postgres::start(&peers)?;
-    let destination: Destination = database.url().parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for start in 0..2 {
-        let written = runtime.block_on(async {
-            let (mut sink, remembered) = Sink::open(&destination, Rotation::default()).await.unwrap();
-            let mut scene = Scene::new(remembered);
-            scene.births();
-            // Years lie between these, and the last is near the end of what a database can hold.
-            for (seq, later) in [(2, -400_000_000_000), (3, 10), (4, 9_222_000_000_000_000)] {
-                scene.data(seq, vec![data(1, 7, later)]);
-            }
-            scene.data(5, vec![data(1, 8 + start, 10), data(2, 5, 10)]);
-            let batch = scene.heard.batch().unwrap();
-            sink.write(&batch.pieces, &[]).await.unwrap()
-        });
-        let wanted = if start == 0 { (5, 7, 0, 0) } else { (1, 1, 6, 0) };
-        assert_eq!((written.rows, written.values, written.duplicates, written.quarantined), wanted, "{written:?}");
-    }
-    assert_eq!(database.sql("select count(*), count(distinct (tag_id, time)) from tidegate.sample")?, ["8|6"]);
-    assert_eq!(database.sql("select sum(rows) from tidegate.stream")?, ["6"]);
-    Ok(())
 }

@@ -9,7 +9,7 @@ use rumqttc::v5::{
 use tidegate_codec::block::{Batch, BlockSchema, Codec, Encoder, Origin, StoreId};
 use tidegate_ingest::{Address, Broker, Counters, Destination, Format, Options, Report, Rotation, Snapshot};
 use tidegate_model::{Column, Slot, StreamId, Timestamp, Value, ValueKind, ValueType};
-use tidegate_tests::{Mosquitto, PATIENCE, Peers, Postgres};
+use tidegate_tests::{Mosquitto, PATIENCE, Peers, Postgres, wait_until};
 use tokio_util::sync::CancellationToken;
 
 /// Topic, whether it is retained, payload.
@@ -40,7 +40,27 @@ impl Cloud {
     }
 
     fn run(&self, url: &str, schema_wait: Duration) -> anyhow::Result<Snapshot> {
-        let options = Options {
+        let until_idle = Some(Duration::from_millis(500));
+        let options = Options { until_idle, schema_wait, ..self.options(url, Format::Block)? };
+        let counters = Arc::new(Counters::default());
+        let work = tidegate_ingest::run(options, Arc::clone(&counters), CancellationToken::new());
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await })??;
+        Ok(counters.snapshot())
+    }
+
+    /// Takes what edge nodes say until it is enough.
+    pub(crate) fn host(&self, enough: impl Fn(&Snapshot) -> bool) -> anyhow::Result<Snapshot> {
+        let options = self.options(&self.database.url(), Format::SparkplugB)?;
+        let (counters, cancel) = (Arc::new(Counters::default()), CancellationToken::new());
+        let host = self.runtime.spawn(tidegate_ingest::run(options, Arc::clone(&counters), cancel.clone()));
+        wait_until(PATIENCE, "what edge nodes have said", || enough(&counters.snapshot()).then_some(()))?;
+        cancel.cancel();
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, host).await })???;
+        Ok(counters.snapshot())
+    }
+
+    fn options(&self, url: &str, format: Format) -> anyhow::Result<Options> {
+        Ok(Options {
             broker: Broker {
                 address: self.address(),
                 password: None,
@@ -48,7 +68,7 @@ impl Cloud {
                 certificate: None,
                 client_id: "ingest".to_owned(),
                 topic_root: "tidegate".to_owned(),
-                format: Format::Block,
+                format,
                 group: None,
                 host_id: None,
                 share: None,
@@ -57,14 +77,10 @@ impl Cloud {
                 longest_pause: Duration::from_secs(1),
             },
             destination: url.parse()?,
-            schema_wait,
-            until_idle: Some(Duration::from_millis(500)),
+            schema_wait: Duration::ZERO,
+            until_idle: None,
             rotation: Rotation::default(),
-        };
-        let counters = Arc::new(Counters::default());
-        let work = tidegate_ingest::run(options, Arc::clone(&counters), CancellationToken::new());
-        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await })??;
-        Ok(counters.snapshot())
+        })
     }
 
     pub(crate) fn verify(&self) -> anyhow::Result<Report> {

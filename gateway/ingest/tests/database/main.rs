@@ -9,6 +9,7 @@
 )]
 
 mod cloud;
+mod edge_nodes;
 
 use std::time::Duration;
 
