@@ -1,12 +1,12 @@
 //! A running site: store, broker, links, targets and web interface, built in order and stopped in the opposite one.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::Context;
 use tidegate_broker::Broker;
 use tidegate_config::{self as config, Profiles, Site, TargetKind};
 use tidegate_model::Name;
-use tidegate_north::{EdgeGateway, MqttTarget, RowTopics, SparkplugTarget};
+use tidegate_north::{EdgeGateway, MqttTarget, RowTopics, SentSoFar, SparkplugTarget};
 use tidegate_runtime::{Assembly, Gateway, Handle, Options, Reloaded};
 use tidegate_store::{Cursor, Store};
 use tidegate_topics::Layout;
@@ -33,6 +33,8 @@ pub(crate) struct Running {
     targets: Vec<RunningTarget>,
     /// What the site says about topics, for targets whose rows go to its templates.
     layout: Arc<Layout>,
+    /// What targets have sent so far on topics of templates, and to which host and port.
+    sent: HashMap<Name, ((String, u16), SentSoFar)>,
     bridges: Bridges,
     /// Watches for certificates that expire.
     certificates: JoinHandle<()>,
@@ -75,6 +77,7 @@ impl Running {
             broker,
             gateway,
             targets: Vec::new(),
+            sent: HashMap::new(),
             bridges: Bridges::default(),
             certificates,
             web: None,
@@ -196,7 +199,7 @@ impl Running {
         Ok(())
     }
 
-    async fn start_mqtt(&self, target: &config::Target, options: &config::MqttTarget) -> anyhow::Result<Work> {
+    async fn start_mqtt(&mut self, target: &config::Target, options: &config::MqttTarget) -> anyhow::Result<Work> {
         let clock = self.gateway.handle().clock().clone();
         let now = Arc::new(move || clock.timestamp(clock.now()));
         let gateway = self.site.gateway.id.clone();
@@ -204,7 +207,10 @@ impl Running {
         let mqtt = MqttTarget::new(target.name.clone(), options, &gateway, root, now)
             .with_context(|| format!("failed to prepare target \"{}\"", target.name))?;
         let mqtt = match target::layout(target, &self.layout) {
-            Some(layout) => mqtt.on_topics(RowTopics::new(layout, options.topics.clone())),
+            Some(layout) => {
+                let sent = self.sent_so_far(target, options);
+                mqtt.on_topics(RowTopics::new(layout, options.topics.clone()).after(sent))
+            }
             None => mqtt,
         };
         let mqtt = match options.format {
@@ -215,6 +221,16 @@ impl Running {
         let (status, cancel) = (mqtt.status(), CancellationToken::new());
         let task = tokio::spawn(mqtt.run(self.store.clone(), cursor, cancel.clone()));
         Ok(Work::Sender { status, cancel, task })
+    }
+
+    /// What a target has sent so far under this name or the one before, unless it was to another broker.
+    fn sent_so_far(&mut self, target: &config::Target, options: &config::MqttTarget) -> SentSoFar {
+        let broker = (options.host.clone(), options.port);
+        let before = self.sent.remove(&target.name).or_else(|| self.sent.remove(target.was.as_ref()?));
+        let (broker, sent) =
+            before.filter(|(before, _)| *before == broker).unwrap_or_else(|| (broker, SentSoFar::default()));
+        self.sent.insert(target.name.clone(), (broker, sent.clone()));
+        sent
     }
 
     async fn start_sparkplug(

@@ -11,6 +11,6 @@ mod sparkplug;
 mod status;
 
 pub use error::TargetError;
-pub use mqtt::{Announcement, AnnouncementFeed, MqttTarget, RowTopics};
+pub use mqtt::{Announcement, AnnouncementFeed, MqttTarget, RowTopics, SentSoFar};
 pub use sparkplug::{CommandPath, EdgeGateway, SparkplugTarget};
 pub use status::{Clock, TargetSnapshot, TargetState, TargetStatus};

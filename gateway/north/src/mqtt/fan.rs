@@ -5,8 +5,12 @@
 //!
 //! What a broker keeps for those who come later must end with the newest value, in whatever order rows come: live rows go before the backlog.
 //! So a message is retained only when nothing newer has been sent to its topic since the gateway began, which is looked at when it is sent.
+//! A target that is started anew has to know what the one before has sent ([`SentSoFar`]).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use tidegate_config as config;
@@ -20,6 +24,20 @@ use super::share::LaneKind;
 pub struct RowTopics {
     layout: Arc<Layout>,
     topics: config::RowTopics,
+    sent: SentSoFar,
+}
+
+/// What has been sent so far to the topics of a target. Who starts targets anew, and hands this from one to the next, keeps a
+/// backlog that still waits from taking the place of newer values that the broker retains.
+#[derive(Debug, Clone, Default)]
+pub struct SentSoFar(Arc<Mutex<Memory>>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The newest row that was sent to each topic that retains.
+    newest: HashMap<(StreamId, Bytes), Newest>,
+    /// The latest time of a row of each stream.
+    latest: HashMap<StreamId, Timestamp>,
 }
 
 /// The rows of all streams on their way to their topics.
@@ -27,8 +45,6 @@ pub struct RowTopics {
 pub(crate) struct Fan {
     of: RowTopics,
     streams: HashMap<StreamId, Fanned>,
-    /// The newest row that was sent to each topic that retains.
-    newest: HashMap<(StreamId, Bytes), Newest>,
 }
 
 /// What was sent last to a topic that retains.
@@ -44,7 +60,6 @@ struct Newest {
 struct Fanned {
     stream: Arc<Stream>,
     topics: StreamTopics,
-    newest: Timestamp,
 }
 
 /// What is to be known of a message that is to be retained.
@@ -61,13 +76,26 @@ pub(crate) struct Kept {
 impl RowTopics {
     /// Those that a target names, of the templates that the layout of the site has.
     pub fn new(layout: Arc<Layout>, topics: config::RowTopics) -> RowTopics {
-        RowTopics { layout, topics }
+        RowTopics { layout, topics, sent: SentSoFar::default() }
+    }
+
+    /// Says what has been sent so far by the target that was there before.
+    #[must_use]
+    pub fn after(mut self, sent: SentSoFar) -> RowTopics {
+        self.sent = sent;
+        self
+    }
+}
+
+impl SentSoFar {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Fan {
     pub(crate) fn new(of: RowTopics) -> Fan {
-        Fan { of, streams: HashMap::new(), newest: HashMap::new() }
+        Fan { of, streams: HashMap::new() }
     }
 
     /// Whether rows go to the gateway's own topics too.
@@ -81,11 +109,9 @@ impl Fan {
         let fanned = self.streams.entry(id).or_insert_with(|| Fanned::new(of, &row.stream));
         // The columns of a stream may change.
         if *fanned.stream != *row.stream {
-            *fanned = Fanned { newest: fanned.newest, ..Fanned::new(of, &row.stream) };
+            *fanned = Fanned::new(of, &row.stream);
         }
-        // What a device has handed over late has its own time, and a number after those of later rows.
-        let is_late = row.device_time == Some(row.time) && row.time < fanned.newest;
-        fanned.newest = fanned.newest.max(row.time);
+        let is_late = of.sent.lock().is_late(row);
         fanned.topics.dispatches(row, is_late || lane == LaneKind::Backlog, |dispatch| {
             let or_not_sent = dispatch.only_retained;
             if dispatch.message.retain && !is_late {
@@ -99,12 +125,13 @@ impl Fan {
 
     /// There is a new connection: what was to be taken away may still be there.
     pub(crate) fn begin(&mut self) {
-        self.newest.values_mut().for_each(|newest| newest.is_empty = false);
+        self.of.sent.lock().newest.values_mut().for_each(|newest| newest.is_empty = false);
     }
 
     /// A message is sent now: whether it is the newest of its topic, and does not take away what is gone.
     pub(crate) fn is_newest(&mut self, kept: &Kept) -> bool {
-        let newest = self.newest.entry((kept.stream, kept.topic.clone())).or_default();
+        let mut sent = self.of.sent.lock();
+        let newest = sent.newest.entry((kept.stream, kept.topic.clone())).or_default();
         if kept.seq < newest.seq {
             return false;
         }
@@ -114,11 +141,21 @@ impl Fan {
     }
 }
 
+impl Memory {
+    /// Whether a device has handed a row over late: it has its own time, and a number after those of later rows.
+    fn is_late(&mut self, row: &Row) -> bool {
+        let latest = self.latest.entry(row.stream.id()).or_insert(row.time);
+        let is_late = row.device_time == Some(row.time) && row.time < *latest;
+        *latest = row.time.max(*latest);
+        is_late
+    }
+}
+
 impl Fanned {
     fn new(of: &RowTopics, stream: &Arc<Stream>) -> Fanned {
         let wanted = |template: &config::TopicTemplate| of.topics.templates.contains(&template.name);
         let topics = of.layout.stream(stream.device(), stream.group(), stream.columns(), wanted);
-        Fanned { stream: Arc::clone(stream), topics, newest: Timestamp::from_millis(i64::MIN) }
+        Fanned { stream: Arc::clone(stream), topics }
     }
 }
 
@@ -135,9 +172,14 @@ mod tests {
 
     /// A fan over these templates, of which a target names those that are not called `other`.
     fn fan(templates: Vec<TopicTemplate>) -> Fan {
+        fan_after(&SentSoFar::default(), templates)
+    }
+
+    /// Another one after this has been sent.
+    fn fan_after(sent: &SentSoFar, templates: Vec<TopicTemplate>) -> Fan {
         let names = templates.iter().map(|template| template.name.clone()).filter(|name| name.as_str() != "other");
         let topics = config::RowTopics { standard: false, templates: names.collect() };
-        Fan::new(RowTopics::new(Layout::with_templates(templates).into(), topics))
+        Fan::new(RowTopics::new(Layout::with_templates(templates).into(), topics).after(sent.clone()))
     }
 
     fn stream() -> Arc<Stream> {
@@ -200,6 +242,24 @@ mod tests {
         is(&told(&mut fan, &row(4, [Some("4"), Some("4")]), LaneKind::Backlog), &[("meter/b", true, "4")]);
         // Sent again on the next connection.
         is(&told(&mut fan, &row(9, [Some("9"), None]), LaneKind::Backlog), &[("meter/a", true, "9")]);
+    }
+
+    #[test]
+    fn a_target_that_is_started_anew_goes_on_with_what_is_kept() {
+        let (sent, template) =
+            (SentSoFar::default(), || vec![template("uns", "{device}/{tag}", PayloadForm::Umh, true)]);
+        told(&mut fan_after(&sent, template()), &row(9, [Some("9"), None]), LaneKind::Live);
+        let mut fan = fan_after(&sent, template());
+        let found = told(&mut fan, &row(4, [Some("4"), Some("4")]), LaneKind::Backlog);
+        let kept: Vec<_> = found.iter().map(|(topic, retain, _)| (topic.as_str(), *retain)).collect();
+        assert_eq!(kept, [("meter/a", false), ("meter/b", true)]);
+        let time = Timestamp::from_millis(5);
+        let late = Row { time, device_time: Some(time), ..row(10, [Some("then"), None]) };
+        assert!(!told(&mut fan, &late, LaneKind::Live)[0].1, "what is late is known to be so");
+        assert!(
+            told(&mut fan, &row(9, [Some("9"), None]), LaneKind::Live)[0].1,
+            "what was not acknowledged is sent again"
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ use self::{
 };
 pub use self::{
     announcements::{Announcement, AnnouncementFeed},
-    fan::RowTopics,
+    fan::{RowTopics, SentSoFar},
 };
 use crate::{Clock, TargetError, TargetStatus};
 

@@ -11,7 +11,7 @@ use std::{
 
 use tidegate_config::{MqttTarget as Options, TopicTemplate};
 use tidegate_model::Timestamp;
-use tidegate_north::{AnnouncementFeed, MqttTarget, RowTopics, TargetSnapshot, TargetStatus};
+use tidegate_north::{AnnouncementFeed, MqttTarget, RowTopics, SentSoFar, TargetSnapshot, TargetStatus};
 use tidegate_store::{Cursor, Store};
 use tidegate_topics::Layout;
 use tokio::task::JoinHandle;
@@ -60,10 +60,20 @@ pub(crate) fn start_announcing(options: &Options, queue: (Store, Cursor), feed: 
 
 /// A target whose rows go to these templates, and to no other topics.
 pub(crate) fn start_on(options: &Options, queue: (Store, Cursor), templates: Vec<TopicTemplate>) -> Running {
+    start_after(&SentSoFar::default(), options, queue, templates)
+}
+
+/// Such a target after another one of the same name.
+pub(crate) fn start_after(
+    sent: &SentSoFar,
+    options: &Options,
+    queue: (Store, Cursor),
+    templates: Vec<TopicTemplate>,
+) -> Running {
     let names = templates.iter().map(|template| template.name.clone()).collect();
     let topics = tidegate_config::RowTopics { standard: false, templates: names };
     let layout = Layout::with_templates(templates).into();
-    run(target("cloud", options).on_topics(RowTopics::new(layout, topics)), queue)
+    run(target("cloud", options).on_topics(RowTopics::new(layout, topics).after(sent.clone())), queue)
 }
 
 fn target(name: &str, options: &Options) -> MqttTarget {

@@ -2,7 +2,9 @@
 
 use tidegate_config::{PayloadForm, TopicTemplate};
 
-use crate::scene::{Broker, Client, NOW, Plant, options, start_on};
+use tidegate_north::SentSoFar;
+
+use crate::scene::{Broker, Client, NOW, Plant, options, start_after, start_on};
 
 /// A message for each tag, and one for each row.
 fn two() -> Vec<TopicTemplate> {
@@ -102,6 +104,39 @@ async fn what_is_kept_is_the_newest_although_it_goes_first() {
     assert!(kept.last().is_some_and(|last| last.contains("live")), "{kept:?}");
     assert!((1..31).contains(&kept.len()), "what came after it is not kept, what came before it is: {kept:?}");
     target.until("all acknowledged", |status| status.acknowledged == 31).await;
+    target.stop();
+    client.until_disconnect().await;
+    target.stopped().await;
+}
+
+#[tokio::test]
+async fn a_backlog_does_not_take_the_place_of_what_is_kept_although_the_target_is_started_anew() {
+    let (mut plant, broker, sent) = (Plant::new().await, Broker::new().await, SentSoFar::default());
+    let [tags, _] = two().try_into().unwrap();
+    let templates = || vec![TopicTemplate { retain: true, ..tags.clone() }];
+    (0..30).for_each(|_| plant.row(NOW - 1_000, "then"));
+    let target = start_after(&sent, &options(broker.port()), plant.cursor().await, templates());
+    let mut client = broker.client().await;
+    plant.live_rows(1);
+    loop {
+        let (_, id, said) = next(&mut client).await;
+        if said.contains("live") {
+            client.acknowledge(id).await;
+            break;
+        }
+    }
+    target.until("the live row acknowledged", |status| status.acknowledged == 1).await;
+    target.stop();
+    drop(client);
+    target.stopped().await;
+    let target = start_after(&sent, &options(broker.port()), plant.cursor().await, templates());
+    let mut client = broker.client().await;
+    for _ in 0..30 {
+        let publish = client.publish().await;
+        assert!(!publish.retain && String::from_utf8_lossy(&publish.payload).contains("then"));
+        client.acknowledge(publish.pkid).await;
+    }
+    target.until("all acknowledged", |status| status.acknowledged == 30).await;
     target.stop();
     client.until_disconnect().await;
     target.stopped().await;
