@@ -50,7 +50,7 @@ pub(crate) struct Door {
 /// What became of logging in as a bridge.
 enum Entered {
     /// To a broker that is known.
-    Known(Remote),
+    Known(Box<Remote>),
     /// The broker has said that it knows no bridges, or not what it is.
     Unknown,
     /// Nothing was said: this may be the broker's way, or that of the network.
@@ -86,7 +86,7 @@ impl Door {
         };
         if let Some(Entered::Known(remote)) = entered {
             self.doubts = 0;
-            return Ok(remote);
+            return Ok(*remote);
         }
         let connection = self.usual.connect().await?;
         self.doubts = self.doubts.saturating_add(1);
@@ -124,7 +124,7 @@ async fn ask(mut connection: Connection) -> Entered {
     // A session that is kept would keep this too. It does not matter when there is no room for it.
     let _ = connection.unsubscribe(&[VERSION.to_owned()]);
     if is_known == Some(true) {
-        return Entered::Known(Remote { connection, sends_back: false, early });
+        return Entered::Known(Box::new(Remote { connection, sends_back: false, early }));
     }
     // What has come is not acknowledged, and comes again.
     connection.disconnect(FAREWELL).await;
