@@ -192,6 +192,7 @@ impl EdgeNode {
         if self.phase == Phase::Offline || !self.gate.is_open() {
             return;
         }
+        self.try_limits(now);
         if self.births_due.is_some_and(|due| due <= now.at) {
             self.births(now, out);
             self.next_look = Some(now.at + LOOK_EVERY);

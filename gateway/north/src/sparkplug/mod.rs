@@ -203,15 +203,15 @@ impl SparkplugTarget {
         match self.suspicion.remedy() {
             Some(Remedy::Smaller(topic, bytes)) => {
                 if let Some(device) = device_birth(&topic) {
-                    self.node.limit_birth(device, bytes / 2);
+                    self.node.limit_birth(device, bytes / 2, now(&self.status));
                 }
             }
             Some(Remedy::TooLarge { found, most }) => {
-                self.node.limit(most);
+                self.node.limit(most, now(&self.status));
                 tracing::error!(
                     target_name = %self.status.name(), bytes = found,
-                    "the broker closes the connection over a row of that size; from now on nothing about as large is sent to it until the \
-                     gateway starts anew; gaps take the place of such rows, which stay in the store; make the broker's largest message larger"
+                    "the broker closes the connection over a row of that size; for an hour at first nothing about as large is sent to \
+                     it, then it is tried again; gaps take the place of such rows, which stay in the store; make the broker's largest message larger"
                 );
             }
             Some(Remedy::NotIt) => self.node.unlimited(),

@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
                 let time = Instant::now();
                 for batch in self.flight.answered(sent, self.around.window, time) {
                     for most in batch.sent.iter().filter_map(|sent| self.around.suspicion.read(sent)) {
-                        self.around.node.limit(most);
+                        self.around.node.limit(most, now(self.around.status));
                     }
                     self.settling.acknowledged(batch, time);
                 }

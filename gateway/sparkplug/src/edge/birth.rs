@@ -124,7 +124,7 @@ impl EdgeNode {
         if let Some(source) = entry.source() {
             source.latest(&mut latest);
         }
-        let excess = bytes.saturating_sub(entry.largest_birth.min(self.limits.largest));
+        let excess = bytes.saturating_sub(entry.largest_birth.bytes().min(self.limits.largest()));
         let dropped = without_largest(entry.present(), &mut latest, excess);
         let tags =
             dropped.iter().filter_map(|place| entry.present().get(*place)).map(|metric| metric.info.name.clone());

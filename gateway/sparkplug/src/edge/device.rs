@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tidegate_model::{Column, Name, Stream, StreamId, TagName, Timestamp};
 
-use super::{Device, LAST_ROWS, MetricInfo, PASSING, millis};
+use super::{Device, LAST_ROWS, MetricInfo, PASSING, left_out::Ceiling, millis};
 use crate::DataType;
 
 /// Numbers that a node may give out in a millisecond of its life without those of two lives ever meeting.
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     /// Its birth cannot be sent, with the metrics that it has.
     too_large: bool,
     /// Bytes of the payload of its birth, at most, with the metrics that it has.
-    pub(super) largest_birth: usize,
+    pub(super) largest_birth: Ceiling,
 }
 
 impl Aliases {
@@ -96,7 +96,7 @@ impl Entry {
             changed: false,
             dies_at: None,
             too_large: false,
-            largest_birth: usize::MAX,
+            largest_birth: Ceiling::new(),
         };
         if let Some(source) = source {
             entry.take_over(source, aliases);
@@ -143,7 +143,7 @@ impl Entry {
             && self.present().len() == source.metrics().len()
             && self.present().iter().zip(source.metrics()).all(|(metric, info)| metric.info == *info);
         if !same {
-            (self.changed, self.too_large, self.largest_birth) = (true, false, usize::MAX);
+            (self.changed, self.too_large, self.largest_birth) = (true, false, Ceiling::new());
             let mut before: HashMap<(TagName, DataType), u64> = HashMap::new();
             for metric in self.metrics.drain(..) {
                 before.insert((metric.info.name.clone(), metric.info.datatype), metric.alias);
@@ -222,6 +222,11 @@ impl Entry {
     /// Its birth is too large to be sent.
     pub(super) fn cannot_be_born(&mut self) {
         (self.life, self.dies_at, self.too_large) = (Life::Dead, None, true);
+    }
+
+    /// It is tried again to send its birth.
+    pub(super) fn can_be_born(&mut self) {
+        self.too_large = false;
     }
 
     pub(super) fn is_too_large(&self) -> bool {

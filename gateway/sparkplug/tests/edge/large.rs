@@ -110,7 +110,7 @@ fn what_is_large_in_a_birth_is_what_takes_many_bytes_in_it_and_not_in_memory() {
 #[test]
 fn what_was_found_to_be_too_large_is_left_out_from_then_on_until_that_is_taken_back() {
     let mut scene = born();
-    scene.node.limit(5_000);
+    scene.node.limit(5_000, scene.now);
     let published = scene.rows(&[note(START + 1, text(6_000), text(2_000))], false);
     assert_eq!(topics(&published), ["NDATA", "DDATA/notes"]);
     let left_out = scene.node.left_out();
@@ -151,14 +151,14 @@ fn a_birth_is_made_smaller_step_by_step_until_the_device_is_left_out_and_the_oth
     };
     assert_eq!(nulls(&scene.run()), [false, false, false]);
     for (bytes, expected) in [(7_000, [true, false, false]), (3_500, [true, true, false])] {
-        scene.node.limit_birth("notes", bytes);
+        scene.node.limit_birth("notes", bytes, scene.now);
         scene.connect(1);
         let births = scene.run();
         assert_eq!(nulls(&births), expected, "{bytes}: {:?}", encode(&births[3].payload).len());
         assert!(encode(&births[3].payload).len() <= bytes);
     }
     scene.node.left_out();
-    scene.node.limit_birth("notes", 10);
+    scene.node.limit_birth("notes", 10, scene.now);
     scene.connect(2);
     assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
     let left_out = scene.node.left_out();
@@ -166,6 +166,35 @@ fn a_birth_is_made_smaller_step_by_step_until_the_device_is_left_out_and_the_oth
     assert_eq!(topics(&scene.rows(&[note(START + 1, text(1), text(1))], false)), ["NDATA"]);
     // With other metrics it is another matter.
     scene.plant.put("notes", vec![metric("a", DataType::Int64)], vec![good(Value::Int(1), START)]);
+    assert_eq!(topics(&scene.run()), ["DBIRTH/notes"]);
+}
+
+#[test]
+fn what_was_found_to_be_too_large_is_tried_again_after_an_hour_and_then_less_often() {
+    let mut scene = born();
+    let hour = std::time::Duration::from_secs(3600);
+    for hours in [1, 2, 4, 8, 16, 24, 24] {
+        scene.node.limit(5_000, scene.now);
+        scene.node.limit_birth("notes", 10, scene.now);
+        scene.connect(1);
+        assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+        scene.pass(hour * hours - std::time::Duration::from_secs(1));
+        assert!(scene.run().is_empty(), "after {hours} hours");
+        scene.pass(std::time::Duration::from_secs(1));
+        assert_eq!(topics(&scene.run()), ["DBIRTH/notes"], "after {hours} hours");
+        let time = scene.now.time.as_millis();
+        assert_eq!(topics(&scene.rows(&[note(time, text(6_000), text(1))], false)), ["DDATA/notes"]);
+    }
+}
+
+#[test]
+fn a_birth_that_could_not_be_sent_is_tried_again_when_it_was_not_the_size() {
+    let mut scene = born();
+    scene.node.limit_birth("notes", 10, scene.now);
+    scene.connect(1);
+    assert_eq!(topics(&scene.run()), ["NBIRTH", "DBIRTH/meter-1", "DBIRTH/meter-2"]);
+    scene.node.unlimited();
+    scene.pass(std::time::Duration::from_secs(1));
     assert_eq!(topics(&scene.run()), ["DBIRTH/notes"]);
 }
 

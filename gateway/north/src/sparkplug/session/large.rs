@@ -18,8 +18,8 @@ impl Session<'_> {
                 ),
                 What::Birth => tracing::error!(
                     %target_name, %device, bytes,
-                    "a birth cannot be sent even without values; the device is dead for hosts, gaps take the place of its rows; divide it into \
-                     several devices, or make the broker's largest message larger, and check the right to publish on its topic"
+                    "a birth cannot be sent even without values; the device is dead for hosts, gaps take the place of its rows; where the \
+                     broker closed the connection over it, it is tried again after an hour, then less often; divide it into several devices, or make the broker's largest message larger, and check the right to publish on its topic"
                 ),
                 What::Row { seq, tag: Some(tag) } => tracing::warn!(
                     %target_name, %device, %tag, seq, bytes,
