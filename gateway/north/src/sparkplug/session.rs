@@ -344,7 +344,8 @@ impl<'a> Session<'a> {
     /// The only place where the cursor is moved.
     fn settle(&mut self) {
         while let Some(batch) = self.settling.settled() {
-            self.progress = true;
+            // Births move nothing: a broker that takes them alone is not to be called again at once for ever.
+            self.progress |= !batch.tickets.is_empty();
             for ticket in &batch.tickets {
                 self.acknowledger.acknowledge(*ticket);
             }

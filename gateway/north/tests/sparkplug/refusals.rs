@@ -1,6 +1,9 @@
 //! A broker that closes the connection over a message, as MQTT 3.1.1 has no other word.
 
+use std::time::Duration;
+
 use rumqttc::mqttbytes::v4::{Packet, Publish};
+use tidegate_north::TargetState;
 use tidegate_sparkplug::wire::MetricValue;
 
 use crate::{
@@ -160,6 +163,31 @@ async fn a_row_that_the_broker_does_not_bear_although_it_is_small_becomes_a_gap(
     assert_eq!(gaps(&taken.messages), [gap(2, "refused")]);
     goes_on(&mut scene, &running, &mut taken).await;
     running.stop();
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_births_and_no_rows_is_called_less_and_less_often() {
+    let (broker, mut scene) = (Broker::new().await, Scene::new().await);
+    scene.retry_longest = Duration::from_secs(2);
+    scene.append(10);
+    scene.committed().await;
+    let running = scene.start(broker.port(), None).await;
+    for connection in 0..60 {
+        let mut client = broker.client().await;
+        // From the fourth connection on the births have been read before anything else comes.
+        while let Some(Packet::Publish(publish)) = client.packet().await
+            && !publish.topic.contains("DATA")
+        {}
+        drop(client);
+        running.until("the end of the connection", |now| now.state != TargetState::Online).await;
+        if let TargetState::BackingOff { until } = running.status.snapshot().state
+            && connection > 5
+            && until.as_millis() - scene.time() > 300
+        {
+            return running.stop();
+        }
+    }
+    panic!("it is called again at once for ever");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ pub(crate) struct Scene {
     pub(crate) notes: u64,
     plant: FakePlant,
     clock: Arc<AtomicI64>,
+    pub(crate) retry_longest: Duration,
     pub(crate) commands: Arc<Mutex<Vec<Command>>>,
     dir: tempfile::TempDir,
 }
@@ -114,7 +115,8 @@ impl Scene {
         let store = Store::open(dir.path(), &options).await.unwrap().store;
         let meter = fake(&store, ("meter", "count"), ValueKind::Uint, DataType::UInt64).await;
         let clock = Arc::new(AtomicI64::new(START));
-        Scene { store, rows: 0, notes: 0, plant: FakePlant(vec![meter]), clock, commands: Arc::default(), dir }
+        let (plant, retry_longest) = (FakePlant(vec![meter]), Duration::from_millis(20));
+        Scene { store, rows: 0, notes: 0, plant, clock, retry_longest, commands: Arc::default(), dir }
     }
 
     /// With a device `notes` too.
@@ -148,6 +150,11 @@ impl Scene {
         self.store.append(Arc::new(row), bytes::Bytes::new());
     }
 
+    /// Milliseconds, on the clock of the target.
+    pub(crate) fn time(&self) -> i64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn committed(&self) {
         let committed = async {
             while self.store.status().rows_committed < self.rows + self.notes {
@@ -160,7 +167,7 @@ impl Scene {
     pub(crate) async fn start(&self, port: u16, primary_host: Option<&str>) -> Running {
         let connection = MqttTarget {
             keep_alive: Duration::from_secs(10),
-            retry_longest: Duration::from_millis(20),
+            retry_longest: self.retry_longest,
             ..MqttTarget::new("127.0.0.1", port)
         };
         let primary_host = primary_host.map(str::to_owned);
