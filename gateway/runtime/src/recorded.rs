@@ -48,8 +48,11 @@ pub(crate) async fn tell(
     cancel: &CancellationToken,
 ) {
     let now: Instant = clock.now();
-    let reader = store.reader();
-    let reading = read(&reader, wanted, clock.timestamp(now));
+    let reading = async {
+        // The rows of the link that this one takes the place of may not have been committed yet.
+        store.commit().await?;
+        read(&store.reader(), wanted, clock.timestamp(now)).await
+    };
     let read = tokio::select! {
         () = cancel.cancelled() => return,
         read = clock.until(now + LONGEST, reading) => read,
@@ -148,5 +151,67 @@ impl Rows<'_> {
             }
         }
         Ok(since.map(|since| Recorded { poll, newest, since, stored: stored.unwrap_or(since) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use tidegate_config::{ByteSize, WhenFull};
+    use tidegate_driver_api::{ConnectFault, Cx, Session};
+    use tidegate_model::{Column, Row, Value, ValueKind, ValueType};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Listening(Vec<Recorded>);
+
+    #[async_trait]
+    impl Link for Listening {
+        async fn connect<'link>(&'link mut self, _cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
+            std::future::pending().await
+        }
+
+        fn recorded(&mut self, groups: &[Recorded]) {
+            self.0 = groups.to_vec();
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_that_wait_for_their_commit_are_known_and_by_the_clock_of_the_gateway_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3600);
+        let options = tidegate_config::Store {
+            commit: hour,
+            max_age: 72 * hour,
+            max_size: ByteSize(1 << 30),
+            when_full: WhenFull::DropOldest,
+        };
+        let store = Store::open(folder.path(), &options).await.unwrap().store;
+        let column = |name: &str| Column::new(name.parse().unwrap(), ValueType::single(ValueKind::Int));
+        let name: Name = "press".parse().unwrap();
+        let columns = vec![column("utc"), column("local")];
+        let (stream, _) = store.stream(&name, &"all".parse().unwrap(), columns).await.unwrap();
+        let clock = Clock::start();
+        let now = clock.timestamp(clock.now());
+        let ago = |millis: i64| Timestamp::from_millis(now.as_millis() - millis);
+        // The second tag is of a device whose clock is two hours ahead.
+        let ahead = |millis: i64| ago(millis - 7_200_000);
+        let rows = [(2000, 0, ago(2003)), (1500, 1, ahead(1503)), (1000, 0, ago(1003)), (500, 1, ahead(503))];
+        for (seq, (millis, says, device_time)) in (1..).zip(rows) {
+            let mut slots = [Slot::Unchanged, Slot::Unchanged];
+            slots[says] = Slot::Good(Value::Int(1));
+            let (time, device_time) = (ago(millis), Some(device_time));
+            let row = Row { stream: Arc::clone(&stream), seq, time, device_time, slots: slots.into() };
+            store.append(Arc::new(row), Bytes::new());
+        }
+        let poll = Poll { device: 0, group: 0 };
+        let wanted = [Wanted { poll, stream }];
+        let mut link = Listening::default();
+        tell(&mut link, &name, (&store, &wanted), &clock, &CancellationToken::new()).await;
+        let newest = vec![Some(ago(1003)), Some(ahead(503))];
+        assert_eq!(link.0, [Recorded { poll, newest, since: ago(2003), stored: ago(500) }]);
+        store.close().await;
     }
 }

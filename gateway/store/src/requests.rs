@@ -60,6 +60,13 @@ impl Writer {
             Command::Move { from, to, reply } => {
                 let _ = reply.send(self.move_target(&from, &to).await);
             }
+            Command::Commit { reply } => {
+                // While nothing can be written, it is tried again at its own times.
+                if !self.is_failing() && self.shared.pending.waiting().any {
+                    self.commit(false).await;
+                }
+                let _ = reply.send(());
+            }
             Command::Finish { reply } => {
                 let _ = reply.send(());
             }

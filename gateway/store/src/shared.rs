@@ -48,6 +48,8 @@ pub(crate) enum Command {
     GiveUp { reply: oneshot::Sender<()> },
     /// Compaction cannot read the fresh records at this position.
     PassUnreadable { position: u64, reply: oneshot::Sender<()> },
+    /// A commit that does not wait for its time.
+    Commit { reply: oneshot::Sender<()> },
     /// Nothing: the answer says that what was under way is finished.
     Finish { reply: oneshot::Sender<()> },
     /// A target has come to something that cannot be read.

@@ -178,6 +178,17 @@ impl Store {
         self.shared.status()
     }
 
+    /// Commits what is pending without waiting for its time, so that a reader sees it. While nothing can be written it stays pending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`].
+    pub async fn commit(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Commit { reply }).await?;
+        answer.await.map_err(|_| StoreError::Closed)
+    }
+
     /// Commits what is pending and closes the database. Rows appended afterwards through another handle are dropped.
     pub async fn close(self) {
         let (reply, answer) = oneshot::channel();

@@ -202,7 +202,7 @@ impl Writer {
     }
 
     /// Commits what has arrived; when that fails it is kept and tried again later.
-    async fn commit(&mut self, last: bool) {
+    pub(crate) async fn commit(&mut self, last: bool) {
         self.due = None;
         self.shared.armed.store(false, Ordering::Release);
         let started = Instant::now();

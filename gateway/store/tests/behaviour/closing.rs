@@ -18,6 +18,22 @@ async fn closing_commits_what_is_pending_and_moves_everything_into_the_database(
 }
 
 #[tokio::test]
+async fn what_is_pending_can_be_committed_before_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut slow = options();
+    slow.commit = std::time::Duration::from_secs(3600);
+    let store = open_with(dir.path(), &slow).await;
+    let commits = store.status().commits;
+    store.commit().await.unwrap();
+    assert_eq!(store.status().commits, commits, "there was nothing");
+    Machine::new(&store, "press").await.run(&store, 7);
+    store.commit().await.unwrap();
+    assert_eq!((store.status().rows, store.status().commits), (7, commits + 1));
+    assert_eq!(store.reader().streams().await.unwrap().len(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn after_closing_every_call_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -29,6 +45,7 @@ async fn after_closing_every_call_says_so() {
     assert!(matches!(waiting.await.unwrap(), StoreError::Closed));
     assert!(matches!(error(handle.cursor(&name("other"), StartAt::Now).await), StoreError::Closed));
     assert!(matches!(error(handle.stream(&name("d"), &name("g"), columns(1)).await), StoreError::Closed));
+    assert!(matches!(error(handle.commit().await), StoreError::Closed));
     press.run(&handle, 1);
     handle.close().await;
 }
