@@ -84,7 +84,8 @@ async fn connect_for_ever(
                     begin_after = over;
                     let text = "another one with the same --host-id has ended, that had begun later; edge nodes mind this one again once \
                                 it begins anew";
-                    Failure::new(FailureKind::Refused, text.to_owned())
+                    // Nobody has refused anything: it begins anew at once.
+                    Failure::new(FailureKind::Closed, text.to_owned())
                 }
             },
             Err(failure) => failure,
