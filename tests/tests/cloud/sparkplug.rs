@@ -51,7 +51,7 @@ fn oven(modbus: SocketAddr, broker: SocketAddr) -> anyhow::Result<Site> {
          [[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{modbus}\"\ntimeout = \"5s\"\n\n\
          [[device]]\nname = \"oven-1\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\n\n\
          [[target]]\nname = \"cloud\"\nkind = \"mqtt\"\nurl = \"mqtt://{broker}\"\nformat = \"sparkplug_b\"\n\
-         group_id = \"plant\"\nretry_longest = \"1s\"\nprimary_host = \"historian\"\nsettle = \"60s\"\nstart = \"oldest\"\n",
+         group_id = \"plant\"\nretry_longest = \"1s\"\nprimary_host = \"historian\"\nsettle = \"600s\"\nstart = \"oldest\"\n",
     );
     site.write("line3", &rest)?;
     Ok(site)
