@@ -98,6 +98,8 @@ struct Session<'a> {
     parted: bool,
     /// Since when suspected rows wait for what is on its way.
     held: Option<Instant>,
+    /// When there was something of the backlog to be sent.
+    looked: Instant,
     flight: Flight,
     settling: Settling<Batch>,
     share: Share,
@@ -157,6 +159,7 @@ impl<'a> Session<'a> {
             waiting: 0,
             parted: false,
             held: None,
+            looked: Instant::now(),
             flight: Flight::default(),
             settling: Settling::new(around.options.settle),
             share: Share::new(around.options.backfill, Instant::now()),
@@ -188,6 +191,7 @@ impl<'a> Session<'a> {
         }
         // The lanes part here, and the births are made after: what is committed in between is told as the present.
         let (live, backlog) = cursor.lanes(Shape::Rows);
+        self.looked = Instant::now();
         let mut live = pin!(stream::unfold(live, read));
         let mut backlog = pin!(stream::unfold(backlog, read));
         loop {

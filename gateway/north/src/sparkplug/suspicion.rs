@@ -6,6 +6,9 @@
 //! ever. What remains in the end has been alone on its way, again and again. Mostly it is too large; then the edge node
 //! is told so and leaves out what is: that is taken to be so when it is larger than anything that was ever read. A row that is not gets a gap in
 //! its place.
+//!
+//! Rows that were on their way when the connection was closed are before all live rows in the next one: were one of these just as bad,
+//! the two would be found by turns, and none of them often enough.
 
 use std::{collections::HashSet, fmt};
 
@@ -67,6 +70,8 @@ pub(super) enum Remedy {
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
     suspects: Vec<Sent>,
+    /// The rows and gaps among them that have not been read since.
+    unread: Vec<Subject>,
     /// What of them is no rows, to be found quickly.
     messages: HashSet<Subject>,
     closed: u8,
@@ -86,6 +91,19 @@ impl Subject {
             (Subject::Rows(one), Subject::Rows(other)) => one.common(*other).map(Subject::Rows),
             _ => None,
         }
+    }
+
+    fn span(&self) -> Option<Span> {
+        match self {
+            Subject::Rows(span) | Subject::Gap(span) => Some(*span),
+            Subject::Message(_) => None,
+        }
+    }
+
+    /// Whether the last row of the other one is in it.
+    fn has_end_of(&self, other: &Subject) -> bool {
+        let (Some(one), Some(other)) = (self.span(), other.span()) else { return false };
+        one.common(Span { first: other.last, ..other }).is_some()
     }
 
     fn is_single(&self) -> bool {
@@ -126,6 +144,8 @@ impl Suspicion {
     fn suspect(&mut self, suspects: Vec<Sent>) {
         let messages = suspects.iter().map(|sent| &sent.subject).filter(|subject| !matches!(subject, Subject::Rows(_)));
         self.messages = messages.cloned().collect();
+        let rows = suspects.iter().map(|sent| &sent.subject).filter(|subject| subject.span().is_some());
+        self.unread = rows.cloned().collect();
         self.suspects = suspects;
     }
 
@@ -140,6 +160,7 @@ impl Suspicion {
     /// This is known to have been read. Gives how many bytes are to be sent from now on, at most, when that shows that something was too large.
     pub(super) fn read(&mut self, sent: &Sent) -> Option<usize> {
         self.proven = self.proven.max(sent.largest);
+        self.unread.retain(|suspect| !sent.subject.has_end_of(suspect));
         let is_row = matches!(sent.subject, Subject::Rows(_));
         self.progress |= is_row && self.closed < DIVIDED && self.suspected(&sent.subject).is_some();
         let is_it =
@@ -167,6 +188,16 @@ impl Suspicion {
     /// Whether it is among what is divided.
     pub(super) fn is_suspect(&self, subject: &Subject) -> bool {
         self.closed >= DIVIDED && self.suspected(subject).is_some()
+    }
+
+    /// Whether anything may be before all live rows ([`Suspicion::is_first`]). Where nothing helps, live rows wait for nothing.
+    pub(super) fn has_first(&self) -> bool {
+        !self.unread.is_empty() && self.is_stuck().is_none()
+    }
+
+    /// Whether these rows or this gap were on their way when the connection was closed, and have not been read since.
+    pub(super) fn is_first(&self, subject: &Subject) -> bool {
+        self.unread.iter().any(|suspect| suspect == subject || suspect.common(subject).is_some())
     }
 
     /// Whether a gap takes the place of this row.
@@ -328,6 +359,32 @@ mod tests {
         assert_eq!(suspicion.read(&birth("a", 500)), None);
         assert_eq!(suspicion.read(&birth("b", 20_000)), Some(37_499));
         assert_eq!(suspicion.read(&birth("b", 20_000)), None);
+    }
+
+    #[test]
+    fn what_was_on_its_way_is_first_until_it_was_read_or_nothing_helps() {
+        let mut suspicion = Suspicion::default();
+        assert!(!suspicion.has_first());
+        suspicion.closed_by_broker(&[birth("a", 500)]);
+        assert!(!suspicion.has_first());
+        suspicion.closed_by_broker(&[rows(5, 9, 100)]);
+        let is_first = |suspicion: &Suspicion, row| suspicion.is_first(&rows(row, row, 1).subject);
+        assert!(
+            suspicion.has_first() && is_first(&suspicion, 5) && is_first(&suspicion, 9) && !is_first(&suspicion, 10)
+        );
+        suspicion.read(&rows(5, 8, 100));
+        assert!(suspicion.has_first());
+        suspicion.read(&rows(9, 12, 100));
+        assert!(!suspicion.has_first() && !is_first(&suspicion, 9));
+        // A broker that takes neither the row nor the gap in its place.
+        suspicion.read(&rows(13, 13, 1_000));
+        (0..10).for_each(|_| {
+            suspicion.closed_by_broker(&[rows(14, 14, 100)]);
+            suspicion.remedy();
+            assert!(suspicion.has_first());
+        });
+        suspicion.closed_by_broker(&[rows(14, 14, 100)]);
+        assert!(!suspicion.has_first());
     }
 
     #[test]

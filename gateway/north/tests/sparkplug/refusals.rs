@@ -112,6 +112,48 @@ async fn a_row_that_is_too_large_for_the_broker_becomes_one_gap_after_eight_conn
 }
 
 #[tokio::test]
+async fn a_tag_that_is_too_large_at_every_poll_is_found_although_each_connection_brings_the_next_one() {
+    let (broker, mut scene) = (Broker::new().await, Scene::with_notes().await);
+    // What is too large is only in rows: the births are small.
+    let poll = |scene: &mut Scene| {
+        scene.note(&"x".repeat(10_000));
+        scene.note("small");
+    };
+    scene.append(20);
+    poll(&mut scene);
+    scene.committed().await;
+    let running = scene.start(broker.port(), None).await;
+    let (mut messages, mut closed): (Vec<Message>, usize) = (Vec::new(), 0);
+    'connections: loop {
+        let mut client = broker.client().await;
+        loop {
+            let publish = match client.packet().await {
+                Some(Packet::Publish(publish)) => publish,
+                other => panic!("{other:?} in place of a message"),
+            };
+            if publish.payload.len() > 5_000 {
+                closed += 1;
+                assert!(closed < 60, "it is never found");
+                break;
+            }
+            messages.push(read(&publish));
+            if publish.topic.contains("NBIRTH") {
+                // Behind the parting of the lanes, and before any ping is answered.
+                poll(&mut scene);
+                scene.committed().await;
+            }
+            // Each of them becomes a gap.
+            let found = gaps(&messages);
+            if (1..scene.notes).step_by(2).all(|row| found.contains(&gap(row, "too_large"))) {
+                break 'connections;
+            }
+        }
+    }
+    assert!((8..=24).contains(&closed), "{closed} connections");
+    running.stop();
+}
+
+#[tokio::test]
 async fn a_birth_that_is_too_large_for_the_broker_is_made_without_its_largest_values() {
     let (broker, mut scene) = (Broker::new().await, Scene::with_notes().await);
     scene.append(10);

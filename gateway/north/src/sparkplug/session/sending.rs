@@ -24,6 +24,8 @@ use crate::{
 const TOGETHER: usize = 32 * 1024;
 /// What is suspected waits for so long while other rows are sent; then they wait for it.
 const HELD: Duration = Duration::from_millis(500);
+/// Live rows wait for so long for the backlog to be read, when there may be something in it that is before them.
+const SOUGHT: Duration = Duration::from_secs(5);
 /// Why a row is missing that the broker closes the connection over.
 const REFUSED: &str = "refused";
 
@@ -123,10 +125,23 @@ impl Session<'_> {
         self.around.node.births_again(now(self.around.status));
     }
 
+    /// Whether live rows wait, as rows of the backlog that were on their way when the connection was closed are before them.
+    fn holds_live(&mut self, now: Instant) -> bool {
+        if !self.backlog.is_empty() {
+            self.looked = now;
+        }
+        let suspicion = &*self.around.suspicion;
+        suspicion.has_first()
+            && match self.backlog.is_empty() {
+                true => now.saturating_duration_since(self.looked) < SOUGHT,
+                false => self.backlog.iter().any(|delivery| suspicion.is_first(&subject(delivery))),
+            }
+    }
+
     /// Of each lane the size of the next delivery that may be sent now. What is suspected waits until nothing else is on its way; everything
     /// else goes on meanwhile, for a moment.
-    fn fronts(&mut self, now: Instant) -> (Option<usize>, Option<usize>) {
-        let (live, backlog) = (self.live.front(), self.backlog.front());
+    fn fronts(&mut self, holds_live: bool, now: Instant) -> (Option<usize>, Option<usize>) {
+        let (live, backlog) = (self.live.front().filter(|_| !holds_live), self.backlog.front());
         let suspicion = &*self.around.suspicion;
         if suspicion.group().is_none() {
             return (live.map(size), backlog.map(size));
@@ -150,8 +165,16 @@ impl Session<'_> {
             return false;
         }
         let time = Instant::now();
-        let (live, backlog) = self.fronts(time);
-        let Some(lane) = self.share.choose(live, backlog, time) else { return false };
+        let holds_live = self.holds_live(time);
+        let (live, backlog) = self.fronts(holds_live, time);
+        let lane = match backlog {
+            // Its limits count that afterwards: live rows do not wait for them.
+            Some(_) if holds_live => LaneKind::Backlog,
+            _ => match self.share.choose(live, backlog, time) {
+                Some(lane) => lane,
+                None => return false,
+            },
+        };
         let contested = live.is_some() && backlog.is_some();
         let queue = match lane {
             LaneKind::Live => &mut self.live,
