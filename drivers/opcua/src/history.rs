@@ -84,6 +84,16 @@ impl Hole {
         Hole { items, to: None, at_least: i64::MIN, silences: 0, refusals: 0, waits: None, warned: false }
     }
 
+    /// Since when something is missing, as OPC UA counts it.
+    pub(crate) fn since(&self) -> Option<i64> {
+        self.items.iter().map(|item| item.told.time()).min()
+    }
+
+    /// The items of which something is missing.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.items.iter().map(|item| item.number)
+    }
+
     /// Whether it may be asked for now.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.waits.is_none_or(|waits| waits <= now)

@@ -1,8 +1,8 @@
 //! One server and the devices behind it: what survives a connection, and how the next one is made.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use opcua::types::{EndpointDescription, NodeId};
+use opcua::types::{DateTime, EndpointDescription, NodeId};
 use tidegate_driver_api::{ConnectFault, Cx, Link, Recorded, Session, async_trait, config, model::Name};
 use tidegate_trust::Trust;
 
@@ -247,6 +247,26 @@ impl Link for ServerLink {
                 }
             }
         }
+    }
+}
+
+impl Drop for ServerLink {
+    /// The next link of that name begins behind the newest row that is stored, and that is after an outage whose history was still
+    /// being read.
+    fn drop(&mut self) {
+        let Some((numbers, since)) = self.memory.left.unfilled() else { return };
+        let items = self.items();
+        let slots = numbers.iter().filter_map(|number| items.slot(*number));
+        let devices: BTreeSet<usize> = slots.map(|(_, slot)| slot.poll.device).collect();
+        let devices: Vec<String> = devices.into_iter().map(|device| self.device(device)).collect();
+        tracing::warn!(
+            link = %self.name,
+            devices = devices.join(", "),
+            items = numbers.len(),
+            since = %DateTime::from(since),
+            "the link ends before the server's history has told everything of an outage; what it has not told is not asked for again: \
+             where it is needed, take it from the server"
+        );
     }
 }
 

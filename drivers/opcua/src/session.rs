@@ -36,6 +36,15 @@ pub(crate) struct ServerSession<'link> {
     pub(crate) browse: Browse,
     /// What nodes take that have been written to.
     pub(crate) taken: HashMap<NodeId, Taken>,
+    /// Whether the link has got what this leaves to the next one.
+    has_left: bool,
+}
+
+impl Drop for ServerSession<'_> {
+    /// What of the past is still to be asked for is not forgotten with a session that is given up.
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 impl<'link> ServerSession<'link> {
@@ -47,14 +56,21 @@ impl<'link> ServerSession<'link> {
         places: Places,
         feed: Feed,
     ) -> ServerSession<'link> {
-        ServerSession { link, channel, server, held, places, feed, browse: Browse::default(), taken: HashMap::new() }
+        let (browse, taken) = (Browse::default(), HashMap::new());
+        ServerSession { link, channel, server, held, places, feed, browse, taken, has_left: false }
+    }
+
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.link.memory.left = self.feed.leave();
+        }
     }
 
     /// The session is over, unless the fault was only a refusal; the server keeps it for the next connection.
     pub(crate) fn lose(&mut self, fault: Fault, what: &str) -> Lost {
         if !matches!(fault, Fault::Cancelled) {
             self.link.memory.session = Some((self.held.clone(), self.feed.keep()));
-            self.link.memory.left = self.feed.leave();
+            self.leave();
             self.channel.leave_session();
         }
         fault.lost(&self.link.keys.endpoint.to_string(), what)

@@ -192,3 +192,27 @@ async fn what_a_sign_of_life_showed_to_be_lost_is_asked_for_once_and_not_again_a
     poll(session.as_mut(), 1).await;
     assert_eq!(way.count(HISTORY), 2, "the hole of the cut alone");
 }
+
+#[tokio::test]
+async fn what_was_still_to_be_asked_for_when_a_session_was_given_up_is_asked_for_over_the_next_one() {
+    let plant = Plant::start(1).await;
+    let way = Meddler::to(plant.address).await;
+    let mut compiled = compile(&link(way.address, "backfill = true", "", &numbers(1)));
+    let (session, mut known) = begun(&mut compiled, 1).await;
+    way.cut();
+    lost(session, &mut known).await;
+    let told = DateTime::now();
+    way.judge(|message| if message.kind == HISTORY { Deed::Swallow } else { Deed::Pass });
+    let mut session = connected(&mut compiled).await;
+    let mut known = Known::default();
+    while way.count(HISTORY) == 0 || known.0.is_empty() {
+        moves(session.as_mut(), &mut known, &plant, 0, "a value beside the history").await;
+    }
+    drop(session);
+    way.judge(move |message| match message.kind {
+        HISTORY => Deed::Tell(vec![value(told, 1, 1001.0)]),
+        _ => Deed::Pass,
+    });
+    let mut session = connected(&mut compiled).await;
+    assert_eq!(past(session.as_mut(), 1).await, [1001.0]);
+}

@@ -1,5 +1,7 @@
 //! What a connection that is over leaves to the next one.
 
+use std::collections::BTreeSet;
+
 use super::{Feed, Job, Parked};
 use crate::{
     history::Hole,
@@ -25,7 +27,18 @@ pub(crate) struct Left {
     rows: Rows,
     /// What was still to be asked for of the past.
     holes: Vec<Hole>,
+    /// The same of items that the server did not have.
+    unplaced: Vec<Hole>,
     history: Deadly,
+}
+
+impl Left {
+    /// What the server's history was still to be asked for, of items that it has: their numbers, and since when something is
+    /// missing, as OPC UA counts it.
+    pub(crate) fn unfilled(&self) -> Option<(BTreeSet<usize>, i64)> {
+        let since = self.holes.iter().filter_map(Hole::since).min()?;
+        Some((self.holes.iter().flat_map(Hole::numbers).collect(), since))
+    }
 }
 
 /// How history goes with a server whose answers, or questions, may be what ends the connection.
@@ -76,8 +89,9 @@ impl Feed {
         let hole = |job| if let Job::Past(hole) = job { Some(hole) } else { None };
         let now = self.server_time;
         let suspected = self.missing.leave().map(|missing| Hole::new(missing).not_before(now));
-        let holes = self.jobs.drain(..).filter_map(hole).chain(self.unplaced.drain(..)).chain(suspected);
+        let holes = self.jobs.drain(..).filter_map(hole).chain(suspected);
         let mut holes: Vec<Hole> = holes.map(Hole::over_another_session).collect();
+        let mut unplaced: Vec<Hole> = self.unplaced.drain(..).map(Hole::over_another_session).collect();
         let mut history = Deadly::default();
         if self.deadly.is_end {
             history.ends = self.deadly.ends.saturating_add(1);
@@ -90,14 +104,15 @@ impl Feed {
                  the server was away stays missing: set `backfill` to false if it stays so"
             );
             holes.clear();
+            unplaced.clear();
         }
-        Left { rows: std::mem::take(&mut self.rows).into_past(), holes, history }
+        Left { rows: std::mem::take(&mut self.rows).into_past(), holes, unplaced, history }
     }
 
     /// Goes on with what a connection before has left.
     pub(crate) fn take_up(&mut self, left: Left) {
         self.rows = left.rows;
-        self.jobs.extend(left.holes.into_iter().map(Job::Past));
+        self.jobs.extend(left.holes.into_iter().chain(left.unplaced).map(Job::Past));
         self.deadly = Deadly { is_end: false, ..left.history };
         if self.deadly.ends > 0 {
             self.server.limits.history.at_most(self.deadly.at_once);
@@ -122,5 +137,23 @@ impl Feed {
         let made_anew = subscriptions.iter().enumerate().filter(|(_, kept)| kept.state != State::Live);
         made_anew.for_each(|(index, _)| parked.forget(index));
         Kept { subscriptions, parked: Some(parked), ids: self.ids.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{history::Asked, told::Last};
+
+    #[test]
+    fn what_is_unfilled_is_said_with_its_beginning() {
+        let hole = |items: &[(usize, i64)]| {
+            Hole::new(items.iter().map(|(number, told)| Asked::new(*number, Last::until(*told))).collect())
+        };
+        let unplaced = vec![hole(&[(9, 1)])];
+        let mut left = Left { unplaced, ..Left::default() };
+        assert_eq!(left.unfilled(), None, "what the server does not have is not waited for");
+        left.holes = vec![hole(&[(4, 70), (3, 50)]), hole(&[(3, 60)])];
+        assert_eq!(left.unfilled(), Some((BTreeSet::from([3, 4]), 50)));
     }
 }
