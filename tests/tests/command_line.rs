@@ -104,7 +104,8 @@ fn every_line_is_an_object_where_machines_read_the_log() -> anyhow::Result<()> {
     let (code, text) = tidegate(["run", "-c", &file, "--log-format", "json"], &[])?;
     assert_eq!(code, Some(1), "{text}");
     let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
-    let said = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("did you mean `unit`?"));
+    let said =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("did you mean `unit`?"));
     assert!(lines.iter().any(said), "{text}");
     Ok(())
 }

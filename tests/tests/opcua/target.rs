@@ -181,7 +181,7 @@ fn alarms(device: Stack, stack: Stack) -> anyhow::Result<()> {
     assert_eq!((&raised["severity"], &raised["message"]), (&json!(700), &json!("level too high")), "{raised}");
     assert_eq!(raised["name"], json!("Level"), "{raised}");
     // Who comes later asks for what stands.
-    let mut later = || {
+    let later = || {
         let mut later = OpcuaClient::connected(&peers, stack, &url, &OpcuaLogin::default())?;
         later.listen()?;
         assert_eq!(later.refresh(PATIENCE)?, 1);
