@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 
 use tidegate_broker::Broker;
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::{
-    raw::{Options, Raw, packet, text},
+    raw::{Options, PATIENCE, Raw, packet, text},
     rig::options,
 };
 
@@ -43,9 +44,12 @@ async fn a_thread_of_its_own_ends_with_the_broker_and_frees_the_port() {
         drop(broker);
         client.ended().await;
         // The thread drops the listener in its own time.
-        while TcpListener::bind(address).is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let free = async {
+            while TcpListener::bind(address).is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, free).await.expect("the thread ends and frees the port");
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// No answer of a broker on loopback takes this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection.
 pub(crate) struct Raw {
