@@ -105,7 +105,7 @@ impl Opening<'_> {
     ) -> Result<Opened, ConnectFault> {
         let server = self.server();
         let policy = SecurityPolicy::from_uri(description.security_policy_uri.as_ref());
-        security::judge(self, description, policy)?;
+        security::judge(self, description, policy).await?;
         let identity = self.identity()?;
         let description = with_usable_tokens(description.clone(), &identity)?;
         let channel = self.channel(description.clone()).await;

@@ -5,7 +5,7 @@ use opcua::{
     types::{ByteString, DateTime, EndpointDescription, MessageSecurityMode},
 };
 use tidegate_driver_api::{Cause, ConnectFault, model::Timestamp};
-use tidegate_trust::{Certificate, EXPIRY_WARNING_DAYS, TrustError, Verdict};
+use tidegate_trust::{Certificate, EXPIRY_WARNING_DAYS, Verdict};
 
 use crate::{
     config::{LinkKeys, Security},
@@ -62,7 +62,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// Whether the certificate of the endpoint may be used. Nothing is asked of one without protection.
-pub(crate) fn judge(
+pub(crate) async fn judge(
     opening: &Opening<'_>,
     endpoint: &EndpointDescription,
     policy: SecurityPolicy,
@@ -73,11 +73,15 @@ pub(crate) fn judge(
     let now = now();
     let link = opening.link;
     let server = &opening.keys.endpoint;
-    let failed = |error: TrustError| hopeless(format!("the folder of certificates cannot be used: {error}"));
-    let own = opening.trust.own(now).map_err(failed)?;
+    let (trust, shown) = (opening.trust.clone(), endpoint.server_certificate.clone());
+    let place = format!("link {link}, {server}");
+    // Files are read and written, and a key may be made.
+    let looked_up =
+        tokio::task::spawn_blocking(move || (trust.own(now), trust.judge(shown.as_ref(), &place, now))).await;
+    let (own, judged) =
+        looked_up.map_err(|error| hopeless(format!("the certificates cannot be looked up: {error}")))?;
+    let own = own.map_err(|error| hopeless(format!("the folder of certificates cannot be used: {error}")))?;
     warn_of_end(link, "of this gateway", &own, now);
-    let shown = endpoint.server_certificate.as_ref();
-    let judged = opening.trust.judge(shown, &format!("link {link}, {server}"), now);
     let judged = judged.map_err(|error| hopeless(format!("the certificate of {server} cannot be used: {error}")))?;
     let fingerprint = judged.certificate.fingerprint();
     let about = format!("the certificate of {server} ({}, SHA-256 {fingerprint})", judged.certificate.subject());

@@ -1,9 +1,11 @@
 //! Files that are there whole or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use crate::TrustError;
@@ -19,6 +21,31 @@ pub(crate) enum Readers {
 
 /// Bytes of a file that are read at most: more than any certificate, key or note has.
 const LONGEST: u64 = 64 * 1024;
+/// How often a lock that another one holds is tried, and the pause between.
+const TRIES: u32 = 3_000;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Keeps others out, of this process and of any other, until what it gives is dropped. Who cannot write the file, and a file system
+/// without locks, keep nobody out.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, TrustError> {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, TimedOut, Unsupported};
+    let attempt = || {
+        let file = File::options().create(true).append(true).open(path)?;
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => thread::park_timeout(PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::new(TimedOut, "another program has held it for 30 s"))
+    };
+    match attempt() {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | Unsupported) => Ok(None),
+        Err(error) => Err(at("lock", path)(error)),
+    }
+}
 
 /// Writes a file under another name, lets it reach the disk, and gives it its name.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), TrustError> {

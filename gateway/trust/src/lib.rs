@@ -15,6 +15,7 @@
 //!   waiting/             shown to the gateway and not judged; at most 100, the oldest goes
 //!   rejected/            where the OPC UA library puts what it does not know; `Trust::collect` empties it
 //!   seen/                when and where each certificate was first seen
+//!   .lock                held while the lists are changed
 //! ```
 //!
 //! A certificate is in one list. Where somebody has put it into several, the strictest counts (refused, then trusted) and the

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -21,11 +22,13 @@ use crate::{
 const WAITING: usize = 100;
 /// Files that one round takes out of the library's folder, so that a flood holds nobody up for long.
 const ROUND: usize = 1000;
+/// Held while the lists are changed.
+const LOCK: &str = ".lock";
 /// Milliseconds after which a file is not being written any more.
 const SETTLED: i64 = 10_000;
 
 /// The folder of certificates. It keeps nothing in memory: every call reads the files. Calls block for the time of some
-/// small files; those that make a key (`own` the first time, `renew`) for up to some seconds on a small machine.
+/// small files, and while another one changes the lists (30 s at most, then they fail); those that make a key (`own` the first time, `renew`) for up to some seconds on a small machine.
 #[derive(Debug, Clone)]
 pub struct Trust {
     root: PathBuf,
@@ -103,6 +106,7 @@ impl Trust {
         for name in ["trusted", "refused", "waiting", "rejected", "seen"] {
             files::folder(&root.join(name), Readers::All)?;
         }
+        let _alone = trust.alone()?;
         trust.adopt(State::Trusted)?;
         trust.adopt(State::Refused)?;
         trust.settle()?;
@@ -152,6 +156,12 @@ impl Trust {
     ///
     /// [`TrustError::NotACertificate`], [`TrustError::File`].
     pub fn judge(&self, der: &[u8], place: &str, now: Timestamp) -> Result<Judgement, TrustError> {
+        let _alone = self.alone()?;
+        self.judged(der, place, now)
+    }
+
+    /// What [`Trust::judge`] says, for one that keeps the others out already.
+    fn judged(&self, der: &[u8], place: &str, now: Timestamp) -> Result<Judgement, TrustError> {
         let certificate = Certificate::from_der(der)?;
         let file = certificate.file();
         let verdict = if files::read(&self.folder(State::Refused).join(file))?.is_some() {
@@ -180,12 +190,13 @@ impl Trust {
     ///
     /// [`TrustError::File`]. A file that is no certificate is no error; it is removed once it is some seconds old.
     pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
+        let _alone = self.alone()?;
         // The library looks into `trusted` alone: what somebody has put into `refused` must not be there.
         self.settle()?;
         let (mut new, mut failed) = (Vec::new(), None);
         for path in files::list(&self.root.join("rejected"))?.into_iter().take(ROUND) {
             let judged = match files::read(&path)? {
-                Some(der) => self.judge(&der, place, now),
+                Some(der) => self.judged(&der, place, now),
                 None => continue,
             };
             // One that is only being written looks like none; it is whole at the next time.
@@ -193,12 +204,17 @@ impl Trust {
             if matches!(judged, Err(TrustError::NotACertificate(_))) && files::written(&path).is_some_and(is_young) {
                 continue;
             }
-            files::remove(&path)?;
             match judged {
                 Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => new.push(certificate),
                 Ok(_) | Err(TrustError::NotACertificate(_)) => {}
-                // One that cannot be filed must not keep the others waiting.
-                Err(error) => failed = failed.or(Some(error)),
+                // It stays for the next round, and does not keep the others waiting.
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            }
+            if let Err(error) = files::remove(&path) {
+                failed = failed.or(Some(error));
             }
         }
         match failed {
@@ -259,11 +275,18 @@ impl Trust {
         Ok(entries)
     }
 
+    /// Keeps everybody else from changing the lists, in this process and beside it, until what it gives is dropped: what is only half
+    /// filed looks like something to tidy up.
+    fn alone(&self) -> Result<Option<File>, TrustError> {
+        files::lock(&self.root.join(LOCK))
+    }
+
     fn folder(&self, state: State) -> PathBuf {
         self.root.join(state.as_str())
     }
 
     fn put(&self, fingerprint: &str, state: State) -> Result<Entry, TrustError> {
+        let _alone = self.alone()?;
         let digits = digits(fingerprint).ok_or_else(|| TrustError::NoFingerprint(fingerprint.to_owned()))?;
         let mut found = Vec::new();
         for list in [State::Waiting, State::Trusted, State::Refused] {

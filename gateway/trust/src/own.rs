@@ -37,7 +37,8 @@ const LOCK: &str = "own/.lock";
 /// The certificate of the gateway, made when there is none.
 pub(crate) fn ensure(root: &Path, gateway: &str, now: Timestamp) -> Result<Certificate, TrustError> {
     let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let _others = lock(root)?;
+    files::folder(&root.join("own"), Readers::All)?;
+    let _others = files::lock(&root.join(LOCK))?;
     finish_renewal(root)?;
     match read(root)? {
         Some(Pair { der, key }) => {
@@ -56,17 +57,9 @@ pub(crate) fn ensure(root: &Path, gateway: &str, now: Timestamp) -> Result<Certi
 /// Makes a new key and certificate in the place of the old ones.
 pub(crate) fn renew(root: &Path, gateway: &str, now: Timestamp) -> Result<Certificate, TrustError> {
     let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let _others = lock(root)?;
-    make(root, gateway, now)
-}
-
-/// Keeps other processes out until what it gives is dropped.
-fn lock(root: &Path) -> Result<std::fs::File, TrustError> {
     files::folder(&root.join("own"), Readers::All)?;
-    let path = root.join(LOCK);
-    let locked = std::fs::File::options().create(true).append(true).open(&path);
-    let locked = locked.and_then(|file| file.lock().map(|()| file));
-    locked.map_err(files::at("lock", &path))
+    let _others = files::lock(&root.join(LOCK))?;
+    make(root, gateway, now)
 }
 
 /// The certificate, when there is one.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::OnceLock};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::OnceLock, thread};
 
 use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
@@ -195,6 +195,45 @@ fn what_the_library_has_put_aside_is_collected() {
     assert_eq!(fs::read_dir(trust.root().join("rejected")).unwrap().count(), 0);
     let expected = [("urn:new".to_owned(), State::Waiting), ("urn:refused".to_owned(), State::Refused)];
     assert_eq!(states(&trust), expected);
+}
+
+#[test]
+fn nothing_is_lost_while_somebody_looks_at_the_lists() {
+    let (_dir, trust) = folder();
+    let store = CertificateStore::new(trust.root());
+    let shown = |number: u32| {
+        let (left, right) = (stranger(&format!("left{number}")), stranger(&format!("right{number}")));
+        store.store_rejected_cert(&X509::from_der(&left).unwrap()).unwrap();
+        // Two links meet the same server while a server of the gateway's own meets a client.
+        let mut verdicts = thread::scope(|links| {
+            let links = [(); 2].map(|()| links.spawn(|| trust.judge(&right, "a", NOW).unwrap().verdict));
+            assert_eq!(trust.collect("b", NOW).unwrap().len(), 1);
+            links.map(|link| link.join().unwrap())
+        });
+        verdicts.sort_by_key(|verdict| *verdict == Verdict::Waiting { new: true });
+        assert_eq!(verdicts, [false, true].map(|new| Verdict::Waiting { new }), "one of them says so");
+    };
+    thread::scope(|scope| {
+        let shown = scope.spawn(|| (0..40).for_each(shown));
+        while !shown.is_finished() {
+            Trust::open(trust.root(), "line3").unwrap().list().unwrap();
+        }
+    });
+    let entries = trust.list().unwrap();
+    assert_eq!((entries.len(), entries.iter().filter(|entry| entry.seen.is_some()).count()), (80, 80));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_filed_is_filed_later() {
+    let (_dir, trust) = folder();
+    CertificateStore::new(trust.root()).store_rejected_cert(&X509::from_der(&stranger("new")).unwrap()).unwrap();
+    let (waiting, aside) = (trust.root().join("waiting"), trust.root().join("aside"));
+    fs::rename(&waiting, &aside).unwrap();
+    fs::write(&waiting, "in the way").unwrap();
+    assert!(matches!(trust.collect("", NOW), Err(TrustError::File { .. })));
+    fs::remove_file(&waiting).unwrap();
+    fs::rename(&aside, &waiting).unwrap();
+    assert_eq!(trust.collect("", NOW).unwrap().len(), 1);
 }
 
 #[test]
