@@ -107,8 +107,8 @@ class Station:
         self.nodes = {}
 
     async def session(self):
-        # asyncua waits 4 s for every answer unless told otherwise; a busy machine takes longer.
-        client = Client(self.given.url, timeout=20)
+        # asyncua waits 4 s for every answer unless told otherwise, and takes a server for gone that does not answer within 1 s; a busy machine takes longer.
+        client = Client(self.given.url, timeout=20, watchdog_intervall=60)
         client.application_uri = APPLICATION
         if self.given.user:
             client.set_user(self.given.user)
