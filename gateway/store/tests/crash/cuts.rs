@@ -10,7 +10,7 @@ use crate::{chance::Chance, plant::*, works::*};
 /// (<https://www.sqlite.org/fileformat2.html#walformat>).
 const HEADER: usize = 32;
 const FRAME: usize = 24 + 4_096;
-/// Bytes between two cuts within the last frames.
+/// Bytes between two cuts within the last frames but one.
 const STEP: usize = 41;
 const FLIPS: u64 = 300;
 
@@ -101,8 +101,9 @@ async fn a_log_that_is_cut_off_anywhere_leaves_what_some_commit_had_made() {
     let borders: Vec<usize> = (HEADER..=whole).step_by(FRAME).collect();
     let mut cuts: Vec<usize> = (0..=HEADER).collect();
     cuts.extend(borders.iter().flat_map(|border| [border - 1, *border, (border + 1).min(whole)]));
-    // The last commits byte by byte, but for a step.
-    cuts.extend((whole - 4 * FRAME..whole).step_by(STEP));
+    // The last page byte by byte; those before it, which are of the same kind, with a step.
+    cuts.extend((whole - 8 * FRAME..whole - FRAME).step_by(STEP));
+    cuts.extend(whole - FRAME..whole);
     cuts.sort_unstable();
     cuts.dedup();
     let (mut last, mut different) = (0, 1);
