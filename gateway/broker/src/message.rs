@@ -90,3 +90,22 @@ impl Published {
 pub(crate) fn expires(seconds: Option<u32>, now: Instant) -> Option<Instant> {
     now.checked_add(Duration::from_secs(seconds?.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_expiry_whole_seconds_on_the_way_are_taken_off() {
+        let now = Instant::now();
+        let mut message = Published::by_gateway("a".into(), "x".into(), false);
+        assert_eq!(message.expires_in(now), None);
+        message.expires = expires(Some(60), now);
+        let after = |millis| message.expires_in(now + Duration::from_millis(millis));
+        assert_eq!([0, 1, 999].map(after), [Some(60); 3]);
+        assert_eq!([1_000, 1_001, 59_999].map(after), [Some(59), Some(59), Some(1)]);
+        assert_eq!([60_000, 100_000].map(after), [Some(0); 2]);
+        message.expires = expires(Some(u32::MAX), now);
+        assert_eq!(message.expires_in(now), Some(u32::MAX));
+    }
+}
