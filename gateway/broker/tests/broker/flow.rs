@@ -82,19 +82,21 @@ async fn more_unreleased_messages_than_the_receive_maximum_end_the_connection() 
 #[tokio::test]
 async fn a_client_that_sends_more_than_its_rate_is_slowed_down_and_loses_nothing() {
     let broker = broker_with(Limits { rate_messages: 200, ..Limits::default() }).await;
-    let mut fast = Raw::connect(broker.address(), Options { keep_alive: 1, ..Options::new(4, "fast") }).await;
     let mut other = Raw::connect(broker.address(), Options::new(4, "other")).await;
     other.subscribe(&[("a", 0)]).await;
+    let mut fast = Raw::connect(broker.address(), Options { keep_alive: 1, ..Options::new(4, "fast") }).await;
     let started = Instant::now();
     for n in 0..700_u16 {
         fast.publish(0, "a", 0, &[], &n.to_be_bytes()).await;
     }
+    // It waits behind the messages, and is answered if the client is not taken for silent while nobody hears it.
+    fast.send(&[0xC0, 0]).await;
     for n in 0..700_u16 {
         assert_eq!(other.published().await.payload, n.to_be_bytes());
     }
     // The first second's worth may come at once.
     assert!(started.elapsed() >= Duration::from_millis(2_400), "{:?}", started.elapsed());
-    fast.quiet().await;
+    assert_eq!(fast.packet().await.unwrap(), [0xD0, 0]);
     assert!(broker.status().slowed > 0);
 }
 

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use tidegate_broker::{Broker, Limits};
+use tokio::{task::yield_now, time::timeout};
 
 use crate::{
-    raw::{Options, Raw},
+    raw::{Options, PATIENCE, Raw, packet, text},
     rig::{broker, broker_with, options},
 };
 
@@ -141,7 +142,7 @@ async fn others_have_their_turn_while_retained_messages_are_looked_for() {
     let mut turns = 0;
     while broker.status().delivered == 0 {
         // On this one thread the client's connection is what others have to wait for.
-        tokio::task::yield_now().await;
+        yield_now().await;
         turns += 1;
     }
     assert!(turns > 20, "{turns} turns");
@@ -158,9 +159,22 @@ async fn a_right_that_is_taken_away_ends_the_search_for_retained_messages() {
     broker.publisher().publish("z", ON, true);
     let login = Some(("scada", "x"));
     let mut client = Raw::connect(broker.address(), Options { login, ..Options::new(4, "client") }).await;
-    subscribe(&mut client, &many_and("z")).await;
+    let mut body = vec![0, 9];
+    for filter in many_and("z") {
+        text(&mut body, filter.as_bytes());
+        body.push(0);
+    }
+    client.send(&packet(0x82, &body)).await;
+    // On this one thread the search goes no further between its turns.
+    let begun = async {
+        while broker.status().subscriptions < 61 {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, begun).await.unwrap();
     assert_eq!(broker.status().delivered, 0);
     broker.reload(&may(&["a/#"]));
+    assert_eq!(client.packet().await.unwrap(), [&[0x90, 63, 0, 9][..], &[0; 61]].concat());
     subscribe(&mut client, &["a/7/x".to_owned()]).await;
     assert_eq!(client.published().await.topic, "a/7/x");
 }

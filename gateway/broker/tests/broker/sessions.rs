@@ -154,8 +154,8 @@ async fn a_session_ends_with_its_expiry() {
     let second = Options { properties: &[0x11, 0, 0, 0, 1], ..Options::new(5, "client") };
     let client = Raw::connect(broker.address(), second).await;
     drop(client);
-    until(&broker, |status| status.sessions_offline == 1).await;
-    until(&broker, |status| status.sessions_offline == 0).await;
+    until(&broker, |status| status.expired == 1).await;
+    assert_eq!(broker.status().sessions_offline, 0);
 }
 
 #[tokio::test]

@@ -57,9 +57,11 @@ async fn a_delayed_will_waits_for_the_client_to_come_back() {
     let mut watcher = watcher(&broker).await;
     let patient =
         Options { clean: false, properties: &[0x11, 0, 0, 0, 60], will_properties: &[0x18, 0, 0, 0, 1], ..mortal(5) };
-    drop(Raw::connect(broker.address(), patient).await);
+    let far = Options { will_properties: &[0x18, 0, 0, 0, 59], ..patient };
+    drop(Raw::connect(broker.address(), far).await);
+    until(&broker, |status| status.sessions_offline == 1).await;
     // Back in time: no will, also not from the connection that was replaced.
-    let first = Raw::connect(broker.address(), patient).await;
+    let first = Raw::connect(broker.address(), far).await;
     let second = Raw::connect(broker.address(), patient).await;
     drop(first);
     watcher.quiet().await;
@@ -68,7 +70,6 @@ async fn a_delayed_will_waits_for_the_client_to_come_back() {
     assert_eq!(watcher.published().await.payload, b"gone");
     assert!(lost.elapsed() >= std::time::Duration::from_millis(990));
     // A clean start ends the session, and with it the delay.
-    let far = Options { will_properties: &[0x18, 0, 0, 0, 59], ..patient };
     drop(Raw::connect(broker.address(), far).await);
     let _new = Raw::connect(broker.address(), Options { clean: true, ..far }).await;
     assert_eq!(watcher.published().await.payload, b"gone");
