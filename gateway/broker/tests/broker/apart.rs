@@ -3,11 +3,13 @@
 use std::net::TcpListener;
 
 use tidegate_broker::Broker;
+use tidegate_config as config;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::{
+    disk::stopped,
     raw::{Options, PATIENCE, Raw, packet, text},
-    rig::options,
+    rig::{held_port, options},
 };
 
 #[tokio::test]
@@ -35,8 +37,10 @@ async fn a_client_that_publishes_does_not_overtake_one_that_subscribed_just_befo
 #[tokio::test]
 async fn a_thread_of_its_own_ends_with_the_broker_and_frees_the_port() {
     for stopped in [true, false] {
-        let broker = Broker::start_apart(&options(&[]), None).await.unwrap();
-        let address = broker.address();
+        // So that nobody else takes the port when the broker has freed it.
+        let held = held_port();
+        let address = held.local_addr().unwrap();
+        let broker = Broker::start_apart(&config::Broker::on(address), None).await.unwrap();
         let mut client = Raw::connect(address, Options::new(5, "client")).await;
         if stopped {
             broker.stop().await;
@@ -71,7 +75,7 @@ async fn what_is_to_be_kept_is_on_the_disk_when_a_broker_with_a_thread_of_its_ow
     let mut client = Raw::connect(broker.address(), Options::new(5, "client")).await;
     client.publish(1, "plant/state", 0, &[], b"running").await;
     client.ping().await;
-    broker.stop().await;
+    stopped(&broker, folder.path()).await;
     let broker = Broker::start_apart(&options(&[]), kept()).await.unwrap();
     let mut client = Raw::connect(broker.address(), Options::new(5, "client")).await;
     client.subscribe(&[("plant/#", 0)]).await;

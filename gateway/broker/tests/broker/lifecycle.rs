@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_broker::{Broker, Limits};
+use tidegate_config as config;
 
 use crate::{
-    raw::{Options, Raw},
-    rig::{broker, broker_with, options, until},
+    raw::{Options, PATIENCE, Raw},
+    rig::{broker, broker_with, held_port, options, until},
 };
 
 #[tokio::test]
@@ -29,7 +30,10 @@ async fn an_address_of_another_machine_is_an_error_that_says_so() {
 
 #[tokio::test]
 async fn a_stopped_broker_has_freed_its_port_and_told_its_clients() {
-    let broker = broker().await;
+    // So that nobody else takes the port when the broker has freed it.
+    let held = held_port();
+    let options = config::Broker::on(held.local_addr().unwrap());
+    let broker = Broker::start(&options).await.unwrap();
     let mut four = Raw::connect(broker.address(), Options::new(4, "four")).await;
     let mut five = Raw::connect(broker.address(), Options::new(5, "five")).await;
     let mut inbox = broker.subscribe("#", 1);
@@ -37,8 +41,6 @@ async fn a_stopped_broker_has_freed_its_port_and_told_its_clients() {
     assert_eq!(five.goodbye().await, Some(0x8B));
     assert_eq!(four.ended().await, None);
     assert_eq!(inbox.recv().await, None);
-    let mut options = options(&[]);
-    options.listen = broker.address();
     let again = Broker::start(&options).await.unwrap();
     Raw::connect(again.address(), Options::new(4, "four")).await.quiet().await;
     // What belongs to the first broker does no harm any more.
@@ -66,7 +68,7 @@ async fn a_client_that_reads_nothing_does_not_hold_up_the_stop() {
     for _ in 0..90 {
         broker.publisher().publish("a", Bytes::from(vec![0; 100_000]), false);
     }
-    tokio::time::timeout(Duration::from_secs(5), broker.stop()).await.unwrap();
+    tokio::time::timeout(PATIENCE, broker.stop()).await.unwrap();
 }
 
 #[tokio::test]

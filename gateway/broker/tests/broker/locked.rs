@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection, raw_sql};
 use tidegate_broker::Broker;
 
 use crate::{
-    disk::{broker, kept, on_disk},
+    disk::{broker, kept, on_disk, stopped},
     raw::{Options, Raw},
     rig::until,
 };
@@ -45,7 +45,7 @@ async fn sessions_and_retained_messages_come_back_when_it_can_be_read_unless_the
     retain(&one, "new", b"before").await;
     one.publisher().publish("a", "before".into(), false);
     on_disk(&one, |disk| (disk.messages, disk.retained) == (3, 2)).await;
-    one.stop().await;
+    stopped(&one, folder.path()).await;
 
     let holder = lock(folder.path()).await;
     let two = broker(folder.path()).await;
@@ -64,7 +64,7 @@ async fn sessions_and_retained_messages_come_back_when_it_can_be_read_unless_the
     two.publisher().publish("a", "after".into(), false);
     early.quiet().await;
     on_disk(&two, |disk| disk.messages == 2).await;
-    two.stop().await;
+    stopped(&two, folder.path()).await;
 
     // What was put back is on the disk under its new numbers.
     let three = broker(folder.path()).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_broker::Broker;
 
 use crate::{
-    disk::{broker, kept, on_disk, power_cut},
+    disk::{broker, kept, on_disk, power_cut, stopped},
     raw::{Options, Raw},
     rig::until,
 };
@@ -45,7 +45,7 @@ async fn a_will_is_published_after_a_power_cut_and_after_a_stop_and_once() {
         let client = Raw::connect(one.address(), mortal(&[], &[])).await;
         on_disk(&one, |disk| disk.wills == 1).await;
         let left = is_cut.then(|| power_cut(folder.path()));
-        one.stop().await;
+        stopped(&one, folder.path()).await;
         drop(client);
         let folder = left.as_ref().unwrap_or(&folder);
         let (two, mut heir) = left_to_heir(folder.path()).await;
@@ -53,8 +53,8 @@ async fn a_will_is_published_after_a_power_cut_and_after_a_stop_and_once() {
         assert_eq!((&*found.topic, &*found.payload, found.qos), ("will", &b"gone"[..], 1));
         heir.acknowledge(4, found.id).await;
         heir.ping().await;
-        on_disk(&two, |disk| disk.wills == 0).await;
-        two.stop().await;
+        on_disk(&two, |disk| (disk.wills, disk.messages) == (0, 0)).await;
+        stopped(&two, folder.path()).await;
         let (three, mut heir) = left_to_heir(folder.path()).await;
         heir.quiet().await;
         three.stop().await;
