@@ -8,7 +8,7 @@ use opcua::{
 use tidegate_config::{OpcUaServer, SecurityPolicy};
 use tidegate_trust::{OWN_CERTIFICATE, PRIVATE_KEY, Trust};
 
-use crate::access::tokens;
+use crate::{access::tokens, door::Manners};
 
 /// What the product is called among OPC UA applications.
 const PRODUCT: &str = "urn:tidegate";
@@ -49,6 +49,8 @@ pub(crate) fn builder(options: &OpcUaServer, identity: &Identity<'_>) -> ServerB
         .discovery_urls(vec![format!("opc.tcp://{}:{}/", identity.host, options.listen.port())])
         .diagnostics_enabled(true)
         .subscription_poll_interval_ms(TICK_MS)
+        // Who has connected may be slow to say the first word; the door bounds the whole login, which that is a part of.
+        .hello_timeout(u32::try_from(Manners::USUAL.login.as_secs()).unwrap_or(u32::MAX))
         .max_session_timeout_ms(LONGEST_SESSION_MS)
         .limits(limits(options))
         .build_info(build_info(identity.version));
