@@ -42,6 +42,17 @@ impl SparkplugNode {
         say(&mut self.child, command)
     }
 
+    /// Waits until this command has come: its line may be read later than what the node does then.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come in time.
+    pub fn until_told(&self, command: &str) -> anyhow::Result<()> {
+        self.child.wait_for(PATIENCE, &format!("the command {command:?}"), |lines| {
+            lines.iter().find(|line| line.text.strip_prefix("command ") == Some(command)).map(drop)
+        })
+    }
+
     /// The commands that have come, in their order (`pump Motor/Setpoint 42`; `-` is the node itself).
     ///
     /// # Errors

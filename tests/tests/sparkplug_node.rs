@@ -99,7 +99,7 @@ fn site(broker: SocketAddr, rest: &str) -> anyhow::Result<Site> {
     site.write_file("profiles/acme/gateway.toml", NODE_PROFILE)?;
     let link = format!(
         "[[link]]\nname = \"line4\"\ndriver = \"sparkplug\"\naddress = \"{broker}\"\ngroup_id = \"plant\"\n\
-         edge_node_id = \"line4\"\ntimeout = \"2s\"\n\n\
+         edge_node_id = \"line4\"\ntimeout = \"10s\"\n\n\
          [[device]]\nname = \"pump\"\nlink = \"line4\"\nprofile = \"acme/pump\"\n\n{rest}"
     );
     site.write("line3", &link)?;
@@ -183,6 +183,7 @@ fn a_foreign_edge_node_is_asked_for_births_and_takes_commands() -> anyhow::Resul
     // Said when somebody listens: what was said before may have been published before.
     node.say("set pump Motor/Speed 1499.75")?;
     pump.after(0, "values", |row| row["values"]["speed"] == 1499.75)?;
+    node.until_told("- Node Control/Rebirth true")?;
     assert_eq!(node.commands()?[0], "- Node Control/Rebirth true", "it was born before the gateway came");
 
     let command = |id: &str, value: &Value| -> anyhow::Result<Value> {
@@ -200,6 +201,7 @@ fn a_foreign_edge_node_is_asked_for_births_and_takes_commands() -> anyhow::Resul
     node.say("deaf")?;
     let unknown = command("3", &json!(1300))?;
     assert!(unknown["errors"]["setpoint"].as_str().is_some_and(|why| why.starts_with("unknown: ")), "{unknown}");
+    node.until_told("pump Motor/Setpoint 1300")?;
     let sent: Vec<String> = node.commands()?.into_iter().filter(|command| !command.contains("Rebirth")).collect();
     assert_eq!(sent, ["pump Motor/Setpoint 1200", "pump Motor/Setpoint 1300"]);
     Ok(())

@@ -51,7 +51,7 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
     let (mut server, site) = (serve(peers, &answer)?, Site::new()?);
     let profiles = fs::canonicalize(root.join("profiles"))?;
     let rest = format!(
-        "[[link]]\nname = \"link\"\ndriver = \"opcua\"\nendpoint = \"{}\"\nsecurity = \"none\"\n\n\
+        "[[link]]\nname = \"link\"\ndriver = \"opcua\"\nendpoint = \"{}\"\nsecurity = \"none\"\ntimeout = \"10s\"\n\n\
          [[device]]\nname = \"device\"\nlink = \"link\"\nprofile = \"{path}\"\n",
         server.url()
     );

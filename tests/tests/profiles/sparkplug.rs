@@ -61,7 +61,8 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
         None => format!("node_metrics = {}", answer.node_metrics),
     };
     let rest = format!(
-        "[[link]]\nname = \"link\"\ndriver = \"sparkplug\"\naddress = \"{}\"\ngroup_id = \"plant\"\nedge_node_id = \"node\"\n\n\
+        "[[link]]\nname = \"link\"\ndriver = \"sparkplug\"\naddress = \"{}\"\ngroup_id = \"plant\"\nedge_node_id = \"node\"\n\
+         timeout = \"10s\"\n\n\
          [[device]]\nname = \"device\"\nlink = \"link\"\nprofile = \"{path}\"\n{own}\n",
         mosquitto.address()
     );
@@ -100,8 +101,9 @@ pub(crate) fn wrong(peers: &Peers, root: &Path, path: &str) -> anyhow::Result<Ve
             let replies = messages.iter().filter(|message| message.topic.ends_with("/set/reply"));
             replies.filter_map(|reply| reply.json().ok()).find(|reply| reply["id"] == write.tag.as_str())
         })?;
+        let told = node.until_told(&write.command);
         let commands = node.commands()?;
-        if reply["ok"] != true || commands.last() != Some(&write.command) {
+        if reply["ok"] != true || told.is_err() || commands.last() != Some(&write.command) {
             wrong.push(format!("{} = {:?}: {reply}, and the node was told {commands:?}", write.tag, write.value));
         }
     }
