@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use serde_json::Value;
 use tidegate_tests::{
-    Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, publish,
+    Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, get, publish,
+    wait_until,
 };
 
 /// The names of the scalars and other single values of the plant: tag, node, keys.
@@ -69,13 +70,17 @@ pub(crate) fn values_profile() -> String {
     text
 }
 
-/// The keys of a link that waits at most two seconds before it tries again.
-const RETRY: &str = "retry = { first = \"500ms\", longest = \"2s\" }";
+/// The keys of a link that waits at most [`LONGEST_PAUSE`] before it tries again.
+pub(crate) const RETRY: &str = "retry = { first = \"500ms\", longest = \"2s\" }";
+/// What [`RETRY`] says.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long its server may take for an answer or a connection: long, because machines that run tests are busy.
+const TIMES: &str = "timeout = \"10s\"\nconnect_timeout = \"10s\"";
 
 /// A link to a server, and one device of the profile `acme/plant` behind it, both with this name.
 pub(crate) fn link(name: &str, url: &str, keys: &str) -> String {
     format!(
-        "[[link]]\nname = \"{name}\"\ndriver = \"opcua\"\nendpoint = \"{url}\"\ntimeout = \"2s\"\n{RETRY}\n{keys}\n\n\
+        "[[link]]\nname = \"{name}\"\ndriver = \"opcua\"\nendpoint = \"{url}\"\n{TIMES}\n{RETRY}\n{keys}\n\n\
          [[device]]\nname = \"{name}\"\nlink = \"{name}\"\nprofile = \"acme/plant\"\n\n"
     )
 }
@@ -126,6 +131,17 @@ impl Line {
         self.said.wait_for(PATIENCE, "the reply", |messages| {
             let replies = messages.iter().filter(|message| message.topic == "tidegate/line3/plant/set/reply");
             replies.filter_map(|message| message.json().ok()).find(|reply| reply["id"] == id)
+        })
+    }
+
+    /// How often the link could not connect or has lost its connection so far.
+    pub(crate) fn troubles(&self) -> anyhow::Result<u64> {
+        let counters = ["tidegate_link_connect_failures_total", "tidegate_link_lost_sessions_total"];
+        wait_until(PATIENCE, "the metrics of the gateway", || {
+            let metrics = get(self.site.web_address(), "/metrics").ok().filter(|answer| answer.status == 200)?.body;
+            let counts = metrics.lines().filter(|line| counters.iter().any(|counter| line.starts_with(counter)));
+            let counts: Option<Vec<u64>> = counts.map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+            counts.filter(|counts| counts.len() >= counters.len()).map(|counts| counts.iter().sum())
         })
     }
 

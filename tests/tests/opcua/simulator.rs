@@ -1,12 +1,12 @@
 //! Our own simulated server, seen by foreign clients.
 
 use serde_json::json;
-use std::time::Duration;
+use std::{net::TcpStream, time::Duration};
 
 use tidegate_config::{Report, Source, parse_profile};
 use tidegate_model::Value;
 use tidegate_simulators::opcua::{Fault, OpcuaOptions, OpcuaSimulator, parse_fault};
-use tidegate_tests::{OpcuaClient, OpcuaLogin, PATIENCE, Peers, Stack};
+use tidegate_tests::{OpcuaClient, OpcuaLogin, PATIENCE, Peers, Port, Stack, wait_until};
 
 const PROFILE: &str = r#"
 [profile]
@@ -85,7 +85,9 @@ fn a_simulated_server_is_browsed_read_subscribed_and_written() -> anyhow::Result
 #[test]
 fn the_faults_of_a_simulated_server_are_what_they_are_called() -> anyhow::Result<()> {
     let Some(peers) = Peers::find()? else { return Ok(()) };
-    let simulator = press(|_| {})?;
+    // A port that is closed for a while, and that nobody else is given meanwhile.
+    let port = Port::reserve()?;
+    let simulator = press(|options| options.listen = port.address())?;
     let connect = || OpcuaClient::connect(&peers, Stack::Asyncua, &simulator.url(), &OpcuaLogin::default());
     let mut client = connect()?.unwrap();
     assert_eq!(client.subscribe(&["Line/Setpoint"])?, 1);
@@ -107,10 +109,17 @@ fn the_faults_of_a_simulated_server_are_what_they_are_called() -> anyhow::Result
     client.read("Line/Setpoint")?;
     assert!(began.elapsed() > Duration::from_millis(600), "{:?}", began.elapsed());
 
+    let is_open = |open: bool| {
+        wait_until(PATIENCE, "the port to open or close", || {
+            (TcpStream::connect(simulator.address()).is_ok() == open).then_some(())
+        })
+    };
     simulator.set_faults([fault("refuse")]);
+    is_open(false)?;
     assert!(connect()?.is_err());
     assert!(client.read("Line/Setpoint").is_err(), "a port that closes drops its connections");
     simulator.set_faults([]);
+    is_open(true)?;
     assert!(connect()?.is_ok());
     simulator.set_faults([fault("close")]);
     assert!(connect()?.is_err());
