@@ -15,10 +15,13 @@ mod routes;
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tidegate_bridge::Bridge;
-use tidegate_broker::{Broker, Waiting};
+use tidegate_broker::{Broker, DiskStatus, Waiting};
 use tidegate_config::{self as config, BridgeDirection, BridgeProtocol, BridgeRoute, BrokerPersistence, ByteSize};
 use tidegate_mqtt::{ConnectOptions, Connection, Connector, Event, Filter, Message, Properties, Protocol, QoS, Words};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, sleep, timeout},
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for a message that goes in circles to come again.
@@ -59,11 +62,18 @@ fn options(remote: SocketAddr, protocol: BridgeProtocol, routes: Vec<BridgeRoute
     }
 }
 
+/// A port where nobody listens. As long as the socket lives the system gives it to nobody who asks for a free one; a broker that
+/// is told its number can listen beside it and go again, as both may share their address.
+fn held_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 /// A durable bridge to a broker that is not there.
-async fn to_nobody(max_queue: u64) -> config::Bridge {
-    let gone = broker().await;
-    let nobody = gone.address();
-    gone.stop().await;
+fn to_nobody(nobody: SocketAddr, max_queue: u64) -> config::Bridge {
     config::Bridge {
         max_queue: ByteSize(max_queue),
         ..options(nobody, BridgeProtocol::V5, vec![durable(route(BridgeDirection::Out, "#", "", ""))])
@@ -86,6 +96,22 @@ async fn kept(folder: &Path) -> Broker {
     let persistence = BrokerPersistence { commit: Duration::from_millis(10), ..BrokerPersistence::default() };
     let options = config::Broker { persistence: Some(persistence), ..config::Broker::on_loopback() };
     Broker::start_in(&options, folder).await.unwrap()
+}
+
+/// Waits until the disk has what is wanted, stops the broker, and waits until its database is closed: the broker itself waits for a
+/// slow disk only so long.
+async fn stopped(broker: Broker, folder: &Path, wanted: impl Fn(&DiskStatus) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !wanted(&broker.disk().unwrap()) {
+        assert!(Instant::now() < deadline, "{:?}", broker.disk());
+        sleep(Duration::from_millis(5)).await;
+    }
+    broker.stop().await;
+    // The last that SQLite does with a database is to remove its log.
+    while folder.join("broker.db-wal").exists() {
+        assert!(Instant::now() < deadline, "the database is still open");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn until(bridge: &Bridge, what: impl Fn(&tidegate_bridge::BridgeStatus, Waiting) -> bool) {
@@ -261,8 +287,8 @@ async fn two_bridges_to_the_same_broker_make_no_circle_either() {
 #[tokio::test]
 async fn what_waits_for_a_durable_bridge_survives_restarts_of_both_sides() {
     let folder = tempfile::tempdir().unwrap();
-    let remote = broker().await;
-    let address = remote.address();
+    let (_held, address) = held_port();
+    let remote = on(address).await;
     let durable = || options(address, BridgeProtocol::V5, vec![durable(route(BridgeDirection::Out, "#", "", ""))]);
     let local = kept(folder.path()).await;
     let bridge = start(&durable(), &local);
@@ -274,7 +300,7 @@ async fn what_waits_for_a_durable_bridge_survives_restarts_of_both_sides() {
     }
     until(&bridge, |_, waiting| waiting.messages == 50).await;
     bridge.stop().await;
-    local.stop().await;
+    stopped(local, folder.path(), |disk| disk.messages == 50).await;
     let local = kept(folder.path()).await;
     for n in 50..100_u32 {
         local.publisher().publish("data", n.to_string().into(), false);
@@ -298,7 +324,8 @@ async fn what_waits_for_a_durable_bridge_survives_restarts_of_both_sides() {
 #[tokio::test]
 async fn a_durable_bridge_keeps_what_comes_before_it_was_ever_connected_and_counts_what_finds_no_room() {
     let local = broker().await;
-    let durable = to_nobody(64 << 10).await;
+    let (_held, nobody) = held_port();
+    let durable = to_nobody(nobody, 64 << 10);
     let bridge = start(&durable, &local);
     until(&bridge, |status, _| status.connect_failures > 0).await;
     for _ in 0..100 {

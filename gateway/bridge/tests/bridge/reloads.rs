@@ -3,7 +3,7 @@
 use tidegate_broker::Broker;
 use tidegate_config::{self as config, ByteSize};
 
-use crate::{kept, start, to_nobody, until};
+use crate::{held_port, kept, start, stopped, to_nobody, until};
 
 fn publish(local: &Broker, messages: u32) {
     for _ in 0..messages {
@@ -14,14 +14,15 @@ fn publish(local: &Broker, messages: u32) {
 #[tokio::test]
 async fn a_durable_bridge_that_the_site_has_no_more_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let options = to_nobody(1 << 20).await;
+    let (_held, nobody) = held_port();
+    let options = to_nobody(nobody, 1 << 20);
     let local = kept(folder.path()).await;
     let bridge = start(&options, &local);
     until(&bridge, |status, _| status.connect_failures > 0).await;
     publish(&local, 10);
     until(&bridge, |_, waiting| waiting.messages == 10).await;
     bridge.stop().await;
-    local.stop().await;
+    stopped(local, folder.path(), |disk| disk.messages == 10).await;
     let local = kept(folder.path()).await;
     local.let_out_all_but(&["plant", "other"]);
     assert_eq!(local.let_in("plant", 1 << 20).waiting().messages, 10);
@@ -29,7 +30,7 @@ async fn a_durable_bridge_that_the_site_has_no_more_leaves_nothing_behind() {
     publish(&local, 10);
     assert_eq!(local.let_in("plant", 1 << 20).waiting().messages, 0);
     assert_eq!((local.status().sessions_offline, local.status().subscriptions), (0, 0));
-    local.stop().await;
+    stopped(local, folder.path(), |disk| disk.sessions == 0).await;
     let local = kept(folder.path()).await;
     assert_eq!(local.status().sessions_offline, 0, "nor on disk");
     local.stop().await;
@@ -38,7 +39,8 @@ async fn a_durable_bridge_that_the_site_has_no_more_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_durable_bridge_goes_on_with_another_limit() {
     let local = crate::broker().await;
-    let narrow = to_nobody(64 << 10).await;
+    let (_held, nobody) = held_port();
+    let narrow = to_nobody(nobody, 64 << 10);
     let wide = config::Bridge { max_queue: ByteSize(1 << 20), ..narrow.clone() };
     let bridge = start(&narrow, &local);
     until(&bridge, |status, _| status.connect_failures > 0).await;

@@ -5,7 +5,8 @@ use tidegate_config::{self as config, BridgeDirection, BridgeProtocol, BridgeRou
 use tidegate_mqtt::Message;
 
 use crate::{
-    Broker, broker, client, durable, kept, next, next_while, on, options, quiet, route, start, subscribed, text, until,
+    Broker, broker, client, durable, held_port, kept, next, next_while, on, options, quiet, route, start, stopped,
+    subscribed, text, until,
 };
 
 fn out(filter: &str) -> BridgeRoute {
@@ -19,8 +20,8 @@ fn publish(local: &Broker, topic: &'static str, messages: std::ops::Range<u32>) 
 #[tokio::test]
 async fn one_route_keeps_what_comes_while_the_other_broker_is_away_and_the_other_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    let remote = broker().await;
-    let address = remote.address();
+    let (_held, address) = held_port();
+    let remote = on(address).await;
     let mixed = options(address, BridgeProtocol::V5, vec![durable(out("alarms/#")), out("values/#")]);
     let local = kept(folder.path()).await;
     let bridge = start(&mixed, &local);
@@ -31,7 +32,7 @@ async fn one_route_keeps_what_comes_while_the_other_broker_is_away_and_the_other
     publish(&local, "alarms/x", 0..10);
     until(&bridge, |_, waiting| waiting.messages == 10).await;
     bridge.stop().await;
-    local.stop().await;
+    stopped(local, folder.path(), |disk| disk.messages == 10).await;
     let local = kept(folder.path()).await;
     let remote = on(address).await;
     let mut far = client(address, "far", "#").await;
@@ -97,9 +98,8 @@ async fn what_comes_in_over_one_session_does_not_go_out_over_the_other() {
 
 #[tokio::test]
 async fn nothing_waits_any_more_for_a_route_that_is_gone_or_no_longer_durable() {
-    let (gone, local) = (broker().await, broker().await);
-    let nobody = gone.address();
-    gone.stop().await;
+    let local = broker().await;
+    let (_held, nobody) = held_port();
     let with = |routes| options(nobody, BridgeProtocol::V5, routes);
     let go_on = |options: &config::Bridge| {
         let names = Bridge::sessions(options, false);
