@@ -232,10 +232,9 @@ impl Task {
                     (ended_badly(&failure), side, failure)
                 }
                 Ok((remote, local, beside)) => {
-                    let pair = Pair { traffic: &self.shared.traffic, remote, local, beside };
+                    let pair = Pair::new(&self.shared.traffic, &self.shared.standing, remote, local, beside);
                     let since = Instant::now();
                     tracing::info!(bridge = self.name(), broker = self.remote.address(), "bridge connected");
-                    self.shared.standing.enter(BridgeState::Online);
                     let again = u64::from(std::mem::replace(&mut before, true));
                     self.shared.standing.change(|status| status.reconnects += again);
                     match pair.run(&mut echoes, &stop).await {

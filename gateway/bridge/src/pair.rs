@@ -1,6 +1,6 @@
 //! The connections of a bridge while they last.
 
-use tidegate_mqtt::{Connection, Event, Failure, Filter, Message, QoS, Refusal};
+use tidegate_mqtt::{Connection, Event, Failure, Filter, Message, QoS, Refusal, SubscribeId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +9,7 @@ use crate::{
     loops::{Echoes, Mark},
     remote::Remote,
     route::{Keep, Routes, Way},
-    status::{Counter, Counters},
+    status::{BridgeState, Counter, Counters, Standing},
 };
 
 /// What a bridge passes on, whatever connections it has.
@@ -26,19 +26,24 @@ pub(crate) struct Traffic {
 
 /// The connections to both brokers.
 pub(crate) struct Pair<'a> {
-    pub(crate) traffic: &'a Traffic,
-    pub(crate) remote: Remote,
+    traffic: &'a Traffic,
+    standing: &'a Standing,
+    remote: Remote,
+    /// The subscription to what comes in, until it is answered.
+    asked: Option<SubscribeId>,
     /// Over this one goes, too, what comes from the other broker.
-    pub(crate) local: Local,
+    local: Local,
     /// The second session on the local broker, where durable routes stand beside others.
-    pub(crate) beside: Option<Local>,
+    beside: Option<Local>,
 }
 
 /// One of the bridge's sessions on the local broker, and what comes from there.
 pub(crate) struct Local {
-    pub(crate) keep: Keep,
-    pub(crate) connection: Connection,
+    keep: Keep,
+    connection: Connection,
     lane: Lane,
+    /// The subscription to what goes out, until it is answered.
+    asked: Option<SubscribeId>,
 }
 
 /// How a pair ended.
@@ -65,12 +70,22 @@ enum Place {
 
 impl Local {
     pub(crate) fn new(keep: Keep, connection: Connection) -> Local {
-        Local { keep, connection, lane: Lane::default() }
+        Local { keep, connection, lane: Lane::default(), asked: None }
     }
 }
 
-impl Pair<'_> {
-    /// Subscribes and passes messages on until a connection ends or `stop`. `echoes` are those of the connections before.
+impl<'a> Pair<'a> {
+    pub(crate) fn new(
+        traffic: &'a Traffic,
+        standing: &'a Standing,
+        remote: Remote,
+        local: Local,
+        beside: Option<Local>,
+    ) -> Pair<'a> {
+        Pair { traffic, standing, remote, asked: None, local, beside }
+    }
+
+    /// Subscribes, and passes messages on until a connection ends or `stop`. `echoes` are those of the connections before.
     pub(crate) async fn run(mut self, echoes: &mut Echoes, stop: &CancellationToken) -> End {
         let traffic = self.traffic;
         echoes.begin_again(self.remote.connection.granted().session_present, Instant::now());
@@ -78,11 +93,17 @@ impl Pair<'_> {
         for message in std::mem::take(&mut self.remote.early) {
             self.came(message, &mut inward, echoes);
         }
-        subscribe(&mut self.remote.connection, &traffic.routes.inward_filters(), traffic);
+        self.asked = subscribe(&mut self.remote.connection, &traffic.routes.inward_filters(), traffic);
         for local in std::iter::once(&mut self.local).chain(&mut self.beside) {
-            subscribe(&mut local.connection, &traffic.routes.outward_filters(local.keep), traffic);
+            local.asked = subscribe(&mut local.connection, &traffic.routes.outward_filters(local.keep), traffic);
         }
+        let mut is_online = false;
         loop {
+            // Not before: what is published to a bridge that is online is to come.
+            if !is_online && self.is_answered() {
+                is_online = true;
+                self.standing.enter(BridgeState::Online);
+            }
             self.pass_on(&mut inward, echoes);
             let (from, event) = tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
@@ -103,6 +124,12 @@ impl Pair<'_> {
                 (Place::Local | Place::Beside, Err(failure), _) => return End::Lost(Side::Local, failure),
             }
         }
+    }
+
+    /// Whether no subscription waits for its answer.
+    fn is_answered(&self) -> bool {
+        let mut locals = std::iter::once(&self.local).chain(&self.beside);
+        self.asked.is_none() && locals.all(|local| local.asked.is_none())
     }
 
     /// Sends on what there is room for, and acknowledges what has arrived.
@@ -129,8 +156,12 @@ impl Pair<'_> {
                 let mut lanes = std::iter::once(&mut self.local).chain(&mut self.beside).map(|local| &mut local.lane);
                 lanes.any(|lane| lane.done(id, outcome, &traffic.out));
             }
-            Event::Subscribed(_, results) => traffic.subscribed(&traffic.routes.inward_filters(), &results),
-            Event::Unsubscribed(_) | Event::Pong(_) => {}
+            // The answer to the question what the broker is may come late.
+            Event::Subscribed(id, results) if self.asked == Some(id) => {
+                self.asked = None;
+                traffic.subscribed(&traffic.routes.inward_filters(), &results);
+            }
+            Event::Subscribed(..) | Event::Unsubscribed(_) | Event::Pong(_) => {}
         }
     }
 
@@ -163,7 +194,10 @@ impl Local {
                 let source = message.packet_id;
                 self.lane.add(traffic.outward(message, self.keep), source, &traffic.out);
             }
-            Event::Subscribed(_, results) => traffic.subscribed(&traffic.routes.outward_filters(self.keep), &results),
+            Event::Subscribed(_, results) => {
+                self.asked = None;
+                traffic.subscribed(&traffic.routes.outward_filters(self.keep), &results);
+            }
             Event::Published(..) | Event::Unsubscribed(_) | Event::Pong(_) => {}
         }
     }
@@ -177,12 +211,16 @@ async fn next(beside: &mut Option<Local>) -> Result<Event, Failure> {
     }
 }
 
-fn subscribe(connection: &mut Connection, filters: &[Filter], traffic: &Traffic) {
-    if !filters.is_empty()
-        && let Err(error) = connection.subscribe(filters)
-    {
+/// Returns what will be answered, if anything.
+fn subscribe(connection: &mut Connection, filters: &[Filter], traffic: &Traffic) -> Option<SubscribeId> {
+    if filters.is_empty() {
+        return None;
+    }
+    let asked = connection.subscribe(filters);
+    if let Err(error) = &asked {
         tracing::error!(bridge = traffic.name, %error, "a broker takes none of the filters of the bridge");
     }
+    asked.ok()
 }
 
 impl Traffic {

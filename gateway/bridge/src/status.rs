@@ -16,9 +16,9 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// What a bridge does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BridgeState {
-    /// A connection is being made.
+    /// Connections are being made, and subscriptions over them.
     Connecting,
-    /// Connected to both brokers.
+    /// Connected to both brokers, which have answered the bridge's subscriptions.
     Online,
     /// Waits this long before the next try, counted from [`BridgeStatus::since`].
     BackingOff(Duration),

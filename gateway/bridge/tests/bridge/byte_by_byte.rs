@@ -42,11 +42,22 @@ impl Far {
         self.0.write_all(&[0x20, 2, u8::from(session_present), 0]).await.unwrap();
     }
 
-    /// Grants the next subscription, which is to one filter.
-    async fn grants(&mut self, filter: &str) {
+    /// The next subscription, which is to one filter; returns its packet id.
+    async fn asked(&mut self, filter: &str) -> [u8; 2] {
         let subscribe = self.until(8).await;
         assert_eq!(text(&subscribe[4..subscribe.len() - 1]), filter);
-        self.0.write_all(&[0x90, 3, subscribe[0], subscribe[1], 1]).await.unwrap();
+        [subscribe[0], subscribe[1]]
+    }
+
+    /// Answers a subscription to one filter with a QoS, or with 128.
+    async fn answers(&mut self, [high, low]: [u8; 2], code: u8) {
+        self.0.write_all(&[0x90, 3, high, low, code]).await.unwrap();
+    }
+
+    /// Grants the next subscription, which is to one filter.
+    async fn grants(&mut self, filter: &str) {
+        let asked = self.asked(filter).await;
+        self.answers(asked, 1).await;
     }
 
     /// Publishes the broker's name and version.
@@ -113,6 +124,30 @@ async fn what_was_sent_is_known_when_it_comes_back_after_a_reconnect() {
     assert_eq!(text(&next(&mut near).await.payload), "somebody else's");
     until(&bridge, |status, _| status.looped == 3).await;
     bridge.stop().await;
+}
+
+#[tokio::test]
+async fn a_bridge_is_not_online_before_its_subscriptions_are_answered() {
+    for code in [1, 128] {
+        let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let bridge = both_ways(&listener, &local);
+        let (mut far, as_bridge) = Far::enters(&listener).await;
+        assert!(as_bridge);
+        far.let_in(false).await;
+        let question = far.asked(VERSION).await;
+        // The answer to this comes late: it is no answer to what the bridge asks for then.
+        far.says_to_be("mosquitto version 2.0.11").await;
+        let asked = far.asked("a").await;
+        far.answers(question, 0).await;
+        subscribed(&local, 1).await;
+        far.publish(false, 1, "early").await;
+        // All that was sent before has been read when this is acknowledged.
+        assert_eq!(far.until(4).await, [0, 1]);
+        assert_eq!(bridge.probe()().0.state, tidegate_bridge::BridgeState::Connecting);
+        far.answers(asked, code).await;
+        online(&bridge).await;
+        bridge.stop().await;
+    }
 }
 
 #[tokio::test]
