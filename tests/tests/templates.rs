@@ -59,7 +59,7 @@ fn oven(modbus: &ModbusServer) -> anyhow::Result<Site> {
     let site = Site::new()?;
     site.write_file("profiles/acme/oven.toml", PROFILE)?;
     let link = format!(
-        "[[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\n\n\
+        "[[link]]\nname = \"hall\"\ndriver = \"modbus-tcp\"\naddress = \"{}\"\ntimeout = \"20s\"\n\n\
          [[device]]\nname = \"oven-1\"\nlink = \"hall\"\nprofile = \"acme/oven\"\nunit = 1\nlocation = {{ line = \"4\" }}\n",
         modbus.address()
     );
