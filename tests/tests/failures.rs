@@ -8,17 +8,11 @@
     reason = "what a test cannot go on without may end it"
 )]
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command};
 
 use tidegate_tests::{
-    Child, Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, get, program, tidegate,
-    wait_until,
+    Child, Gateway, Line, Message, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, get, program,
+    tidegate, wait_until,
 };
 
 const PROFILE: &str = r#"
@@ -64,6 +58,11 @@ fn refusal(site: &Site) -> anyhow::Result<String> {
     let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     assert_eq!(status.code(), Some(1), "{text:?}");
     Ok(text.join("\n"))
+}
+
+/// The numbers of the rows that have come.
+fn seqs(messages: &[Message]) -> BTreeSet<u64> {
+    messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect()
 }
 
 #[test]
@@ -127,8 +126,9 @@ fn a_target_that_never_answers_can_be_changed_and_does_not_delay_the_end() -> an
     let office = Subscriber::start(&peers, cloud.address(), "tidegate/line3/+/data/all")?;
     gateway.reload()?;
     office.wait_for(PATIENCE, "the rows since the start", |messages| {
-        let first = messages.first()?.json().ok()?.get("seq")?.as_u64()?;
-        (first == 1 && messages.len() > 5).then_some(())
+        // What is new may come before what waited.
+        let seqs = seqs(messages);
+        (seqs.len() > 5 && seqs.iter().copied().eq((1..).take(seqs.len()))).then_some(())
     })?;
 
     write_meter(&site, plant.address(), &target(silent.local_addr()?))?;
@@ -137,9 +137,8 @@ fn a_target_that_never_answers_can_be_changed_and_does_not_delay_the_end() -> an
         let reloads = lines.iter().filter(|line| line.text.contains("site reloaded")).count();
         (reloads == 2).then_some(())
     })?;
-    let began = Instant::now();
+    // One that takes too long to stop ends with another code.
     assert_eq!(gateway.stop()?.code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     Ok(())
 }
 
@@ -170,9 +169,9 @@ fn a_damaged_database_is_set_aside_and_the_gateway_runs_on_a_new_one() -> anyhow
             && fs::read(file.path()).is_ok_and(|bytes| bytes.starts_with(b"this is no database"))
     });
     assert!(kept, "the damaged database is kept under another name");
-    let said = gateway.child().lines().iter().any(|line| line.text.contains("ERROR") && line.text.contains("damaged"));
-    assert!(said, "a person is told: {:?}", gateway.child().lines());
-    Ok(())
+    gateway.child().wait_for(PATIENCE, "the word to a person", |lines| {
+        lines.iter().any(|line| line.text.contains("ERROR") && line.text.contains("damaged")).then_some(())
+    })
 }
 
 #[test]
@@ -235,8 +234,7 @@ fn no_change_of_the_site_touches_what_waits_for_a_target() -> anyhow::Result<()>
     let office = Subscriber::start(&peers, cloud.address(), "tidegate/line3/+/data/all")?;
     let _gateway = Gateway::start(&site)?;
     office.wait_for(PATIENCE, "all rows in the cloud", |messages| {
-        let seqs: std::collections::BTreeSet<u64> =
-            messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect();
+        let seqs = seqs(messages);
         (seqs.len() > 20 && (1..=20).all(|seq| seqs.contains(&seq))).then_some(())
     })
 }
@@ -290,16 +288,21 @@ fn on_a_full_disk_data_goes_on_here_and_waits_for_the_cloud_until_there_is_room(
     assert!(code == Some(0) && text.starts_with("degraded\n"), "a restart would not mend it: {text}");
     let count = here.messages().len();
     here.wait_for(PATIENCE, "more rows here", |messages| (messages.len() > count + 10).then_some(()))?;
-    let told = gateway.child().lines().iter().filter(|line| line.text.contains("ERROR")).count();
+    let told = |lines: &[Line]| {
+        let told = lines.iter().filter(|line| line.text.contains("ERROR") && line.text.contains("the disk is full"));
+        Some(told.count()).filter(|told| *told > 0)
+    };
+    let told = gateway.child().wait_for(PATIENCE, "the word to a person", told)?;
     assert_eq!(told, 1, "a person is told once: {:?}", gateway.child().lines());
 
     fs::remove_file(&ballast)?;
     let last = here.messages().last().and_then(|message| message.json().ok()?.get("seq")?.as_u64()).unwrap();
     office.wait_for(PATIENCE, "every row in the cloud", |messages| {
-        let seqs: std::collections::BTreeSet<u64> =
-            messages.iter().filter_map(|message| message.json().ok()?.get("seq")?.as_u64()).collect();
+        let seqs = seqs(messages);
         (1..=last).all(|seq| seqs.contains(&seq)).then_some(())
     })?;
-    assert_eq!(get(site.web_address(), "/readyz")?.status, 200);
+    wait_until(PATIENCE, "/readyz to say that it works again", || {
+        get(site.web_address(), "/readyz").ok().filter(|answer| answer.status == 200)
+    })?;
     Ok(())
 }
