@@ -3,13 +3,11 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
 
-/// A server that answers slower than this is not well.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::PATIENCE;
 
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// When nobody answers within five seconds, or what comes is no HTTP.
+/// When nobody answers within [`PATIENCE`], or what comes is no HTTP.
 pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<Answer> {
     request(address, "GET", path, &[], "")
 }
@@ -52,7 +50,7 @@ pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<Answer> {
 ///
 /// # Errors
 ///
-/// When nobody answers within five seconds, or what comes is no HTTP.
+/// When nobody answers within [`PATIENCE`], or what comes is no HTTP.
 pub fn request(
     address: SocketAddr,
     method: &str,
@@ -61,9 +59,9 @@ pub fn request(
     body: &str,
 ) -> anyhow::Result<Answer> {
     let mut stream =
-        TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("failed to reach {address}"))?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+        TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("failed to reach {address}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     // With HTTP/1.0 the body of the answer ends where the connection does.
     let mut text = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
