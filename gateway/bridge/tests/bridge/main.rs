@@ -128,8 +128,6 @@ async fn until(bridge: &Bridge, what: impl Fn(&tidegate_bridge::BridgeStatus, Wa
 
 async fn online(bridge: &Bridge) {
     until(bridge, |status, _| status.state == tidegate_bridge::BridgeState::Online).await;
-    // The subscriptions follow the connection at once.
-    sleep(Duration::from_millis(100)).await;
 }
 
 /// Waits until a broker has so many subscriptions: those of bridges follow their connections.
