@@ -7,6 +7,8 @@ pub(crate) struct Report {
     pub(crate) tests: u64,
     /// Tests that failed, by an assertion or otherwise.
     pub(crate) failed: u64,
+    /// Tests that failed and passed when they ran once more.
+    pub(crate) shaky: Vec<String>,
     /// What follows `skipped: ` on a line of any test's output.
     pub(crate) skips: Vec<String>,
 }
@@ -17,8 +19,17 @@ impl Report {
         let head = xml.split_once("<testsuites")?.1.split_once('>')?.0;
         let count = |name: &str| head.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.parse::<u64>().ok();
         let failed = count(" failures")?.checked_add(count(" errors")?)?;
-        Some(Report { tests: count(" tests")?, failed, skips: skips(xml) })
+        Some(Report { tests: count(" tests")?, failed, shaky: shaky(xml), skips: skips(xml) })
     }
+}
+
+/// The names of tests that passed the second time.
+fn shaky(xml: &str) -> Vec<String> {
+    let cases = xml.split("<testcase ").skip(1).map(|rest| rest.split("</testcase>").next().unwrap_or(rest));
+    cases
+        .filter(|case| case.contains("<flakyFailure") || case.contains("<flakyError"))
+        .filter_map(|case| Some(plain(case.split_once("name=\"")?.1.split_once('"')?.0)))
+        .collect()
 }
 
 /// What follows `skipped: ` at the beginning of a line, or of an output.
@@ -56,6 +67,21 @@ skipped: not root
         let report = Report::parse(xml).expect("a report");
         assert_eq!((report.tests, report.failed), (3, 2));
         assert_eq!(report.skips, ["no <mosquitto> here", "not root"]);
+    }
+
+    #[test]
+    fn a_test_that_passed_the_second_time_is_named() {
+        let xml = r#"<testsuites name="nextest-run" tests="3" failures="0" errors="0">
+  <testsuite name="a" tests="3" disabled="0" errors="0" failures="0">
+    <testcase name="steady" classname="a" time="0.1"/>
+    <testcase name="shaky::one" classname="a" time="0.1">
+      <flakyFailure type="test failure with exit code 101"><system-out>left &lt; right</system-out></flakyFailure>
+    </testcase>
+    <testcase name="another" classname="a"><system-out>&lt;flakyFailure</system-out></testcase>
+  </testsuite>
+</testsuites>"#;
+        let report = Report::parse(xml).expect("a report");
+        assert_eq!((report.failed, report.shaky), (0, vec!["shaky::one".to_owned()]));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
+    shaky: Vec<String>,
     skips: Vec<String>,
 }
 
@@ -45,6 +46,11 @@ impl Tally {
         }
     }
 
+    /// Notes a test that failed and passed when it ran once more: a mistake in the test, or a rare one of the product.
+    pub(crate) fn shaky(&mut self, name: impl Into<String>) {
+        self.shaky.push(name.into());
+    }
+
     /// Notes something that could not be done here, and why.
     pub(crate) fn skip(&mut self, what: impl Into<String>) {
         self.skips.push(what.into());
@@ -62,6 +68,9 @@ impl fmt::Display for Tally {
         for failure in &self.failures {
             writeln!(f, "failed: {failure}")?;
         }
+        for name in &self.shaky {
+            writeln!(f, "passed the second time, find out why: {name}")?;
+        }
         for skip in &self.skips {
             writeln!(f, "skipped: {skip}")?;
         }
@@ -74,15 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_and_what_was_skipped_stands_before_the_closing_line() {
+    fn what_failed_and_what_was_shaky_or_skipped_stands_before_the_closing_line() {
         let mut tally = Tally::new();
         tally.check("format", true);
         tally.check("clippy", false);
         tally.tests("tests", 40, 2);
+        tally.shaky("shaky::one");
         tally.skip("advisories: no way to the database");
         assert_eq!(
             tally.to_string(),
-            "failed: clippy\nfailed: 2 of tests\nskipped: advisories: no way to the database\n\
+            "failed: clippy\nfailed: 2 of tests\npassed the second time, find out why: shaky::one\nskipped: advisories: no way to the database\n\
              41 passed, 3 failed, 1 skipped"
         );
         assert_eq!(tally.outcome(), Outcome::Failed);

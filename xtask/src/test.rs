@@ -61,6 +61,7 @@ fn tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     match fs::read_to_string(&file).ok().as_deref().and_then(Report::parse) {
         Some(report) => {
             tally.tests("tests", report.tests.saturating_sub(report.failed), report.failed);
+            report.shaky.into_iter().for_each(|name| tally.shaky(name));
             report.skips.into_iter().for_each(|skip| tally.skip(skip));
             if report.failed == 0 {
                 tally.check("nextest", ended_well);
