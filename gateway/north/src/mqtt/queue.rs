@@ -123,3 +123,65 @@ fn memory(delivery: &Delivery) -> usize {
         Item::Gap { .. } => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::{ByteSize, StartAt, WhenFull};
+    use tidegate_model::{Column, Row, Slot, Timestamp, Value, ValueKind, ValueType};
+    use tidegate_store::{Cursor, Store};
+
+    use super::*;
+    use crate::mqtt::message::Topics;
+
+    /// So many rows after this one, in a commit of their own.
+    async fn commit(store: &Store, cursor: &mut Cursor, (after, count): (u64, u64)) -> Vec<Delivery> {
+        let column = Column::new("count".parse().unwrap(), ValueType::single(ValueKind::Uint));
+        let (device, group) = ("press".parse().unwrap(), "fast".parse().unwrap());
+        let (stream, _) = store.stream(&device, &group, vec![column]).await.unwrap();
+        for seq in after + 1..=after + count {
+            let time = Timestamp::from_millis(i64::try_from(seq).unwrap());
+            let slots = [Slot::Good(Value::Uint(seq))].into();
+            let row = Row { stream: stream.clone(), seq, time, device_time: None, slots };
+            store.append(row.into(), bytes::Bytes::new());
+        }
+        let mut given = Vec::new();
+        while given.len() < usize::try_from(count).unwrap() {
+            given.extend(cursor.next(1_000, 1 << 20).await.unwrap());
+        }
+        given
+    }
+
+    #[tokio::test]
+    async fn rows_of_many_commits_wait_for_each_other_from_the_first_on_and_share_one_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = tidegate_config::Store {
+            commit: Duration::from_millis(5),
+            max_age: Duration::from_secs(3_600 * 24 * 36_500),
+            max_size: ByteSize(1 << 30),
+            when_full: WhenFull::DropOldest,
+        };
+        let store = Store::open(folder.path(), &options).await.unwrap().store;
+        let mut cursor = store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest).await.unwrap();
+        let topics = Topics::new("plant", &"line3".parse().unwrap());
+        let mut composer = Composer::new(Format::Block, topics, None, &store);
+        let batch = Duration::from_millis(600);
+        let mut queue = Queue::new(LaneKind::Live, Reads::of(Format::Block, false), batch);
+        let mut begin = Instant::now();
+        // The second time a while after the first: then the wait begins with the row that comes then.
+        for round in 0..2 {
+            for commits in 0..6 {
+                let now = begin + commits * Duration::from_millis(100);
+                let after = round * 30 + u64::from(commits) * 5;
+                queue.take(commit(&store, &mut cursor, (after, 5)).await, now);
+                queue.compose(&mut composer, &Suspicion::default(), now);
+                assert_eq!((queue.due(), queue.front().is_none()), (Some(begin + batch), true));
+            }
+            queue.compose(&mut composer, &Suspicion::default(), begin + batch - Duration::from_nanos(1));
+            assert!(queue.front().is_none(), "not before the time is over");
+            queue.compose(&mut composer, &Suspicion::default(), begin + batch);
+            assert_eq!(queue.pop().map(|message| message.carried.len()), Some(30));
+            assert_eq!((queue.due(), queue.front().is_none()), (None, true));
+            begin += Duration::from_secs(10);
+        }
+    }
+}

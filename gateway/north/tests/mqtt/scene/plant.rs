@@ -112,10 +112,8 @@ impl Plant {
 
     /// The same for a target of another name.
     pub(crate) async fn cursor_of(&self, target: &str) -> (Store, Cursor) {
+        self.committed().await;
         let open = async {
-            while self.store.status().rows_committed < self.appended {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
             loop {
                 match self.store.cursor(&target.parse().unwrap(), StartAt::Oldest).await {
                     Err(StoreError::CursorTaken { .. }) => tokio::task::yield_now().await,
@@ -124,6 +122,16 @@ impl Plant {
             }
         };
         within(LONG, open).await
+    }
+
+    /// Waits until all rows are committed.
+    pub(crate) async fn committed(&self) {
+        let committed = async {
+            while self.store.status().rows_committed < self.appended {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(LONG, committed).await;
     }
 
     /// Rows that are newer than any connection.
