@@ -8,7 +8,7 @@ use rumqttc::mqttbytes::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::{LONG, within};
@@ -17,6 +17,20 @@ const LARGEST: usize = 64 * 1024 * 1024;
 
 pub(crate) struct Broker {
     listener: TcpListener,
+    /// Has the same port and does not listen.
+    place: TcpSocket,
+}
+
+/// A broker that is not there, and whose port nobody else is given meanwhile: connections to it are refused.
+pub(crate) struct Away(TcpSocket);
+
+/// A socket with this port of this machine, which others of its kind may have too.
+fn bound(port: u16) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(([127, 0, 0, 1], port).into()).unwrap();
+    socket
 }
 
 /// One connection of a target.
@@ -29,12 +43,18 @@ pub(crate) struct Client<S = TcpStream> {
 
 impl Broker {
     pub(crate) async fn new() -> Broker {
-        Broker { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+        Broker::listening(bound(0))
     }
 
-    /// One that listens where another has just stopped to.
-    pub(crate) async fn on(port: u16) -> Broker {
-        Broker { listener: TcpListener::bind(("127.0.0.1", port)).await.unwrap() }
+    fn listening(socket: TcpSocket) -> Broker {
+        let listener = socket.listen(1024).unwrap();
+        let place = bound(listener.local_addr().unwrap().port());
+        Broker { listener, place }
+    }
+
+    /// Listens no more.
+    pub(crate) fn away(self) -> Away {
+        Away(self.place)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -56,6 +76,13 @@ impl Broker {
         let mut client = self.asked().await;
         client.log_in().await;
         client
+    }
+}
+
+impl Away {
+    /// Listens again.
+    pub(crate) fn back(self) -> Broker {
+        Broker::listening(self.0)
     }
 }
 
