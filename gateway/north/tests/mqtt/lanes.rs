@@ -126,9 +126,11 @@ async fn the_rate_of_the_backlog_is_limited_and_that_of_live_rows_is_not() {
     let mut options = options(broker.port());
     let rate = 100 * 1024;
     options.backfill = Backfill { share: 1.0, max_rate: Some(ByteRate(rate)), ..options.backfill };
-    let target = start(&options, plant.cursor().await);
-    let mut client = broker.client().await;
+    let queue = plant.cursor().await;
+    // Before the target can have sent anything, whatever the machine does in between.
     let begin = Instant::now();
+    let target = start(&options, queue);
+    let mut client = broker.client().await;
     let (mut backlog, mut live) = (0, 0);
     // How long that takes is the machine's affair; that the rate is used is shown where the clock is played (`simulated.rs`).
     while live < 5_000 * 60 || backlog < 200_000 {

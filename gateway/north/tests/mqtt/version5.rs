@@ -145,14 +145,14 @@ async fn blocks_are_as_small_as_the_broker_wants_them() {
         connections += 1;
         assert!(connections <= 3, "{:?}", target.status.snapshot());
         let mut client = client(&broker).await;
-        while target.status.snapshot().acknowledged < 3_000 {
-            let Ok(Some(publish)) = tokio::time::timeout(Duration::from_millis(300), client.publish()).await else {
-                break;
-            };
-            client.acknowledge(publish.packet_id, 0).await;
-        }
-        if target.status.snapshot().acknowledged < 3_000 {
-            drop(client);
+        loop {
+            tokio::select! {
+                publish = client.publish() => match publish {
+                    Some(publish) => client.acknowledge(publish.packet_id, 0).await,
+                    None => break,
+                },
+                _ = target.until("all acknowledged", |status| status.acknowledged == 3_000) => break,
+            }
         }
     }
     assert_eq!(target.status.snapshot().left_out, 0);

@@ -22,6 +22,7 @@ const STATE: &str = "spBv1.0/STATE/scada";
 async fn rows_wait_in_the_store_until_the_primary_host_is_online_and_while_it_is_not() {
     let (broker, mut scene) = (Broker::new().await, Scene::new().await);
     scene.append(2);
+    scene.committed().await;
     let running = scene.start(broker.port(), Some("scada")).await;
     let mut client = broker.client().await;
     client.quiet(3).await;
@@ -42,6 +43,7 @@ async fn rows_wait_in_the_store_until_the_primary_host_is_online_and_while_it_is
     assert_eq!(client.bd_seq(), 1);
     client.publish(STATE, state(false, 6), true).await;
     scene.append(2);
+    scene.committed().await;
     client.quiet(3).await;
     client.publish(STATE, state(true, 7), false).await;
     let mut messages = client.until("DDATA/meter").await;
