@@ -8,7 +8,7 @@ use tidegate_runtime::DeviceState;
 
 use crate::{
     observer::is_good,
-    plant::{Mood, Plant, connect, read},
+    plant::{Mood, Plant, connect, read, until},
     rig::{METER, PATIENT, QUICK, Rig, link},
 };
 
@@ -16,7 +16,8 @@ use crate::{
 async fn a_dead_device_is_probed_once_per_pause_and_the_others_lose_nothing() {
     let meter = METER.replace("\"20ms\"", "\"100ms\"");
     let others = ["b", "c", "d", "e"];
-    let site = link("press", QUICK, &["a", "b", "c", "d", "e"]);
+    // The same meter with nobody dead beside it: a stall of the machine that runs this costs it as many slots.
+    let site = link("press", QUICK, &["a", "b", "c", "d", "e"]) + &link("calm", QUICK, &["w"]);
     let plant = Plant::default();
     plant.set_mood("a", Mood::Silent);
     let rig = Rig::start_with(&site, &meter, plant, false).await;
@@ -31,10 +32,11 @@ async fn a_dead_device_is_probed_once_per_pause_and_the_others_lose_nothing() {
     assert_eq!((dead.state, dead.reason), (Some(DeviceState::Offline), Some("timeout")));
     assert!(dead.missed_slots > 0 && dead.next_try.is_some() && dead.failed_polls >= 7, "{dead:?}");
     for other in others {
-        let device = rig.device(other);
+        let enough = || Some(rig.device(other)).filter(|device| device.polls > 10);
+        let device = until("polls", enough, || format!("{:?}", rig.device(other))).await;
         assert_eq!((device.state, device.failed_polls), (Some(DeviceState::Online), 0), "{device:?}");
-        // A stall of the machine that runs this can cost a slot.
-        assert!(device.missed_slots * 10 <= device.polls && device.polls > 10, "{device:?}");
+        let calm = rig.device("w").missed_slots;
+        assert!(device.missed_slots <= 2 * calm + device.polls / 10, "{device:?}, while a calm one missed {calm}");
         assert!(rig.seen.rows(other, "fast").iter().all(is_good));
     }
     assert!(rig.seen.rows("a", "fast").iter().all(|row| row["bad"]["level"] == "timeout"));
