@@ -1,11 +1,9 @@
 //! What a device offers is listed beside everything else that a link does.
 
-use std::time::Duration;
-
 use tidegate_runtime::BrowseError;
 
 use crate::{
-    plant::{Deed, Door, Mood, Plant, connect, read},
+    plant::{AT_ONCE, Deed, Door, Mood, Plant, connect, read},
     rig::{METER, QUICK, Rig, link},
 };
 
@@ -75,7 +73,7 @@ async fn a_link_that_cannot_be_reached_says_so_at_once_and_one_without_devices_i
     let rig = Rig::start_with(&site, METER, plant, false).await;
     rig.seen.state("a", "offline").await;
     let handle = rig.handle();
-    let refused = tokio::time::timeout(Duration::from_secs(5), handle.browse("press", None)).await.unwrap();
+    let refused = tokio::time::timeout(AT_ONCE, handle.browse("press", None)).await.unwrap();
     assert!(refused.unwrap_err().to_string().contains("press refused the connection"));
     assert_eq!(rig.handle().browse("empty", None).await.unwrap().nodes.len(), OFFERED.len());
 }

@@ -14,6 +14,8 @@ use tokio::sync::{Notify, Semaphore};
 
 /// Nothing that is waited for takes as long, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
+/// What takes as long is not done at once; what is wrong takes a minute or more.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// How a link lets itself be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

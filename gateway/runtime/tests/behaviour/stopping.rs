@@ -6,7 +6,7 @@ use tidegate_runtime::CommandError;
 
 use crate::{
     observer::is_good,
-    plant::{Deed, Mood, Plant, connect, read, write},
+    plant::{AT_ONCE, Deed, Mood, Plant, connect, read, write},
     rig::{METER, QUICK, Rig, link, setpoint},
 };
 
@@ -59,7 +59,7 @@ async fn a_stop_does_not_wait_for_an_answer_of_a_device() {
     let _gate = plant.close_gate("a");
     let rig = Rig::start_with(&link("press", "timeout = \"600s\"", &["a"]), METER, plant, false).await;
     rig.plant.wait_for(1, read("a")).await;
-    tokio::time::timeout(Duration::from_secs(5), rig.gateway.stop()).await.unwrap();
+    tokio::time::timeout(AT_ONCE, rig.gateway.stop()).await.unwrap();
     assert!(rig.seen.rows("a", "fast").is_empty(), "what a stop has cut off is no row");
 }
 
