@@ -144,6 +144,9 @@ const PATIENT: Duration = Duration::from_secs(10);
 /// The timeout of a call that is not going to be answered; long enough for a busy machine to give the answers before it.
 const SHORT: Duration = Duration::from_millis(400);
 
+/// The timeout of a call that something else is to end; whoever waits for it has taken longer than [`PATIENT`].
+const LONG: Duration = Duration::from_secs(20);
+
 /// What a busy machine may add to a time.
 const SLACK: Duration = Duration::from_secs(2);
 

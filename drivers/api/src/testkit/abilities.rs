@@ -18,9 +18,6 @@ use crate::{Arrival, Listing, Poll, Readings, Subscriber};
 /// So long a call may wait before it is dropped: too short for an answer that is not there yet.
 const IMPATIENT: Duration = Duration::from_millis(2);
 
-/// What a device has to say when a session begins comes without a pause as long as that.
-const QUIET: Duration = Duration::from_secs(5);
-
 pub(super) async fn arrivals_are_complete(harness: &dyn Harness) -> Result {
     let Some(poll) = harness.subscribed() else { return Ok(()) };
     let rig = harness.start(Behaviour::Healthy).await;
@@ -35,7 +32,8 @@ pub(super) async fn arrivals_are_complete(harness: &dyn Harness) -> Result {
         if take(subscriber, poll, &mut came).await? {
             last = Instant::now();
         }
-        ensure(last.elapsed() < QUIET, || {
+        // What a device has to say when a session begins comes without a pause as long as that.
+        ensure(last.elapsed() < PATIENT, || {
             format!("column {column} of {poll:?} has not come, but {:?}", came.get(column))
         })?;
     }

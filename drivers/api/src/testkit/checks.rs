@@ -6,7 +6,7 @@ use tidegate_config::{Access, Link as Configured, Report};
 use tidegate_model::{Reading, Value, ValueKind, ValueType};
 use tokio_util::sync::CancellationToken;
 
-use super::{Behaviour, Harness, PATIENT, SHORT, SLACK, ScriptedDevice, within};
+use super::{Behaviour, Harness, LONG, PATIENT, SHORT, SLACK, ScriptedDevice, within};
 use crate::{Cause, Compiled, Cx, Lost, Next, Poll, Readings, Session, Step, Written};
 
 pub(super) type Result<T = ()> = std::result::Result<T, String>;
@@ -107,28 +107,22 @@ pub(super) async fn cancel_ends_at_once(harness: &dyn Harness) -> Result {
     let mut compiled = compile(harness, &rig.link)?;
     let mut out = readings(&compiled);
     let mut session = connect(&mut compiled).await?;
+    let second = first_of_two(session.as_mut(), &mut out).await?;
     let cancel = CancellationToken::new();
-    let begun = Instant::now();
-    let work = async {
-        let mut step = Step::FIRST;
-        loop {
-            let cx = Cx::new(Instant::now(), PATIENT, cancel.clone());
-            match session.read(&cx, FIRST, step, &mut out).await {
-                Ok(Next::Request(next)) => step = next,
-                Ok(Next::Done) => return Err("the poll came to its end".to_owned()),
-                Err(lost) => return ensure(lost.cause == Cause::Cancelled, || lost.to_string()),
-            }
-        }
-    };
+    let cx = Cx::new(Instant::now(), LONG, cancel.clone());
+    let work = session.read(&cx, FIRST, second, &mut out);
     let stop = async {
         // Not before the device has the request that it will not answer.
-        while rig.device.requests() < 2 && begun.elapsed() < PATIENT {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| rig.device.requests() >= 2).await;
         cancel.cancel();
+        Instant::now()
     };
-    tokio::join!(work, stop).0?;
-    in_time(begun, Duration::ZERO)
+    let (result, cancelled) = tokio::join!(work, stop);
+    match result {
+        Ok(_) => return Err("the call brought an answer".to_owned()),
+        Err(lost) => ensure(lost.cause == Cause::Cancelled, || lost.to_string())?,
+    }
+    at_once(cancelled)
 }
 
 pub(super) async fn half_a_poll_counts(harness: &dyn Harness) -> Result {
@@ -136,8 +130,9 @@ pub(super) async fn half_a_poll_counts(harness: &dyn Harness) -> Result {
     let mut compiled = compile(harness, &rig.link)?;
     let mut out = readings(&compiled);
     let mut session = connect(&mut compiled).await?;
-    match read_all(session.as_mut(), FIRST, SHORT, &mut out).await {
-        Ok(_) => return Err("the poll came to its end; its group needs two requests for this".to_owned()),
+    let second = first_of_two(session.as_mut(), &mut out).await?;
+    match session.read(&within(SHORT), FIRST, second, &mut out).await {
+        Ok(_) => return Err("the call brought an answer".to_owned()),
         Err(lost) => ensure(lost.cause == Cause::Timeout, || lost.to_string())?,
     }
     let polled = polled(&rig.link, FIRST);
@@ -150,12 +145,13 @@ pub(super) async fn closing_is_noticed(harness: &dyn Harness) -> Result {
     let mut compiled = compile(harness, &rig.link)?;
     let mut out = readings(&compiled);
     let mut session = connect(&mut compiled).await?;
+    let second = first_of_two(session.as_mut(), &mut out).await?;
     let begun = Instant::now();
-    match read_all(session.as_mut(), FIRST, PATIENT, &mut out).await {
-        Ok(_) => return Err("the poll came to its end; its group needs two requests for this".to_owned()),
+    match session.read(&within(LONG), FIRST, second, &mut out).await {
+        Ok(_) => return Err("the call brought an answer".to_owned()),
         Err(lost) => ensure(lost.cause == Cause::Closed, || lost.to_string())?,
     }
-    in_time(begun, Duration::ZERO)
+    at_once(begun)
 }
 
 pub(super) async fn dropped_call_is_closed(harness: &dyn Harness) -> Result {
@@ -218,6 +214,9 @@ pub(super) async fn lost_write_was_sent_once(harness: &dyn Harness) -> Result {
     ensure(matches!(written, Err(_) | Ok(Written::Unknown(_))), || format!("{written:?}"))?;
     in_time(begun, SHORT)?;
     drop(session);
+    // Only when the device has seen everything, also what was sent last, are its writes counted.
+    until(|| rig.device.writes() > 0).await;
+    closed(rig.device.as_ref()).await?;
     once(rig.device.as_ref())
 }
 
@@ -247,6 +246,15 @@ pub(super) fn compile(harness: &dyn Harness, link: &Configured) -> Result<Compil
 
 pub(super) async fn connect(compiled: &mut Compiled) -> Result<Box<dyn Session + '_>> {
     compiled.link.connect(&within(PATIENT)).await.map_err(|fault| format!("no session: {fault}"))
+}
+
+/// Makes the first request of a poll that needs more; returns the next.
+async fn first_of_two(session: &mut dyn Session, out: &mut Readings) -> Result<Step> {
+    match session.read(&within(PATIENT), FIRST, Step::FIRST, out).await {
+        Ok(Next::Request(second)) => Ok(second),
+        Ok(Next::Done) => Err("the poll came to its end; its group needs two requests for this".to_owned()),
+        Err(lost) => Err(lost.to_string()),
+    }
 }
 
 /// Polls from the first request to the last; returns how many there were.
@@ -323,12 +331,25 @@ fn fits(value: &Value, kind: ValueType) -> bool {
 
 /// Waits until the device has no connection open.
 async fn closed(device: &dyn ScriptedDevice) -> Result {
+    ensure(until(|| device.open_connections() == 0).await, || "a connection was left open".to_owned())
+}
+
+/// Waits until it is so, as long as a device that works may take; whether it is.
+async fn until(mut so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while device.open_connections() > 0 {
-        ensure(begun.elapsed() < SLACK, || "a connection was left open".to_owned())?;
+    while !so() {
+        if begun.elapsed() >= PATIENT {
+            return false;
+        }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(())
+    true
+}
+
+/// Fails when what may take [`LONG`] was not ended by what happened at `begun`.
+fn at_once(begun: Instant) -> Result {
+    let took = begun.elapsed();
+    ensure(took < PATIENT, || format!("it took {} ms", took.as_millis()))
 }
 
 pub(super) fn in_time(begun: Instant, allowed: Duration) -> Result {
