@@ -20,6 +20,7 @@ use tidegate_driver_template::LineTcp;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::oneshot,
 };
 
 const SITE: &str = r#"
@@ -182,13 +183,15 @@ async fn the_driver_shows_what_every_driver_must_show() {
 async fn an_answer_that_nobody_asked_for_is_not_taken() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let link = link(&listener.local_addr().unwrap().to_string());
+    let ((read, was_read), (sent, was_sent)) = (oneshot::channel(), oneshot::channel());
     let device = async {
         let mut lines = BufReader::new(listener.accept().await.unwrap().0).lines();
         lines.next_line().await.unwrap();
         lines.get_mut().write_all(b"level 1\n").await.unwrap();
         // A segment of its own: the session has its answer by now.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        was_read.await.unwrap();
         lines.get_mut().write_all(b"level 2\n").await.unwrap();
+        sent.send(()).unwrap();
         // Open until the gateway is through with it.
         lines
     };
@@ -199,8 +202,10 @@ async fn an_answer_that_nobody_asked_for_is_not_taken() {
         let mut out = Readings::new(3);
         let poll = Poll { device: 0, group: 0 };
         session.read(&cx(), poll, Step::FIRST, &mut out).await.unwrap();
-        // Loopback delivers at once, but the runtime has to be told.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        read.send(()).unwrap();
+        was_sent.await.unwrap();
+        // Loopback delivers at once, but the runtime has to be told: it looks while nobody has anything to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         let lost = session.read(&cx(), poll, Step::FIRST, &mut out).await.unwrap_err();
         assert_eq!(lost.cause, Cause::Mismatch, "{lost}");
     };
