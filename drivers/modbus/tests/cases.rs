@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rig::{Asked, Device, Reply, at};
+use rig::{Asked, Device, PATIENT, Reply, at};
 use tidegate_driver_api::{
     Cx, Driver, Poll, Readings, Session, Written,
     config::{self, Profiles, parse_duration},
@@ -73,24 +73,22 @@ async fn play(case: &Path) -> String {
     let mut compiled = rig::compile(&link);
     let kinds: Vec<_> = compiled.devices.iter().map(|device| device.groups.clone()).collect();
     let mut session = rig::connect(compiled.link.as_mut()).await;
-    let mut now = Instant::now();
+    let mut later = Duration::ZERO;
     let mut out = String::new();
     for line in lines {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         match words.as_slice() {
-            ["later", time] => now += parse_duration(time).unwrap(),
+            ["later", time] => later += parse_duration(time).unwrap(),
             ["poll", device, group] => {
-                out += &format!(
-                    "{line}\n{}\n",
-                    poll(session.as_mut(), &link, (device, group), || context(now, &text)).await
-                );
+                let context = || context(later, &script);
+                out += &format!("{line}\n{}\n", poll(session.as_mut(), &link, (device, group), context).await);
             }
             ["write", device, tag, value] => {
                 let (poll, column) = tag_of(&link, device, tag);
                 let kind = kinds[poll.device][poll.group].kinds[column].unwrap();
                 let value = parse(kind, value);
                 let writer = session.writer().unwrap();
-                let result = match writer.write(&context(now, &text), poll, column, &value).await {
+                let result = match writer.write(&context(later, &script), poll, column, &value).await {
                     Ok(Written::Confirmed) => "confirmed".to_owned(),
                     Ok(Written::Refused(why)) => format!("refused: {why}"),
                     Ok(Written::Unknown(why)) => format!("unknown: {why}"),
@@ -102,6 +100,11 @@ async fn play(case: &Path) -> String {
             _ => panic!("{}: {line}", case.display()),
         }
     }
+    // What was given up may still be on its way to the device.
+    let end = Instant::now() + PATIENT;
+    while !script.lock().unwrap().is_empty() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let rest = script.lock().unwrap().len();
     if rest > 0 {
         out += &format!("{rest} requests were not made\n");
@@ -109,10 +112,11 @@ async fn play(case: &Path) -> String {
     out + &unplanned.lock().unwrap()
 }
 
-/// The context of a call at a time of the script. A case with silence in it waits for it 500 ms, the others have time.
-fn context(now: Instant, text: &str) -> Cx {
-    let timeout = if text.contains("silence") { Duration::from_millis(500) } else { Duration::from_secs(10) };
-    Cx::new(now, timeout, CancellationToken::new())
+/// The context of a call so much later. Silence is waited for 500 ms; what has an answer has time for it.
+fn context(later: Duration, script: &Mutex<Script>) -> Cx {
+    let silent = matches!(script.lock().unwrap().front(), Some((_, _, None)));
+    let timeout = if silent { Duration::from_millis(500) } else { PATIENT };
+    Cx::new(Instant::now() + later, timeout, CancellationToken::new())
 }
 
 /// Unit and message of each request with its answer; `None` is silence.

@@ -4,9 +4,12 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use rig::{
-    Device, PATIENT, Reply, SHORT, at, compile, connect, link_to, poll,
+    Device, PATIENT, Reply, at, compile, connect, link_to, poll,
     thirty::{COLUMNS, check, profile, values},
+    until,
 };
 use tidegate_driver_api::{
     Cause, Readings,
@@ -64,8 +67,10 @@ async fn a_call_that_was_dropped_half_way_takes_the_session_with_it() {
     let mut compiled = compile(&link_to(device.address, &profile()));
     let mut session = connect(compiled.link.as_mut()).await;
     let mut out = Readings::new(COLUMNS);
-    let dropped = tokio::time::timeout(SHORT, poll(session.as_mut(), PATIENT, &mut out)).await;
-    assert!(dropped.is_err());
+    tokio::select! {
+        result = poll(session.as_mut(), PATIENT, &mut out) => panic!("nobody has answered: {result:?}"),
+        () = until("the request", || device.asked().len() == 1) => {}
+    }
     let lost = poll(session.as_mut(), PATIENT, &mut out).await.unwrap_err();
     assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");
     assert_eq!(device.asked().len(), 1);
@@ -82,7 +87,9 @@ async fn a_connection_closed_between_two_polls_is_noticed_before_anything_is_sen
     let mut session = connect(compiled.link.as_mut()).await;
     let mut out = Readings::new(COLUMNS);
     assert_eq!(poll(session.as_mut(), PATIENT, &mut out).await, Ok(3));
-    tokio::time::sleep(SHORT).await;
+    until("the end of the connection", || device.open_connections() == 0).await;
+    // Loopback delivers at once, but the runtime has to be told: it looks while nobody has anything to do.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     let lost = poll(session.as_mut(), PATIENT, &mut out).await.unwrap_err();
     assert_eq!(lost.cause, Cause::Closed, "{lost}");
     assert_eq!(device.asked().len(), 3);
@@ -116,8 +123,9 @@ async fn what_a_device_says_before_it_is_asked_is_no_answer() {
     let device = Device::greeting(greeting, |asked| Reply::Send(asked.right())).await;
     let mut compiled = compile(&link_to(device.address, &profile()));
     let mut session = connect(compiled.link.as_mut()).await;
-    // Loopback delivers at once, but the runtime has to be told.
-    tokio::time::sleep(SHORT).await;
+    until("the greeting", || device.open_connections() == 1).await;
+    // Loopback delivers at once, but the runtime has to be told: it looks while nobody has anything to do.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     let mut out = Readings::new(COLUMNS);
     let lost = poll(session.as_mut(), PATIENT, &mut out).await.unwrap_err();
     assert_eq!((lost.cause, values(&out)), (Cause::Mismatch, 0), "{lost}");

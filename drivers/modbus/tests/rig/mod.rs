@@ -89,6 +89,15 @@ pub(crate) async fn connect(link: &mut dyn Link) -> Box<dyn Session + '_> {
     link.connect(&within(PATIENT)).await.unwrap()
 }
 
+/// Waits until it is so, as long as a device that works may take.
+pub(crate) async fn until(what: &str, so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENT, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Polls [`ALL`]; each request may take `timeout`. Returns how many there were.
 pub(crate) async fn poll(session: &mut dyn Session, timeout: Duration, out: &mut Readings) -> Result<usize, Lost> {
     poll_with(session, ALL, || within(timeout), out).await
