@@ -236,16 +236,14 @@ async fn of_a_server_that_began_anew_under_the_same_namespaces_nothing_is_taken_
     drop(plant);
     way.cut();
     lost(session, &mut known).await;
-    let plant = loop {
+    let listener = loop {
         // The old one gives its port back when it has noticed.
         match tokio::net::TcpListener::bind(address).await {
-            Ok(listener) => {
-                drop(listener);
-                break Plant::start_at(&address, 2, |builder| builder).await;
-            }
+            Ok(listener) => break listener,
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
+    let plant = Plant::start_at(listener, 2, |builder| builder);
     plant.set("T1", 9.5);
     let mut known = Known::default();
     let mut session = connected(&mut compiled).await;
@@ -265,10 +263,7 @@ async fn what_had_come_over_a_session_that_is_over_is_told_as_of_the_past() {
     // Many values of one tag in one message are many rows; one is taken.
     let mut out = Readings::default();
     let first = loop {
-        for value in 1..=5 {
-            plant.set("T0", f64::from(value));
-            tokio::time::sleep(Duration::from_millis(12)).await;
-        }
+        plant.count_to_five("T0");
         let arrival = session.subscriber().unwrap().next(&about_a_second(), &mut out).await.unwrap();
         let came = out.items().first().and_then(number);
         if matches!(arrival, Arrival::Row(_)) && came.is_some_and(|came| came < 3.0) {

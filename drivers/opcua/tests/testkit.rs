@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use rig::{Plant, link, numbers, tag};
+use rig::{Plant, deaf_port, link, numbers, tag};
 use tidegate_driver_api::{
     Driver, Poll, async_trait,
     model::Value,
@@ -18,7 +18,7 @@ use tidegate_driver_api::{
 use tidegate_driver_opcua::OpcUa;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 /// Nodes of the group that is polled, in two requests.
@@ -40,6 +40,8 @@ struct Counts {
 struct Device {
     counts: Arc<Counts>,
     _plant: Plant,
+    /// Where nobody listens.
+    _nobody: TcpSocket,
 }
 
 impl ScriptedDevice for Device {
@@ -66,10 +68,12 @@ impl Harness for OpcUaHarness {
 
     async fn start(&self, behaviour: Behaviour) -> Rig {
         let plant = Plant::start(POLLED).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let nobody = deaf_port();
+        let mut address = nobody.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
         if behaviour != Behaviour::Refusing {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            address = listener.local_addr().unwrap();
             let (server, counts) = (plant.address, Arc::clone(&counts));
             tokio::spawn(async move {
                 while let Ok((near, _)) = listener.accept().await {
@@ -87,7 +91,7 @@ impl Harness for OpcUaHarness {
             + &tag("count", "Count", "type = \"i16\"\naccess = \"read_write\"")
                 .replace("group = \"all\"", "group = \"other\"");
         let link = link(address, "", "mode = \"poll\"", &(numbers(POLLED) + &other));
-        Rig { link, device: Box::new(Device { counts, _plant: plant }) }
+        Rig { link, device: Box::new(Device { counts, _plant: plant, _nobody: nobody }) }
     }
 
     fn expected(&self, poll: Poll, _column: usize) -> Option<Value> {

@@ -35,7 +35,7 @@ use tidegate_driver_api::{
 use tidegate_driver_opcua::OpcUa;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
 };
 
@@ -62,16 +62,15 @@ impl Plant {
 
     /// The same with a server made to order.
     pub(crate) async fn start_with(numbers: usize, order: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Plant {
-        Plant::start_at(&"127.0.0.1:0".parse().unwrap(), numbers, order).await
+        Plant::start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), numbers, order)
     }
 
-    /// The same at an address.
-    pub(crate) async fn start_at(
-        address: &SocketAddr,
+    /// The same at an address that is taken for it.
+    pub(crate) fn start_at(
+        listener: TcpListener,
         numbers: usize,
         order: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Plant {
-        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metadata = NamespaceMetadata { namespace_uri: NAMESPACE.to_owned(), ..NamespaceMetadata::default() };
         let user = ServerUserToken {
@@ -188,6 +187,13 @@ impl Drop for Plant {
     fn drop(&mut self) {
         self.handle.cancel();
     }
+}
+
+/// A port that is taken, as long as it is kept, and that nobody listens on.
+pub(crate) fn deaf_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
 }
 
 /// A way to the server that can be cut and frozen.
