@@ -1,7 +1,7 @@
 //! Each fault does what it says. Unit 1 has it, unit 2 behind the same port has not.
 
 use std::{
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use tidegate_driver_modbus::PrimaryTable;
 use tidegate_model::Value;
 use tidegate_simulators::modbus::{Fault, FaultKind, ModbusSimulator, UnitRange};
 
-use crate::rig::{Client, first, hex, start, unit};
+use crate::rig::{Client, first, frame, hex, start, unit};
 
 const TAGS: &str = r#"
     [defaults]
@@ -84,8 +84,8 @@ fn a_late_answer_comes_behind_the_answers_to_later_questions() {
     let by = Duration::from_millis(80);
     let (_simulator, mut client) = with(FaultKind::Late { by });
     let asked = Instant::now();
-    client.send(1, 1, &READ);
-    client.send(2, 2, &READ);
+    // At once: a client that stood still in between would have its late answer before it asks again.
+    client.0.write_all(&[frame(1, 1, &READ), frame(2, 2, &READ)].concat()).unwrap();
     assert_eq!(client.frame(), (2, 2, answer(2)));
     assert_eq!(client.frame(), (1, 1, answer(1)));
     assert!(asked.elapsed() >= by);
@@ -192,9 +192,11 @@ fn a_port_that_refuses_from_the_start_opens_when_its_time_is_over() {
 fn a_fault_ends_by_itself() {
     let (simulator, mut client) = with(FaultKind::Silence);
     let time = Duration::from_millis(50);
-    simulator.set_faults([Fault::new(FaultKind::Exception { code: 4 }).lasting(time)]);
-    let deadline = Instant::now() + LONG;
+    let fault = Fault::new(FaultKind::Exception { code: 4 });
+    simulator.set_faults([fault]);
     assert_eq!(client.ask(1, &READ), hex("83 04"));
+    simulator.set_faults([fault.lasting(time)]);
+    let deadline = Instant::now() + LONG;
     while client.ask(1, &READ) != answer(1) {
         assert!(Instant::now() < deadline, "the fault does not end");
     }
