@@ -1,5 +1,7 @@
 //! Subscriptions.
 
+use std::time::{Duration, Instant};
+
 use opcua::types::{
     AttributeId, DataChangeFilter, DataChangeTrigger, DataValue, DeadbandType, ExtensionObject,
     MonitoredItemModifyRequest, MonitoringParameters, StatusCode, TimestampsToReturn, Variant,
@@ -116,6 +118,7 @@ async fn a_value_never_has_the_time_of_another() {
     let client = anybody(&rig).await;
     // The interval of the subscription, and one that is longer than the changes are apart.
     for sampling in [-1.0, 150.0] {
+        let begin = Instant::now();
         let seen = client.monitor("press.pressure", sampling, 100, none()).await.unwrap();
         for value in 1..=8 {
             rig.plant.set("press", "pressure", f64::from(value) + sampling);
@@ -124,6 +127,7 @@ async fn a_value_never_has_the_time_of_another() {
             until("two rows", || (group.version() > before + 1).then_some(())).await;
         }
         wait_for(&seen, "the last value", is(8.0 + sampling)).await;
+        let took = begin.elapsed();
         let seen = seen.lock().unwrap().clone();
         let times: Vec<i64> = seen.iter().filter_map(|value| Some(value.source_timestamp.as_ref()?.ticks())).collect();
         assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
@@ -134,9 +138,10 @@ async fn a_value_never_has_the_time_of_another() {
         }
         if sampling > 0.0 {
             assert_eq!(times.len(), seen.len(), "each has its time: {seen:?}");
-            let told =
-                seen.iter().map(|value| value.server_timestamp.as_ref().unwrap().ticks()).skip(1).collect::<Vec<_>>();
-            assert!(told.windows(2).all(|pair| pair[1] - pair[0] > 90 * 10_000), "no sooner than asked for: {seen:?}");
+            // A value that a busy machine tells late makes the next one no later; but there are no more of them. The first one is
+            // that of the moment at which the item was made.
+            let intervals = u32::try_from(seen.len() - 2).unwrap();
+            assert!(took >= Duration::from_millis(150) * intervals, "{took:?}, no sooner than asked for: {seen:?}");
         }
     }
 }
