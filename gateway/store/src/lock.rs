@@ -195,13 +195,21 @@ mod tests {
         let path = dir.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         let at: i64 = text.lines().nth(1).unwrap().parse().unwrap();
-        for (hour, is_rewritten) in [(-3_600_000, true), (3_600_000, true), (0, false)] {
+        for hour in [-3_600_000, 3_600_000] {
             std::fs::write(&path, format!("5\n{}\n", at + hour)).unwrap();
-            // Written just now; what is said of now would be right.
-            let said = if hour == 0 { take(dir.path()).unwrap().changed().unwrap() } else { at + hour };
-            take(dir.path()).unwrap().write(&format!("5\n{said}\n")).unwrap();
-            assert_eq!((here().boot, here().is_rewritten), (5, is_rewritten), "{hour}");
+            assert_eq!((here().boot, here().is_rewritten), (5, true), "{hour}");
         }
+        // What is said of now is right, unless the machine stands still while it is written.
+        loop {
+            let lock = take(dir.path()).unwrap();
+            lock.write("5\n").unwrap();
+            let said = lock.changed().unwrap();
+            lock.write(&format!("5\n{said}\n")).unwrap();
+            if is_soon(said, lock.changed().unwrap()) {
+                break;
+            }
+        }
+        assert_eq!((here().boot, here().is_rewritten), (5, false));
         std::fs::write(&path, "5\n").unwrap();
         assert_eq!((here().boot, here().is_rewritten), (5, false), "as an earlier gateway has written it");
     }
