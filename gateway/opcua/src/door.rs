@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::{
     guests::{Guests, Pass},
-    stranger::Stranger,
+    stranger::{LONGEST_PART, Stranger},
 };
 
 /// How long connections and their clients may take for what.
@@ -48,8 +48,6 @@ impl Manners {
 
 /// Bytes on their way in one direction.
 const LANE: usize = 16 * 1024;
-/// Bytes of a part of a message that a stranger sends, at most; the library takes no longer ones.
-const LONGEST_PART: usize = 64 * 1024 + 1024;
 /// Bytes that wait in a socket on loopback. Requests that wait there are not held back any more when their answers are not taken.
 const INNER: u32 = 64 * 1024;
 /// Silence after which the other end is asked whether it lives, how often, and when it is given up.

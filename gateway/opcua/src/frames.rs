@@ -55,6 +55,11 @@ impl Frames {
         }
         if self.lost { bytes.len() } else { whole }
     }
+
+    /// Bytes of the part that are still to come, as far as its length is known.
+    pub(crate) fn to_come(&self) -> usize {
+        self.rest.unwrap_or(0)
+    }
 }
 
 impl<'a> Head<'a> {

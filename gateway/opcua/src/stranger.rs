@@ -16,6 +16,8 @@ use opcua::{
 
 use crate::frames::{Frames, Head};
 
+/// Bytes of a part of a message that a stranger sends, at most; the library takes no longer ones.
+pub(crate) const LONGEST_PART: usize = 64 * 1024 + 1024;
 /// Messages before somebody has logged in.
 const MOST_MESSAGES: u32 = 24;
 /// Bytes before somebody has logged in: a certificate has a few kilobytes.
@@ -65,6 +67,10 @@ impl Stranger {
         let too_much = !guest && (self.messages > MOST_MESSAGES || self.bytes > MOST_BYTES);
         if too_much || self.sessions.len() > MOST_SESSIONS {
             return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        // Another protocol, as a rule. Nothing of it would go on before it is whole, and the library would never get to refuse it.
+        if !guest && self.up.to_come() > LONGEST_PART {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(whole)
     }
@@ -127,4 +133,19 @@ fn close(session: &NodeId, channel: u32, token: u32, number: u32) -> Option<Vec<
     request.encode(&mut body, &context).ok()?;
     let length = u32::try_from(body.len().checked_add(8)?).ok()?;
     Some([&b"MSGF"[..], &length.to_le_bytes(), &body].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_says_it_is_too_long_is_not_waited_for() {
+        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"HELF\x00\x00\x02\x00"] {
+            let mut stranger = Stranger::default();
+            assert_eq!(stranger.heard(&bytes[..7], false).unwrap(), 0, "its length is not known yet");
+            assert_eq!(stranger.heard(&bytes[7..], false).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(Stranger::default().heard(b"HELF\x00\x00\x01\x00", false).unwrap(), 0, "this may be whole soon");
+    }
 }

@@ -188,7 +188,7 @@ async fn a_stranger_says_only_so_much() {
         }
     }
     assert!(stranger.is_cut().await);
-    // Who sends something else altogether is left to the library, which closes.
+    // Who sends something else altogether is cut long before the time to log in is over.
     let mut other = TcpStream::connect(rig.server.address()).await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nHost: press\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
