@@ -268,12 +268,11 @@ fn on_a_full_disk_data_goes_on_here_and_waits_for_the_cloud_until_there_is_room(
         println!("skipped: a file system of two megabytes can only be mounted as root");
         return Ok(());
     };
-    let gateway = Gateway::start(&site)?;
     let filter = "tidegate/line3/+/data/all";
-    let (here, office) = (
-        Subscriber::start(&peers, site.broker_address(), filter)?,
-        Subscriber::start(&peers, cloud.address(), filter)?,
-    );
+    // There before the first row is.
+    let office = Subscriber::start(&peers, cloud.address(), filter)?;
+    let gateway = Gateway::start(&site)?;
+    let here = Subscriber::start(&peers, site.broker_address(), filter)?;
     office.wait_for(PATIENCE, "a row in the cloud", |messages| messages.first().cloned())?;
 
     // As much as there is room for.
