@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -12,8 +13,9 @@ use anyhow::{Context, ensure};
 use serde_json::Value as Json;
 use tidegate_tests::{Child, Mosquitto, PATIENCE, Peers, Postgres, program, tidegate, wait_until};
 
-/// mosquitto acknowledges a message before it has written it down. It writes every two seconds here, so what it forgets when it
-/// is killed is at most that old, and the gateway, whose target has `settle = "4s"`, still has it.
+/// mosquitto acknowledges a message before it has written it down. It writes every two seconds here, and is killed when it has
+/// done so (see [`Cloud::kill_broker`]), so what it forgets then is at most that old, and the gateway, whose target has
+/// `settle = "4s"`, still has it.
 const BROKER: &str = "allow_anonymous true\nautosave_interval 1\n";
 
 /// The receiving side. Each part can be killed and started while others are.
@@ -74,11 +76,24 @@ impl Cloud {
         })?;
         // What is complete a second from now was begun after the subscription.
         let subscribed = SystemTime::now() + Duration::from_secs(1);
-        let written = self.broker().folder().join("mosquitto.db");
-        wait_until(PATIENCE, "the broker to write down the session", || {
-            let at = fs::metadata(&written).and_then(|file| file.modified()).ok()?;
-            (at > subscribed).then_some(())
+        let file = self.broker_file();
+        wait_until(PATIENCE, "the broker to write down the session", || (written(&file)? > subscribed).then_some(()))
+    }
+
+    /// Kills the broker (SIGKILL) when it has written down all but the last two seconds: one that was held up may have acknowledged
+    /// more than that without, and what it forgets has to be less than the gateway waits for.
+    pub(crate) fn kill_broker(&self) -> anyhow::Result<()> {
+        let file = self.broker_file();
+        wait_until(PATIENCE, "the broker to write down what it has", || {
+            // A moment that is still to come is a clock that was set, and young.
+            let age = written(&file)?.elapsed().unwrap_or_default();
+            (age < SETTLE / 2).then(|| self.broker().kill())
         })
+    }
+
+    /// Where the broker writes down what it has.
+    fn broker_file(&self) -> PathBuf {
+        self.broker().folder().join("mosquitto.db")
     }
 
     /// Kills the ingest (SIGKILL).
@@ -131,6 +146,11 @@ impl Cloud {
         }
         Ok(rows)
     }
+}
+
+/// When a file was written last.
+fn written(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|file| file.modified()).ok()
 }
 
 /// Time that the broker may take to write down what it has acknowledged; see [`BROKER`].

@@ -58,13 +58,69 @@ fn same(one: &Row, other: &Row) -> bool {
         && one.cells.iter().zip(&other.cells).all(|((tag, cell), (other_tag, other))| tag == other_tag && cell == other)
 }
 
-/// What an onlooker at the gateway's own broker has seen of a device and the gateway does not have: rows seen within `slack`
-/// milliseconds of a death of the gateway may be such, as they are seen before they are committed.
-pub(crate) fn unseen(seen: &[Message], deaths: &[u128], slack: u128, committed: &BTreeMap<u64, Row>) -> Vec<String> {
-    let is_excused = |at: u128| deaths.iter().any(|death| at.abs_diff(*death) <= slack);
-    let rows = seen.iter().filter(|message| !is_excused(message.unix_ms));
-    rows.filter_map(|message| row(&message.json().ok()?))
-        .filter(|(seq, row)| committed.get(seq).is_none_or(|there| !same(there, row) || there.time != row.time))
-        .map(|(seq, _)| format!("row {seq} was seen on the gateway's broker and is not what was committed"))
-        .collect()
+/// What an onlooker at the gateway's own broker has seen of a device and the gateway does not have, in words. Rows are seen before
+/// they are committed, so the last ones before a death may be such; none before a committed one is, and none since the last death.
+/// `deaths`: when the gateway was killed, in Unix milliseconds.
+pub(crate) fn unseen(seen: &[Message], deaths: &[i64], committed: &BTreeMap<u64, Row>) -> Vec<String> {
+    let seen: Vec<(u64, Row)> = seen.iter().filter_map(|message| row(&message.json().ok()?)).collect();
+    let deaths_before = |row: &Row| deaths.iter().filter(|death| row.time > **death).count();
+    let is_committed =
+        |(seq, row): &(u64, Row)| committed.get(seq).is_some_and(|there| same(there, row) && there.time == row.time);
+    let mut words = Vec::new();
+    let mut lives = 0;
+    // A new life begins where the times pass a death, or where a number comes again that was lost with the last life.
+    for life in seen.chunk_by(|(seq, row), (next, after)| next > seq && deaths_before(after) == deaths_before(row)) {
+        lives += 1;
+        let was_killed = life.last().is_some_and(|(_, row)| deaths_before(row) < deaths.len());
+        let kept = if was_killed { life.iter().rposition(is_committed).map_or(0, |last| last + 1) } else { life.len() };
+        let lost = life.iter().take(kept).filter(|row| !is_committed(row));
+        let told =
+            |(seq, _): &(u64, Row)| format!("row {seq} was seen on the gateway's broker and is not what was committed");
+        words.extend(lost.map(told));
+    }
+    if lives > deaths.len() + 1 {
+        words.push(format!(
+            "numbers came again {lives} times on the gateway's broker, which died {} times",
+            deaths.len()
+        ));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn seen(rows: &[(u64, i64)]) -> Vec<Message> {
+        let message = |(seq, time): &(u64, i64)| Message {
+            at: Instant::now(),
+            unix_ms: 0,
+            topic: String::new(),
+            retained: false,
+            qos: 1,
+            payload: format!(r#"{{"ts":{time},"seq":{seq},"values":{{"tag":1.0}}}}"#),
+        };
+        rows.iter().map(message).collect()
+    }
+
+    fn complaints(rows: &[(u64, i64)], committed: &[(u64, i64)]) -> usize {
+        let cells = BTreeMap::from([("tag".to_owned(), Cell::Good(1.0))]);
+        let committed = committed.iter().map(|(seq, time)| (*seq, Row { time: *time, cells: cells.clone() }));
+        unseen(&seen(rows), &[100, 200], &committed.collect()).len()
+    }
+
+    #[test]
+    fn only_the_last_rows_before_a_death_may_be_lost() {
+        let committed = [(1, 10), (2, 20), (3, 110), (4, 120), (5, 130), (6, 210), (7, 220)];
+        assert_eq!(complaints(&committed, &committed), 0);
+        // 3 and 4 are lost, and come again; of the second life's 3 nothing was seen, and of the third's 6 neither.
+        let lost = [(1, 10), (2, 20), (3, 30), (4, 40), (4, 120), (5, 130), (6, 140), (7, 220)];
+        assert_eq!(complaints(&lost, &committed), 0);
+        assert_eq!(complaints(&[(1, 10), (2, 20), (3, 30), (5, 130)], &committed), 0, "by its time");
+        assert_eq!(complaints(&[(1, 11), (2, 20)], &committed), 1, "one after it is committed");
+        assert_eq!(complaints(&[(6, 210), (7, 220), (8, 230)], &committed), 1, "since the last death");
+        assert_eq!(complaints(&[(1, 10), (1, 10), (1, 10), (1, 10)], &committed), 1, "more lives than deaths");
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) const SECOND: Duration = Duration::from_millis(50);
 
 /// When no row has come for so long, none comes any more: far longer than a poll may take.
 const REST: Duration = Duration::from_secs(3);
+/// And it has said so as often in a row: one that is held up for so long itself has nothing new to say either.
+const READINGS: u32 = 100;
 
 /// The types of the tags, in turn; what a `u16` counts is tenths.
 const TYPES: [(&str, usize); 4] = [("u16", 1), ("i32", 2), ("f32", 2), ("u32", 2)];
@@ -100,16 +102,25 @@ impl Plant {
 
     /// Waits until no row comes any more and the target has acknowledged all; gives how many there are.
     pub(crate) fn come_to_rest(&self, within: Duration) -> anyhow::Result<u64> {
-        let (mut rows, mut since) = (0, Instant::now());
+        let (mut rows, mut since, mut quiet) = (0, Instant::now(), 0);
         wait_until(within, "everything to be acknowledged", || {
-            let there = self.metric("tidegate_store_rows").ok()?;
-            let waiting = self.metric("tidegate_target_waiting_rows").ok()?;
-            let pending = self.metric("tidegate_store_pending_rows").ok()?;
-            if there != rows || waiting + pending > 0 {
-                (rows, since) = (there, Instant::now());
+            let Ok((there, waiting)) = self.rows() else {
+                quiet = 0;
+                return None;
+            };
+            if there != rows || waiting > 0 {
+                (rows, since, quiet) = (there, Instant::now(), 0);
+                return None;
             }
-            (since.elapsed() > REST).then_some(rows)
+            quiet += 1;
+            (since.elapsed() > REST && quiet >= READINGS).then_some(rows)
         })
+    }
+
+    /// Rows that the gateway has, and how many of them wait to be committed or acknowledged.
+    fn rows(&self) -> anyhow::Result<(u64, u64)> {
+        let waiting = self.metric("tidegate_target_waiting_rows")? + self.metric("tidegate_store_pending_rows")?;
+        Ok((self.metric("tidegate_store_rows")?, waiting))
     }
 
     /// Waits until the gateway has committed so many rows of each machine, about.
