@@ -12,6 +12,7 @@ use tidegate_model::{Name, NameError};
 use crate::{
     Ranges, Starts,
     nodes::Nodes,
+    sink::Extent,
     sparkplug::{Before, NUMBERED_HERE},
 };
 
@@ -52,6 +53,10 @@ pub struct Account {
     pub first_time: Option<i64>,
     /// The time of the latest row, in Unix milliseconds.
     pub last_time: Option<i64>,
+    /// When the device of an edge node went, in Unix milliseconds, where that is the last that was written of it. In files and lines only:
+    /// PostgreSQL is asked for its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died: Option<i64>,
 }
 
 /// Rows of one block.
@@ -177,6 +182,8 @@ pub(crate) struct Ledger {
     pub(crate) rotations: u64,
     /// What has been seen of edge nodes, where it is kept in the same file.
     pub(crate) nodes: Nodes,
+    /// Which values of edge nodes belong to these rows.
+    pub(crate) taken: Option<Extent>,
 }
 
 impl Ledger {
@@ -208,11 +215,15 @@ impl Ledger {
         let before = |account: &Account| Before {
             last_seq: account.delivered.last().unwrap_or(0),
             last_time: account.last_time,
-            // A ledger does not say what rows say.
-            died: false,
+            died: account.died,
         };
         let own = self.iter().filter(|(key, _)| key.store == NUMBERED_HERE);
         own.map(|(key, account)| (key.clone(), before(account))).collect()
+    }
+
+    /// Whether there are rows that an ingest has numbered.
+    pub(crate) fn has_numbered_here(&self) -> bool {
+        self.streams.keys().any(|key| key.store == NUMBERED_HERE)
     }
 
     /// The ledger as JSON.
@@ -223,6 +234,7 @@ impl Ledger {
             rotations: self.rotations,
             streams,
             nodes: self.nodes.clone(),
+            taken: self.taken,
         })
     }
 
@@ -233,7 +245,7 @@ impl Ledger {
             return Err(LedgerError::Version { found: stored.version });
         }
         let streams = stored.streams.into_iter().map(StoredStream::open).collect::<Result<_, _>>()?;
-        Ok(Ledger { streams, rotations: stored.rotations, nodes: stored.nodes })
+        Ok(Ledger { streams, rotations: stored.rotations, nodes: stored.nodes, taken: stored.taken })
     }
 }
 
@@ -277,6 +289,8 @@ struct StoredLedger {
     streams: Vec<StoredStream>,
     #[serde(default, with = "crate::nodes::stored", skip_serializing_if = "Nodes::is_empty")]
     nodes: Nodes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken: Option<Extent>,
 }
 
 /// A stream with its account as JSON.

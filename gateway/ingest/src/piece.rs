@@ -4,9 +4,9 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_codec::block::{Batch, BlockError, BlockSchema, Decoder, Frame, GapRecord, Head, SchemaId, split};
-use tidegate_model::{Column, Name, Slot, Timestamp};
+use tidegate_model::{Column, Name, Reason, Slot, Timestamp};
 
-use crate::{Account, Ranges, StreamKey, ledger::Arrival, nodes::Nodes, sink::Written};
+use crate::{Account, Ranges, StreamKey, ledger::Arrival, nodes::Nodes, sink::Written, sparkplug::NUMBERED_HERE};
 
 /// The largest number of a row that can be written: PostgreSQL's largest integer, and one less because a range names the
 /// number behind its end.
@@ -255,7 +255,7 @@ pub(crate) fn arrival(first_seq: u64, last_seq: u64, boot: u64) -> Result<Arriva
 }
 
 /// The word for the code of a reason. A later gateway may know more of them.
-fn reason(code: u8) -> String {
+pub(crate) fn reason(code: u8) -> String {
     let known = REASONS.iter().find(|(known, _)| *known == code);
     known.map_or_else(|| format!("reason_{code}"), |(_, word)| (*word).to_owned())
 }
@@ -295,7 +295,18 @@ impl Rows {
     pub(crate) fn deliver(&self, account: &mut Account, written: &mut Written) -> Ranges {
         let delivered = account.deliver(self.arrival, self.times());
         written.deliver(&delivered);
+        if self.known.key.store == NUMBERED_HERE && account.delivered.last() == Some(self.arrival.last_seq) {
+            account.died = self.died();
+        }
         delivered.new
+    }
+
+    /// When the device went, in Unix milliseconds, where that is what the last row says.
+    fn died(&self) -> Option<i64> {
+        let (last, gone) = (self.batch.len().checked_sub(1)?, Some(Slot::Bad(Reason::Disconnected)));
+        let columns = self.batch.columns();
+        let is_death = columns > 0 && (0..columns).all(|column| self.batch.slot(last, column) == gone);
+        self.batch.times().last().filter(|_| is_death).map(|time| time.as_millis())
     }
 
     /// What is put aside when some of the rows have the numbers of others.

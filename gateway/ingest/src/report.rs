@@ -5,7 +5,7 @@ mod nodes;
 use serde_json::{Value as Json, json};
 
 pub use self::nodes::NodeReport;
-use crate::{Account, Ranges, StreamKey, nodes::Nodes};
+use crate::{Account, Ranges, StreamKey, nodes::Nodes, sparkplug::NUMBERED_THERE};
 
 /// Ranges of one kind that are printed for a stream; the rest is told as a number. JSON has all of them.
 const PRINTED: usize = 20;
@@ -47,7 +47,9 @@ pub struct StreamReport {
 impl StreamReport {
     /// What an account says.
     pub(crate) fn new(key: StreamKey, account: &Account) -> StreamReport {
-        let (declared, holes) = (account.declared(), account.holes());
+        // Rows of these numbers do not come here: what lies between two gaps is not missing.
+        let holes = if key.store == NUMBERED_THERE { Ranges::default() } else { account.holes() };
+        let declared = account.declared();
         let mut known = account.delivered.clone();
         known.extend(&declared);
         let mut gaps = Vec::new();

@@ -1,12 +1,14 @@
 //! What rows are written to, and what the writer may expect of it.
 
-mod disk;
+pub(crate) mod disk;
 mod json_lines;
 mod parquet;
 pub(crate) mod postgres;
+mod taken;
 
 #[cfg(test)]
 pub(crate) use self::json_lines::JsonLines;
+pub(crate) use self::taken::Extent;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +22,7 @@ use crate::{
     ledger::Delivered,
     nodes::Nodes,
     piece::{Known, Piece},
-    sparkplug::Before,
+    sparkplug::{Before, Marks},
 };
 
 /// What became of a batch.
@@ -112,6 +114,8 @@ pub(crate) struct Remembered {
     pub(crate) streams: HashMap<StreamKey, Before>,
     /// What has been seen of edge nodes.
     pub(crate) nodes: Nodes,
+    /// Values of edge nodes that have been written, where the sink cannot be asked for them.
+    pub(crate) taken: Marks,
 }
 
 impl Sink {
@@ -127,7 +131,7 @@ impl Sink {
                 Ok((Sink::Parquet(Box::new(sink)), remembered))
             }
             Destination::JsonLines { ledger } => {
-                let sink = json_lines::JsonLines::open(std::io::stdout(), ledger.clone())?;
+                let mut sink = json_lines::JsonLines::open(std::io::stdout(), ledger.clone())?;
                 let remembered = sink.remembered();
                 Ok((Sink::JsonLines(sink), remembered))
             }

@@ -6,13 +6,15 @@
 //! back.
 //!
 //! Rows have no number of their own. The ingest numbers those of a device as it takes them, which lets the ledger hold that each is
-//! written once however often a write is tried again; whether two values are the same is told from what they say ([`seen`]).
+//! written once however often a write is tried again; whether two values are the same is told from what they say ([`print`], [`seen`]).
 
 mod again;
 mod columns;
 mod host;
+mod marks;
 mod names;
 mod presence;
+mod print;
 mod run;
 mod seen;
 mod session;
@@ -20,8 +22,10 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use marks::{MOST_LISTED, Marks};
+pub(crate) use print::{Mark, Print, marks};
 pub(crate) use run::run;
-pub(crate) use streams::{Before, NUMBERED_HERE};
+pub(crate) use streams::{Before, NUMBERED_HERE, NUMBERED_THERE};
 
 /// Whether a stream is of a device of this edge node.
 pub(crate) fn is_of(stream: &crate::StreamKey, node: &crate::NodeKey) -> bool {

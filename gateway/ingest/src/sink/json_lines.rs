@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -13,7 +13,7 @@ use serde_json::json;
 use tidegate_codec::block::SchemaId;
 use tidegate_export::{Table, json_lines};
 
-use super::{Remembered, SinkError, Trouble, Written, disk};
+use super::{Remembered, SinkError, Trouble, Written, disk, taken::Taken};
 use crate::{
     IngestError, Report,
     error::file,
@@ -21,6 +21,7 @@ use crate::{
     nodes,
     piece::{Gap, Known, Piece, Refused},
     report::StreamReport,
+    sparkplug::{self, Marks},
 };
 
 /// Bytes of lines that are written at once.
@@ -31,6 +32,9 @@ pub(crate) struct JsonLines<W = io::Stdout> {
     out: W,
     ledger: Ledger,
     path: Option<PathBuf>,
+    /// The values of edge nodes beside the ledger, and those that are not there yet.
+    taken: Option<Taken>,
+    marks: Marks,
     /// Whether the file of the ledger is behind.
     changed: bool,
 }
@@ -42,7 +46,8 @@ impl<W: Write> JsonLines<W> {
             Some(path) if path.exists() => read(path)?,
             _ => Ledger::default(),
         };
-        Ok(JsonLines { out, ledger, path, changed: false })
+        let taken = path.as_ref().map(|path| Taken::new(beside(path)));
+        Ok(JsonLines { out, ledger, path, taken, marks: Marks::default(), changed: false })
     }
 
     #[cfg(test)]
@@ -50,10 +55,11 @@ impl<W: Write> JsonLines<W> {
         &self.out
     }
 
-    /// What the file of the ledger remembers.
-    pub(crate) fn remembered(&self) -> Remembered {
+    /// What the file of the ledger remembers, and the one beside it.
+    pub(crate) fn remembered(&mut self) -> Remembered {
         let (streams, nodes) = (self.ledger.numbered_here(), self.ledger.nodes.clone());
-        Remembered { streams, nodes, ..Remembered::default() }
+        let taken = self.taken.as_mut().map(|taken| taken.open(self.ledger.taken)).unwrap_or_default();
+        Remembered { streams, nodes, taken, ..Remembered::default() }
     }
 
     /// Writes the pieces that are new.
@@ -62,7 +68,7 @@ impl<W: Write> JsonLines<W> {
         // What no lines can be made of is found before there is any.
         let tables = pieces.iter().map(table).collect::<Result<Vec<Option<Table>>, SinkError>>()?;
         let mut out = BufWriter::with_capacity(CHUNK, &mut self.out);
-        let mut changes = self.ledger.changes();
+        let (mut changes, mut taken) = (self.ledger.changes(), Vec::new());
         for (piece, table) in pieces.iter().zip(&tables) {
             match (piece, table) {
                 (Piece::Rows(rows), Some(table)) => {
@@ -77,6 +83,9 @@ impl<W: Write> JsonLines<W> {
                         let places = rows.places(first, last);
                         json_lines::write(&mut out, table, &rows.batch, places, &columns).map_err(gone)?;
                         written.values += rows.values(first, last);
+                    }
+                    if self.path.is_some() {
+                        sparkplug::marks(rows, &new, |mark| taken.push(mark));
                     }
                 }
                 (Piece::Rows(_), None) => {}
@@ -97,6 +106,7 @@ impl<W: Write> JsonLines<W> {
         drop(out);
         let changes = changes.done();
         self.ledger.apply(changes);
+        taken.into_iter().for_each(|mark| self.marks.push(mark));
         for piece in pieces {
             if let Piece::Nodes(news) = piece {
                 nodes::enter(&mut self.ledger.nodes, news);
@@ -106,15 +116,33 @@ impl<W: Write> JsonLines<W> {
         Ok(written)
     }
 
-    /// Brings the file of the ledger up to date.
+    /// Brings the file of the ledger up to date, and the one beside it before.
     pub(crate) fn save(&mut self) -> Result<(), SinkError> {
         let Some(path) = self.path.as_ref().filter(|_| self.changed) else { return Ok(()) };
-        let bytes = self.ledger.encode().map_err(|error| person(error.to_string()))?;
         let failed = |error| person(format!("the ledger {} cannot be written: {error}", path.display()));
-        disk::put(path, &bytes).map_err(failed)?;
+        let before = self.ledger.taken;
+        if let Some(taken) = &mut self.taken {
+            self.ledger.taken = taken.append(before, &self.marks).map_err(failed)?;
+        }
+        let encoded = self.ledger.encode().map_err(|error| person(error.to_string()));
+        if let Err(error) = encoded.and_then(|bytes| disk::put(path, &bytes).map_err(failed)) {
+            self.ledger.taken = before;
+            return Err(error);
+        }
+        self.marks.clear();
         self.changed = false;
+        if let Some(taken) = &self.taken {
+            taken.clear(self.ledger.taken).map_err(failed)?;
+        }
         Ok(())
     }
+}
+
+/// What the paths of the files beside a ledger begin with.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".");
+    beside.into()
 }
 
 /// What the file of a ledger says.

@@ -5,6 +5,9 @@
 //! under names of their own, then a list of them, then each is renamed into its place, then the ledger is written, then the journal
 //! is removed. A rotation that was killed before its list was whole is made again from the journal; one that was killed after it is
 //! completed by renaming the rest. So each row is in the files exactly once.
+//!
+//! What edge nodes have said is remembered in step with it: the values in the journal are read from it at a start, and a rotation adds them to
+//! the file of those before ([`Taken`]), which counts when the ledger is written.
 
 mod files;
 mod folder;
@@ -29,12 +32,13 @@ use self::{
     journal::{Journal, Record, Spot},
     rotation::Stage,
 };
-use super::{OpenError, Remembered, SinkError, Trouble, Written};
+use super::{OpenError, Remembered, SinkError, Trouble, Written, taken::Taken};
 use crate::{
     IngestError, Rotation, StreamKey,
     error::file,
     ledger::Ledger,
     piece::{self, Known, Piece},
+    sparkplug::{self, Marks},
 };
 
 /// Blocks that wait in the journal, at most.
@@ -43,6 +47,8 @@ const MOST_WAITING: usize = 200_000;
 /// A folder of Parquet files.
 pub(crate) struct Parquet {
     folder: Folder,
+    /// The values of edge nodes that are in files; those in the journal are read from there.
+    taken: Taken,
     rotation: Rotation,
     stage: Stage,
     /// The blocks in the journal: their streams, and the first of their numbers.
@@ -70,7 +76,7 @@ impl Parquet {
         let filed = folder.ledger()?;
         let old = file("complete the files of the last rotation below", path);
         folder.clear(&filed).map_err(old)?;
-        let (journal, Replay { ledger, waiting, .. }) = take_up(&folder, &filed)?;
+        let (journal, Replay { ledger, waiting, marks, .. }) = take_up(&folder, &filed)?;
         let stage = match folder.listed(&filed)? {
             Some(made) => Stage::Listed { made, lasting: false },
             None => {
@@ -80,8 +86,11 @@ impl Parquet {
             }
         };
         let remembered = Remembered { streams: ledger.numbered_here(), ..folder.remembered()? };
-        let (since, decoder) = (Instant::now(), Decoder::new());
-        let mut parquet = Parquet { folder, rotation, stage, waiting, since, filed, ledger, decoder };
+        let (since, decoder, taken) = (Instant::now(), Decoder::new(), folder.taken());
+        let mut parquet = Parquet { folder, taken, rotation, stage, waiting, since, filed, ledger, decoder };
+        let mut taken = parquet.taken.open(parquet.filed.taken);
+        taken.extend(&marks);
+        let remembered = Remembered { taken, ..remembered };
         parquet.finish().map_err(|error| {
             let failed = file("complete the files of the last rotation below", path);
             OpenError::from(failed(std::io::Error::other(error.text)))
@@ -181,7 +190,7 @@ impl Parquet {
 /// The journal of what comes after `filed`, and what it has.
 fn take_up(folder: &Folder, filed: &Ledger) -> Result<(Journal, Replay), IngestError> {
     let path = folder.journal(filed);
-    let mut replay = Replay { ledger: filed.clone(), waiting: Vec::new(), unreadable: 0, decoder: Decoder::new() };
+    let mut replay = Replay::new(filed.clone());
     let journal = Journal::open(&path, |record| {
         replay.take(record, |gateway, schema| folder.schema(gateway, schema));
         Ok(())
@@ -197,11 +206,19 @@ fn take_up(folder: &Folder, filed: &Ledger) -> Result<(Journal, Replay), IngestE
 struct Replay {
     ledger: Ledger,
     waiting: Vec<Waiting>,
+    /// The values of edge nodes, also those of a journal whose files tell of its rows already as the ledger is gone; and whose they are.
+    marks: Marks,
+    marked: Ledger,
     unreadable: u64,
     decoder: Decoder,
 }
 
 impl Replay {
+    fn new(ledger: Ledger) -> Replay {
+        let (waiting, decoder) = (Vec::new(), Decoder::new());
+        Replay { ledger, waiting, marks: Marks::default(), marked: Ledger::default(), unreadable: 0, decoder }
+    }
+
     fn take(&mut self, record: Record, schema_of: impl Fn(&Name, SchemaId) -> Option<Arc<Known>>) {
         let frame = Bytes::from(record.frame);
         for (schema, whole) in piece::blocks(&frame).0 {
@@ -211,6 +228,8 @@ impl Replay {
                 Some(Piece::Rows(rows)) => {
                     let key = &rows.known.key;
                     rows.deliver(self.ledger.account(key), &mut Written::default());
+                    let new = rows.deliver(self.marked.account(key), &mut Written::default());
+                    sparkplug::marks(&rows, &new, |mark| self.marks.push(mark));
                     let first_seq = rows.arrival.first_seq;
                     self.waiting.push(Waiting { key: key.clone(), first_seq, spot: record.spot });
                 }
@@ -230,7 +249,7 @@ fn damaged(path: PathBuf, unreadable: u64) -> IngestError {
 
 /// The ledger of a folder with what is in its journal. Nothing is changed.
 fn replay(root: &Path, filed: Ledger, path: PathBuf) -> Result<Ledger, IngestError> {
-    let mut replay = Replay { ledger: filed, waiting: Vec::new(), unreadable: 0, decoder: Decoder::new() };
+    let mut replay = Replay::new(filed);
     let schema_of = |gateway: &Name, schema| folder::stored_schema(root, gateway, schema);
     journal::scan(&path, |record| replay.take(record, schema_of)).map_err(file("read", &path))?;
     match replay.unreadable {

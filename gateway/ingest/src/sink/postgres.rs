@@ -259,7 +259,9 @@ async fn numbered_here(connection: &mut PgConnection) -> Result<HashMap<StreamKe
         let name = |index| row.try_get::<&str, _>(index).map(str::parse);
         let (Ok(gateway), Ok(device), Ok(group)) = (name(0)?, name(1)?, name(2)?) else { continue };
         let key = StreamKey { gateway, device, group, store: NUMBERED_HERE };
-        let before = Before { last_seq: unsigned(row.try_get(3)?), last_time: row.try_get(4)?, died: row.try_get(5)? };
+        let (last_time, is_dead): (Option<i64>, bool) = (row.try_get(4)?, row.try_get(5)?);
+        let died = last_time.filter(|_| is_dead);
+        let before = Before { last_seq: unsigned(row.try_get(3)?), last_time, died };
         streams.insert(key, before);
     }
     Ok(streams)

@@ -1,160 +1,123 @@
-//! The values that have been taken, to tell those that come again.
+//! The values that have been taken, to tell those that come again. Pure.
 //!
-//! A value is the same when device, metric, time, quality and value are, to the last bit; of one message, equal ones are counted, so that a
-//! message that tells the same twice is taken as it stands, and as a whole when it comes again. What was forgotten because too much has
-//! come since is told ([`Seen::enter`]): it is new as far as is known here.
+//! A value is the same when device, tag, time, quality and value are, to the last bit. Equal ones of one message are counted, so that a
+//! message that tells the same twice is taken as it stands, and as a whole when it comes again. The last values are remembered, and the latest
+//! of each tag however long ago it was: births repeat it. What was forgotten because too much has come since is told ([`Seen::add`]).
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tidegate_model::Timestamp;
+
+use super::{
+    marks::{MOST_TAGS, Marks},
+    print::{Mark, Print},
 };
-
-use tidegate_model::{Slot, Timestamp, Value};
-
-/// A value as two independent 64-bit sums with secret keys: that two values share both by chance does not happen, and nobody can make it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Print(u128);
 
 /// The values that have been taken, as far as they are remembered.
 pub(super) struct Seen {
-    keys: [RandomState; 2],
     prints: HashSet<Print>,
-    order: VecDeque<(Print, usize, Timestamp)>,
+    /// How often more than once.
+    more: HashMap<Print, u32>,
+    order: VecDeque<(Print, Option<u32>, Timestamp)>,
+    latest: HashMap<u64, Latest>,
     most: usize,
-    bytes: Vec<u8>,
 }
 
-/// What became of a value.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entered {
-    /// It is here already.
-    Known,
-    /// It is new. The stream and the time of a value that was forgotten for it.
-    New(Option<(usize, Timestamp)>),
+/// The latest value of a tag.
+struct Latest {
+    time: Timestamp,
+    print: Print,
+    copies: u32,
 }
 
 impl Seen {
-    /// Remembers so many values.
-    pub(super) fn new(most: usize) -> Seen {
-        let keys = [RandomState::new(), RandomState::new()];
-        Seen { keys, prints: HashSet::new(), order: VecDeque::new(), most: most.max(1), bytes: Vec::new() }
-    }
-
-    /// The print of a value; `copy`: how many equal ones are before it in its message.
-    pub(super) fn print(&mut self, stream: usize, metric: &str, time: Timestamp, slot: &Slot, copy: u32) -> Print {
-        self.bytes.clear();
-        put_slot(slot, &mut self.bytes);
-        let whole = (stream, metric, time.as_millis(), &self.bytes, copy);
-        let [one, other] = &self.keys;
-        Print(u128::from(one.hash_one(whole)) << 64 | u128::from(other.hash_one(whole)))
-    }
-
-    /// Remembers a value of this time.
-    pub(super) fn enter(&mut self, print: Print, stream: usize, time: Timestamp) -> Entered {
-        if !self.prints.insert(print) {
-            return Entered::Known;
+    /// Remembers so many values, and those that are known already.
+    pub(super) fn new(most: usize, known: &Marks) -> Seen {
+        let (prints, order) = (HashSet::new(), VecDeque::new());
+        let mut seen = Seen { prints, order, more: HashMap::new(), latest: HashMap::new(), most: most.max(1) };
+        for mark in known.as_slice() {
+            // A sink that keeps them is not asked for others.
+            seen.add(mark, None);
         }
-        self.order.push_back((print, stream, time));
+        seen
+    }
+
+    /// Whether a value has been taken; `copies`: how many equal ones are before it in its message.
+    pub(super) fn is_known(&self, mark: &Mark, copies: u32) -> bool {
+        let more = self.more.get(&mark.print).copied().unwrap_or(0);
+        let of_last = if self.prints.contains(&mark.print) { more.saturating_add(1) } else { 0 };
+        let latest = self.latest.get(&mark.metric).filter(|latest| latest.print == mark.print);
+        copies < latest.map_or(0, |latest| latest.copies).max(of_last)
+    }
+
+    /// Remembers a value once more. The stream and the time of one that was forgotten for it.
+    pub(super) fn add(&mut self, mark: &Mark, stream: Option<u32>) -> Option<(u32, Timestamp)> {
+        self.enter_latest(mark);
+        if !self.prints.insert(mark.print) {
+            let more = self.more.entry(mark.print).or_default();
+            *more = more.saturating_add(1);
+        }
+        self.order.push_back((mark.print, stream, mark.time));
         if self.order.len() <= self.most {
-            return Entered::New(None);
+            return None;
         }
-        let forgotten = self.order.pop_front();
-        Entered::New(forgotten.map(|(print, stream, time)| {
-            self.prints.remove(&print);
-            (stream, time)
-        }))
+        let (print, stream, time) = self.order.pop_front()?;
+        match self.more.get_mut(&print) {
+            Some(more) if *more > 1 => *more -= 1,
+            Some(_) => drop(self.more.remove(&print)),
+            None => drop(self.prints.remove(&print)),
+        }
+        stream.map(|stream| (stream, time))
     }
-}
 
-fn put_slot(slot: &Slot, out: &mut Vec<u8>) {
-    match slot {
-        Slot::Unchanged => out.push(0),
-        Slot::Good(value) => {
-            out.push(1);
-            put_value(value, out);
-        }
-        Slot::Uncertain(value, reason) => {
-            out.extend([2, reason.code()]);
-            put_value(value, out);
-        }
-        Slot::Bad(reason) => out.extend([3, reason.code()]),
-    }
-}
-
-fn put_value(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Bool(on) => out.extend([0, u8::from(*on)]),
-        Value::Int(number) => put(1, &number.to_le_bytes(), out),
-        Value::Uint(number) => put(2, &number.to_le_bytes(), out),
-        Value::F32(number) => put(3, &number.to_bits().to_le_bytes(), out),
-        Value::F64(number) => put(4, &number.to_bits().to_le_bytes(), out),
-        Value::Text(text) => put(5, text.as_bytes(), out),
-        Value::Bytes(bytes) => put(6, bytes, out),
-        Value::Array(items) => {
-            put(7, &items.len().to_le_bytes(), out);
-            items.iter().for_each(|item| put_value(item, out));
+    fn enter_latest(&mut self, mark: &Mark) {
+        let Mark { metric, time, print } = *mark;
+        let has_room = self.latest.len() < MOST_TAGS;
+        match self.latest.get_mut(&metric) {
+            Some(latest) if latest.print == print => latest.copies = latest.copies.saturating_add(1),
+            Some(latest) if latest.time <= time => *latest = Latest { time, print, copies: 1 },
+            Some(_) => {}
+            None if has_room => drop(self.latest.insert(metric, Latest { time, print, copies: 1 })),
+            None => {}
         }
     }
-}
-
-fn put(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(kind);
-    out.extend_from_slice(&bytes.len().to_le_bytes());
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
 mod tests {
-    use tidegate_model::Reason;
-
     use super::*;
 
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millis(millis)
+    fn mark(metric: u64, time: i64, value: u64) -> Mark {
+        let print = Print([metric << 32 | value, u64::try_from(time).unwrap()]);
+        Mark { metric, time: Timestamp::from_millis(time), print }
     }
 
     #[test]
-    fn only_what_is_the_same_to_the_last_bit_is_known() {
-        let mut seen = Seen::new(100);
-        let good = |number: f64| Slot::Good(Value::F64(number));
-        let texts = |items: &[&str]| {
-            let items: Vec<Value> = items.iter().map(|item| Value::Text((*item).into())).collect();
-            Slot::Good(Value::Array(items.into()))
-        };
-        let all = [
-            (0, "a", 5, good(0.0), 0),
-            (0, "a", 5, good(0.0), 1),
-            (1, "a", 5, good(0.0), 0),
-            (0, "b", 5, good(0.0), 0),
-            (0, "a", 6, good(0.0), 0),
-            (0, "a", 5, good(-0.0), 0),
-            (0, "a", 5, Slot::Good(Value::F32(0.0)), 0),
-            (0, "a", 5, Slot::Uncertain(Value::F64(0.0), Reason::Stale), 0),
-            (0, "a", 5, Slot::Bad(Reason::Stale), 0),
-            (0, "a", 5, Slot::Bad(Reason::Timeout), 0),
-            (0, "a", 5, texts(&["x", "yz"]), 0),
-            (0, "a", 5, texts(&["xy", "z"]), 0),
-        ];
-        for again in [false, true] {
-            for (stream, metric, time, slot, copy) in &all {
-                let print = seen.print(*stream, metric, at(*time), slot, *copy);
-                let wanted = if again { Entered::Known } else { Entered::New(None) };
-                assert_eq!(seen.enter(print, *stream, at(*time)), wanted, "{metric} {time} {slot:?} {copy}");
-            }
+    fn the_oldest_is_forgotten_and_told_but_for_the_latest_of_each_tag() {
+        let mut seen = Seen::new(2, &Marks::default());
+        let at = Timestamp::from_millis;
+        assert_eq!(seen.add(&mark(1, 5, 0), Some(3)), None);
+        assert_eq!(seen.add(&mark(2, 9, 0), Some(3)), None);
+        assert_eq!(seen.add(&mark(2, 7, 0), Some(3)), Some((3, at(5))));
+        assert_eq!(seen.add(&mark(2, 8, 0), Some(3)), Some((3, at(9))));
+        assert!(seen.is_known(&mark(1, 5, 0), 0) && seen.is_known(&mark(2, 9, 0), 0), "what births say");
+        assert!(seen.is_known(&mark(2, 7, 0), 0) && seen.is_known(&mark(2, 8, 0), 0), "the last");
+        seen.add(&mark(2, 10, 0), Some(3));
+        assert!(!seen.is_known(&mark(2, 9, 0), 0) && !seen.is_known(&mark(2, 7, 0), 0), "forgotten");
+    }
+
+    #[test]
+    fn equal_values_are_known_as_often_as_they_were_taken() {
+        let value = mark(1, 5, 0);
+        let mut marks = Marks::default();
+        [value, value, mark(1, 4, 0)].into_iter().for_each(|mark| marks.push(mark));
+        let mut seen = Seen::new(2, &marks);
+        assert!(seen.is_known(&value, 1) && !seen.is_known(&value, 2));
+        for time in 0..3 {
+            seen.add(&mark(1, time, 0), None);
         }
-    }
-
-    #[test]
-    fn the_oldest_is_forgotten_and_told() {
-        let mut seen = Seen::new(2);
-        let slot = Slot::Good(Value::Int(1));
-        let mut enter = |time| {
-            let print = seen.print(3, "a", at(time), &slot, 0);
-            seen.enter(print, 3, at(time))
-        };
-        assert_eq!([enter(9), enter(7)], [Entered::New(None), Entered::New(None)]);
-        assert_eq!(enter(8), Entered::New(Some((3, at(9)))));
-        assert_eq!([enter(7), enter(8)], [Entered::Known, Entered::Known]);
-        assert_eq!(enter(9), Entered::New(Some((3, at(7)))), "it was forgotten");
+        assert!(seen.is_known(&value, 1), "one of them is not among the last any more, and they are the latest");
+        seen.add(&mark(1, 5, 1), None);
+        assert!(!seen.is_known(&value, 0) && seen.is_known(&mark(1, 5, 1), 0));
     }
 }

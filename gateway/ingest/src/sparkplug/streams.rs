@@ -4,7 +4,9 @@
 //! are those of the birth, at most [`columns::MOST`] in one schema: a device with more has several, and a row whose values are of several
 //! becomes one for each.
 
+mod gaps;
 mod lives;
+mod rows;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,15 +16,22 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_codec::block::{Codec, Encoder, StoreId};
-use tidegate_model::{Slot, Timestamp, Value};
+use tidegate_model::Timestamp;
 use tidegate_sparkplug::{Known as Metric, NodeId, Sample};
 
 #[cfg(test)]
 pub(super) use self::lives::PATIENCE;
-use self::lives::{Awaited, after};
+pub(super) use self::rows::Row;
+use self::{
+    gaps::Gaps,
+    lives::{Awaited, after},
+};
 use super::{
-    columns, names,
-    seen::{Entered, Print, Seen},
+    columns,
+    marks::{MOST_SEEN, Marks},
+    names,
+    print::{self, Print},
+    seen::Seen,
 };
 use crate::{
     StreamKey,
@@ -31,12 +40,12 @@ use crate::{
 
 /// The store of rows that are numbered here, as they come.
 pub(crate) const NUMBERED_HERE: StoreId = StoreId(1);
+/// The store of gaps that our own gateways declare, in the numbers of their rows, which do not come with these.
+pub(crate) const NUMBERED_THERE: StoreId = StoreId(2);
 /// Devices whose rows are taken, at most.
 const MOST_STREAMS: usize = 20_000;
 /// Bytes that may wait; what comes beyond is dropped.
 const MOST_BYTES: usize = 96 << 20;
-/// Values that are remembered to tell those that come again.
-const MOST_SEEN: usize = 1_000_000;
 /// Cells of a piece: its rows times its columns.
 const CELLS: usize = 500_000;
 /// Rows of a piece.
@@ -44,9 +53,6 @@ const ROWS: usize = 10_000;
 /// What a batch for the writer takes in memory, about, and one piece more.
 const BATCH_BYTES: usize = 16 << 20;
 const BATCH_PIECES: usize = 4096;
-/// What a row takes in memory beside its values, and a value beside what it points to, about.
-const ROW_BYTES: usize = 96;
-const SLOT_BYTES: usize = 48;
 /// Bytes of a row that cannot be written that are put aside, as text.
 const TOLD: usize = 64 * 1024;
 
@@ -56,8 +62,8 @@ pub(crate) struct Before {
     pub(crate) last_seq: u64,
     /// The latest time of its rows, in Unix milliseconds.
     pub(crate) last_time: Option<i64>,
-    /// Whether the last that was written is that it is gone.
-    pub(crate) died: bool,
+    /// When it went, in Unix milliseconds, where that is the last that was written.
+    pub(crate) died: Option<i64>,
 }
 
 /// What became of values.
@@ -88,6 +94,7 @@ pub(super) struct Streams {
     bytes: usize,
     most_bytes: usize,
     seen: Seen,
+    gaps: Gaps,
     before: HashMap<StreamKey, Before>,
     encoder: Encoder,
     /// The start of this ingest.
@@ -102,6 +109,9 @@ struct Stream {
     /// For each metric its schema and its column there; `None` for those that are not taken.
     places: Vec<Option<(usize, usize)>>,
     schemas: Vec<Arc<Known>>,
+    /// For each metric the tag that it is, and what it has said last of the present since the birth.
+    prints: Vec<Option<print::Metric>>,
+    present: Vec<Option<(Timestamp, Print)>>,
     /// For each schema the number of what waits and may get more rows.
     open: Vec<Option<u64>>,
     next: u64,
@@ -122,19 +132,9 @@ struct Waiting {
     since: Instant,
 }
 
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) time: Timestamp,
-    /// Column and what is in it; no column twice.
-    pub(super) slots: Vec<(usize, Slot)>,
-    /// Whether a value of it may have been written before and is not remembered here.
-    pub(super) doubtful: bool,
-    bytes: usize,
-}
-
 impl Streams {
-    /// No stream. `before`: what the sink has written of streams; `boot`: a number that is larger at each start.
-    pub(super) fn new(before: HashMap<StreamKey, Before>, boot: u64) -> Streams {
+    /// No stream. `before`: what the sink has written of streams; `taken`: values that it has; `boot`: a number that is larger at each start.
+    pub(super) fn new(before: HashMap<StreamKey, Before>, taken: &Marks, boot: u64) -> Streams {
         Streams {
             streams: Vec::new(),
             places: HashMap::new(),
@@ -146,7 +146,8 @@ impl Streams {
             first: 0,
             bytes: 0,
             most_bytes: MOST_BYTES,
-            seen: Seen::new(MOST_SEEN),
+            seen: Seen::new(MOST_SEEN, taken),
+            gaps: Gaps::default(),
             before,
             encoder: Encoder::new(Codec::Range),
             boot,
@@ -193,7 +194,7 @@ impl Streams {
             return Taken { dropped: all, ..Taken::default() };
         }
         let Some(number) = self.stream(node, device, metrics) else { return Taken { beyond: all, ..Taken::default() } };
-        let (rows, taken) = self.rows_of(number, samples);
+        let (rows, taken) = self.rows_of(number, node, samples);
         for (schema, row) in rows {
             self.put(number, schema, row, now);
         }
@@ -226,11 +227,13 @@ impl Streams {
         self.keys.insert(key.clone());
         let before = self.before.remove(&key);
         let last = before.and_then(|before| before.last_time).map(Timestamp::from_millis);
-        let died = last.filter(|_| before.is_some_and(|before| before.died));
+        let died = before.and_then(|before| before.died).map(Timestamp::from_millis);
         let mut stream = Stream {
             metrics: Arc::default(),
             places: Vec::new(),
             schemas: Vec::new(),
+            prints: Vec::new(),
+            present: Vec::new(),
             open: Vec::new(),
             died: None,
             reborn: died.map(|died| (died, after(died, self.birth))),
@@ -258,53 +261,6 @@ impl Streams {
         self.strangers.insert(place);
     }
 
-    /// The rows that new values are, each with its schema.
-    fn rows_of(&mut self, number: usize, samples: &[Sample]) -> (Vec<(usize, Row)>, Taken) {
-        let (mut rows, mut taken): (Vec<(usize, Row)>, Taken) = (Vec::new(), Taken::default());
-        let mut copies: HashMap<Print, u32> = HashMap::new();
-        let mut latest: HashMap<(usize, Timestamp), usize> = HashMap::new();
-        let mut filled: HashSet<(usize, usize)> = HashSet::new();
-        let reborn = self.streams.get_mut(number).and_then(|stream| stream.reborn.take());
-        for sample in samples {
-            let reborn = reborn.filter(|(died, _)| !sample.historical && sample.time <= *died);
-            let time = reborn.map_or(sample.time, |(_, reborn)| reborn);
-            let Some(stream) = self.streams.get(number) else { break };
-            let place = stream.places.get(sample.metric).copied().flatten();
-            let metric = stream.metrics.get(sample.metric);
-            let Some(((schema, column), metric)) = place.zip(metric) else { continue };
-            let (metric, slot) = (Arc::clone(&metric.name), columns::slot(sample));
-            let first = self.seen.print(number, &metric, time, &slot, 0);
-            let copy = copies.entry(first).and_modify(|copies| *copies += 1).or_insert(0);
-            let print = if *copy == 0 { first } else { self.seen.print(number, &metric, time, &slot, *copy) };
-            match self.seen.enter(print, number, time) {
-                Entered::Known => {
-                    taken.repeated += 1;
-                    continue;
-                }
-                Entered::New(Some((of, time))) => self.doubt(of, time),
-                Entered::New(None) => {}
-            }
-            let doubt = self.streams.get(number).and_then(|stream| stream.doubt);
-            let doubtful = doubt.is_some_and(|doubt| time <= doubt);
-            let free = latest.get(&(schema, time)).copied().filter(|row| !filled.contains(&(*row, column)));
-            let row = free.unwrap_or(rows.len());
-            match rows.get_mut(row) {
-                Some((_, row)) => row.add(column, slot, doubtful),
-                None => rows.push((schema, Row::new(time, vec![(column, slot)], doubtful))),
-            }
-            latest.insert((schema, time), row);
-            filled.insert((row, column));
-        }
-        (rows, taken)
-    }
-
-    /// A value of this stream and time is not remembered any more.
-    fn doubt(&mut self, number: usize, time: Timestamp) {
-        if let Some(stream) = self.streams.get_mut(number) {
-            stream.doubt = stream.doubt.max(Some(time));
-        }
-    }
-
     fn put(&mut self, number: usize, schema: usize, row: Row, now: Instant) {
         let Some(stream) = self.streams.get_mut(number) else { return };
         let (Some(known), Some(open)) = (stream.schemas.get(schema), stream.open.get_mut(schema)) else { return };
@@ -322,6 +278,8 @@ impl Streams {
     /// The next pieces for the writer. True when nothing waits behind them.
     pub(super) fn batch(&mut self, out: &mut Vec<Piece>) -> bool {
         let mut bytes = 0_usize;
+        // No later than the row that says so.
+        self.gaps.batch(self.boot, out);
         while let Some(waiting) = self.waiting.front_mut() {
             if bytes >= BATCH_BYTES || out.len() >= BATCH_PIECES {
                 return false;
@@ -384,22 +342,12 @@ impl Stream {
             }
         }
         self.open = vec![None; self.schemas.len()];
+        self.present = vec![None; self.metrics.len()];
+        let tag = |place: &columns::Place| {
+            let (schema, column) = (*place)?;
+            let column = self.schemas.get(schema)?.schema.columns.get(column)?;
+            Some(print::Metric::of(&self.key, column.name.as_str()))
+        };
+        self.prints = self.places.iter().map(tag).collect();
     }
-}
-
-impl Row {
-    fn new(time: Timestamp, slots: Vec<(usize, Slot)>, doubtful: bool) -> Row {
-        let heap: usize = slots.iter().map(|(_, slot)| bytes_of(slot)).sum();
-        Row { time, bytes: ROW_BYTES.saturating_add(heap), slots, doubtful }
-    }
-
-    fn add(&mut self, column: usize, slot: Slot, doubtful: bool) {
-        self.bytes = self.bytes.saturating_add(bytes_of(&slot));
-        self.slots.push((column, slot));
-        self.doubtful |= doubtful;
-    }
-}
-
-fn bytes_of(slot: &Slot) -> usize {
-    SLOT_BYTES.saturating_add(slot.value().map_or(0, Value::heap_bytes))
 }

@@ -1,6 +1,7 @@
 //! What is heard, and the lines that it becomes.
 
 mod lives;
+mod restarts;
 
 use std::{
     sync::Arc,
@@ -112,7 +113,7 @@ impl Scene {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn account(&self) -> NodeAccount {
+    fn account(&mut self) -> NodeAccount {
         let key = NodeKey { group: "plant".to_owned(), node: "line4".to_owned() };
         self.lines.remembered().nodes[&key]
     }
@@ -172,6 +173,27 @@ fn what_comes_again_is_written_once_and_what_is_only_alike_is_written() {
     scene.heard.disconnected(false, scene.now);
     assert_eq!(scene.account(), wanted);
     assert!(scene.todo.is_empty(), "{:?}", scene.todo);
+}
+
+#[test]
+fn a_metric_that_goes_back_within_one_time_ends_where_it_was() {
+    let mut scene = Scene::born();
+    scene.lines();
+    let at_once = || vec![data(1, 7, 10)];
+    scene.data(2, at_once());
+    scene.data(3, vec![data(1, 8, 10)]);
+    scene.data(4, at_once());
+    let values = |lines: Vec<Json>| lines.iter().map(|line| line["values"]["Motor.Speed"].clone()).collect::<Vec<_>>();
+    assert_eq!(values(scene.lines()), [7, 8, 7]);
+    // Said of the past, or at once in one message, or after another birth, it is the same again.
+    let past = |value| Metric { is_historical: Some(true), ..data(1, value, 10) };
+    for (seq, value) in [(5, 7), (6, 8), (7, 7)] {
+        scene.data(seq, vec![past(value)]);
+    }
+    scene.data(8, vec![data(1, 7, 10), data(1, 8, 10)]);
+    scene.births();
+    scene.data(2, vec![data(1, 8, 10)]);
+    assert_eq!(values(scene.lines()), Vec::<Json>::new());
 }
 
 #[test]
@@ -326,11 +348,12 @@ async fn files_keep_the_rows_and_what_was_seen_over_a_restart() {
             sink.close(&mut crate::sink::Written::default()).await.unwrap();
         }
     }
-    assert_eq!(numbers, [(1, 3), (4, 6)]);
+    // What the births say is known of before.
+    assert_eq!(numbers, [(1, 3), (4, 5)]);
     let report = crate::verify(&destination).await.unwrap();
     let [node] = report.nodes.as_slice() else { panic!("{:?}", report.nodes) };
-    assert_eq!((node.devices, node.rows, node.times), (1, 6, Some((START, START + 21))));
-    let wanted = NodeAccount { births: 2, holes: 2, missing: 2, ..NodeAccount::default() };
+    assert_eq!((node.devices, node.rows, node.times), (1, 5, Some((START, START + 21))));
+    let wanted = NodeAccount { births: 2, holes: 2, missing: 2, repeated: 2, ..NodeAccount::default() };
     assert_eq!(node.account, wanted);
     assert!(!report.is_whole());
 }

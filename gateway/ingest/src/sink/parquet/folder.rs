@@ -25,7 +25,7 @@ use crate::{
     nodes::{self, Nodes},
     piece::{self, Known, Piece, Refused},
     report::StreamReport,
-    sink::{Remembered, SinkError, Trouble, Written, disk},
+    sink::{Remembered, SinkError, Trouble, Written, disk, taken::Taken},
 };
 
 /// Blocks that may be in the quarantine, and their bytes.
@@ -102,6 +102,11 @@ impl Folder {
     /// Writes the ledger.
     pub(crate) fn put_ledger(&self, ledger: &Ledger) -> io::Result<()> {
         disk::put(&self.root.join(OWN).join(LEDGER), &ledger.encode()?)
+    }
+
+    /// Where the values are that were taken from edge nodes.
+    pub(crate) fn taken(&self) -> Taken {
+        Taken::new(self.root.join(OWN).join(""))
     }
 
     /// The folder of the Parquet files.

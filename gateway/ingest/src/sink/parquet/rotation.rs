@@ -7,16 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use tidegate_model::Name;
 
 use super::{
-    Parquet,
+    Parquet, Replay,
     files::{Files, Made},
-    journal::Journal,
+    journal::{self, Journal},
     take_up,
 };
 use crate::{
     piece::{self, Piece},
-    sink::{SinkError, Trouble, Written, disk, disk::Sum},
+    sink::{Extent, SinkError, Trouble, Written, disk, disk::Sum},
 };
 
 /// How far a rotation is.
@@ -58,6 +59,7 @@ impl Parquet {
             put_in_place(&self.folder.new_files(), self.folder.root(), made)?;
             let mut filed = self.ledger.clone();
             filed.rotations = self.filed.rotations + 1;
+            filed.taken = self.keep_taken()?;
             self.folder.put_ledger(&filed).map_err(failed)?;
             self.ledger.rotations = filed.rotations;
             self.filed = filed;
@@ -66,11 +68,24 @@ impl Parquet {
         }
         if let Stage::Filed = self.stage {
             self.folder.clear(&self.filed).map_err(failed)?;
+            self.taken.clear(self.filed.taken).map_err(failed)?;
             let (journal, replay) = take_up(&self.folder, &self.filed).map_err(|error| person(&error))?;
             (self.ledger, self.waiting) = (replay.ledger, replay.waiting);
             self.stage = Stage::Taking(journal);
         }
         Ok(())
+    }
+
+    /// Adds the values of edge nodes in the journal to those of before it.
+    fn keep_taken(&mut self) -> Result<Option<Extent>, SinkError> {
+        if !self.ledger.has_numbered_here() {
+            return Ok(self.filed.taken);
+        }
+        let mut replay = Replay::new(self.filed.clone());
+        let schema_of = |gateway: &Name, id| self.folder.schema(gateway, id);
+        let path = self.folder.journal(&self.filed);
+        journal::scan(&path, |record| replay.take(record, schema_of)).map_err(failed)?;
+        self.taken.append(self.filed.taken, &replay.marks).map_err(failed)
     }
 
     fn make_list(&mut self) -> Result<(), SinkError> {

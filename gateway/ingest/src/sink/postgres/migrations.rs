@@ -6,10 +6,11 @@ use super::super::{OpenError, Trouble};
 use crate::IngestError;
 
 /// One step each; the version of a database is the number of steps it has taken.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../../migrations/postgres_0001_begin.sql"),
     include_str!("../../../migrations/postgres_0002_starts.sql"),
     include_str!("../../../migrations/postgres_0003_edge_nodes.sql"),
+    include_str!("../../../migrations/postgres_0004_declared_gaps.sql"),
 ];
 
 /// Any number, the same for all ingests: they bring the tables to the newest version one after the other.

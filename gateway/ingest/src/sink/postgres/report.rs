@@ -69,6 +69,7 @@ fn account(row: &PgRow, gaps: BTreeMap<String, Ranges>) -> Result<Account, sqlx:
         duplicates: unsigned(row.try_get(8)?),
         first_time: row.try_get(9)?,
         last_time: row.try_get(10)?,
+        died: None,
         numbered_again: unsigned(row.try_get(11)?),
         starts: parse_starts(&row.try_get::<Vec<i64>, _>(12)?),
     })

@@ -34,9 +34,9 @@ impl Streams {
         self.birth = time;
         let Some(number) = self.places.get(&(node.clone(), device.cloned())).copied() else { return };
         self.awaited.remove(&number);
-        if let Some(stream) = self.streams.get_mut(number)
-            && let Some(died) = stream.died.take()
-        {
+        let Some(stream) = self.streams.get_mut(number) else { return };
+        stream.present.fill(None);
+        if let Some(died) = stream.died.take() {
             stream.reborn = Some((died, after(died, time)));
         }
     }
