@@ -1,6 +1,6 @@
 //! A device that does not answer costs its neighbours nothing.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tidegate_driver_api::model::Reason;
 use tidegate_model::Quality;
@@ -8,7 +8,7 @@ use tidegate_runtime::DeviceState;
 
 use crate::{
     observer::is_good,
-    plant::{Mood, Plant, connect, read, until},
+    plant::{Mood, Plant, connect, read, stalls, until},
     rig::{METER, PATIENT, QUICK, Rig, link},
 };
 
@@ -16,8 +16,8 @@ use crate::{
 async fn a_dead_device_is_probed_once_per_pause_and_the_others_lose_nothing() {
     let meter = METER.replace("\"20ms\"", "\"100ms\"");
     let others = ["b", "c", "d", "e"];
-    // The same meter with nobody dead beside it: a stall of the machine that runs this costs it as many slots.
-    let site = link("press", QUICK, &["a", "b", "c", "d", "e"]) + &link("calm", QUICK, &["w"]);
+    let site = link("press", QUICK, &["a", "b", "c", "d", "e"]);
+    let stalls = stalls();
     let plant = Plant::default();
     plant.set_mood("a", Mood::Silent);
     let rig = Rig::start_with(&site, &meter, plant, false).await;
@@ -35,8 +35,9 @@ async fn a_dead_device_is_probed_once_per_pause_and_the_others_lose_nothing() {
         let enough = || Some(rig.device(other)).filter(|device| device.polls > 10);
         let device = until("polls", enough, || format!("{:?}", rig.device(other))).await;
         assert_eq!((device.state, device.failed_polls), (Some(DeviceState::Online), 0), "{device:?}");
-        let calm = rig.device("w").missed_slots;
-        assert!(device.missed_slots <= 2 * calm + device.polls / 10, "{device:?}, while a calm one missed {calm}");
+        // Who waits 40 ms for the dead one is late for a slot of 100 ms only when the machine stands still for the rest of it.
+        let stalled = stalls.load(Ordering::SeqCst);
+        assert!(device.missed_slots <= stalled / 50 + device.polls / 10, "{device:?}, after stalls of {stalled} ms");
         assert!(rig.seen.rows(other, "fast").iter().all(is_good));
     }
     assert!(rig.seen.rows("a", "fast").iter().all(|row| row["bad"]["level"] == "timeout"));

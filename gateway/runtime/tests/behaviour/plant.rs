@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -289,4 +292,22 @@ pub(crate) async fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>, s
         assert!(began.elapsed() < LONG, "waited in vain for {what}: {}", shown());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// For how many milliseconds the machine stands still from now on: what pauses of 10 ms take longer than they may.
+pub(crate) fn stalls() -> Arc<AtomicU64> {
+    let pause = Duration::from_millis(10);
+    // A timer counts whole milliseconds.
+    let allowed = pause + Duration::from_millis(2);
+    let sum = Arc::new(AtomicU64::new(0));
+    let stalls = Arc::clone(&sum);
+    tokio::spawn(async move {
+        loop {
+            let began = Instant::now();
+            tokio::time::sleep(pause).await;
+            let stalled = began.elapsed().saturating_sub(allowed).as_millis();
+            sum.fetch_add(u64::try_from(stalled).unwrap(), Ordering::SeqCst);
+        }
+    });
+    stalls
 }
