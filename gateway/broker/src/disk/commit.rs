@@ -126,10 +126,10 @@ pub(crate) async fn write(
     for changed in &changes.sessions {
         let session = &changed.session;
         let known = books.sessions.get(&session.number);
+        let Some(saved) = session.to_save(known.map_or(0, |known| known.considered)) else { continue };
         if let Some(subscriptions) = &changed.subscriptions {
             subscribe(&mut transaction, session, subscriptions).await?;
         }
-        let Some(saved) = session.to_save(known.map_or(0, |known| known.considered)) else { continue };
         head(session, &saved, clock).execute(&mut *transaction).await?;
         let known = known.cloned().unwrap_or_default();
         let known = messages(&mut transaction, session, saved, known, clock, &mut room, &mut written).await?;

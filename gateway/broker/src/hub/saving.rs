@@ -73,7 +73,7 @@ impl Hub {
         let mut changes = Changes { retained, wills, ..Changes::default() };
         for session in sessions.values().filter(|session| session.is_persistent()) {
             changes.alive.push(session.number);
-            if !session.unsaved.is_noted() {
+            if !session.unsaved.take() {
                 continue;
             }
             let subscriptions = session.unsaved.take_subscriptions().then(|| routes.subscriptions(session));

@@ -29,12 +29,8 @@ impl Unsaved {
         self.note();
     }
 
-    /// Whether something has changed.
-    pub(crate) fn is_noted(&self) -> bool {
-        self.anything.load(Relaxed)
-    }
-
-    /// Whether something has changed; from now on that is known.
+    /// Whether something has changed; from now on that is known. This comes before anything of the session is read: what changes from
+    /// then on is noted again, whether it has been read or not.
     pub(crate) fn take(&self) -> bool {
         self.anything.swap(false, Relaxed)
     }
@@ -80,11 +76,11 @@ pub(crate) struct Restored {
 }
 
 impl Session {
-    /// What the disk is to know, when something of it has changed. `written`: the number of the last message that the disk has got.
-    /// Absent for sessions that end with their connection.
+    /// What the disk is to know. `written`: the number of the last message that the disk has got. Absent for sessions that end with
+    /// their connection, and for those that have ended.
     pub(crate) fn to_save(&self, written: u64) -> Option<Saved> {
         let state = self.lock();
-        if !self.unsaved.take() || state.ended || state.expiry == 0 {
+        if state.ended || state.expiry == 0 {
             return None;
         }
         let (mut messages, mut released, mut new) = (Vec::with_capacity(state.queue.len()), Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use crate::{
     limits::Limits,
     message::Published,
     routes::Wish,
-    session::{Attached, Outgoing},
+    session::{Attached, Outgoing, Session},
     users::Users,
     wire::Qos,
 };
@@ -175,4 +175,40 @@ async fn numbers_that_the_disk_knows_are_not_given_again() {
     let writer = writer(folder.path()).await;
     assert_eq!(writer.hub.status().sessions_offline, 0);
     assert_eq!(writer.hub.number(), 902);
+}
+
+/// Lets something change while a session with a subscription is being written; returns what is on the disk of subscriptions then.
+async fn written_while(writer: &mut Writer, changing: impl FnOnce(&Hub, &Arc<Session>)) -> Vec<String> {
+    let hub = Arc::clone(&writer.hub);
+    let rights = hub.users.rights(None, "client").unwrap();
+    let guest = Guest { client: "client", rights, clean: true, users: hub.users.generation() };
+    let (session, _) = hub.attach(guest, Attached::for_test(100, 100)).unwrap();
+    hub.subscribe(&session, "before", Wish::of(Qos::AtLeastOnce));
+    let changes = hub.changes().unwrap();
+    changing(&hub, &session);
+    let database = writer.database.as_mut().unwrap();
+    let written = commit::write(&mut database.connection, &writer.books, &changes, u64::MAX, clock(), false).await;
+    writer.books.note(written.unwrap());
+    writer.write().await.unwrap();
+    let filters = "SELECT filter FROM subscription ORDER BY filter";
+    let database = writer.database.as_mut().unwrap();
+    sqlx::query_scalar(filters).fetch_all(&mut database.connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_subscription_that_comes_while_its_session_is_being_written_is_written_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path()).await;
+    let filters = written_while(&mut writer, |hub, session| {
+        hub.subscribe(session, "while", Wish::of(Qos::AtLeastOnce));
+    });
+    assert_eq!(filters.await, ["before", "while"]);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_it_is_being_written_leaves_nothing_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path()).await;
+    let filters = written_while(&mut writer, |hub, session| hub.end_early(session, 100));
+    assert!(filters.await.is_empty());
 }
