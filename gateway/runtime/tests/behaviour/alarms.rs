@@ -72,8 +72,10 @@ fn on(seen: &Observer, level: &str) -> Vec<Message> {
 async fn retained(rig: &Rig) -> Vec<(String, Json)> {
     let late = Observer::start(&rig.broker, "tidegate/line3/a/#").await;
     // The state comes last: nothing more is retained by then.
-    late.wait_for("the state", |seen| (!seen.states("a").is_empty()).then_some(())).await;
-    let alarms = late.messages().into_iter().filter(|message| message.topic.contains("/alarm/"));
+    let state = |message: &Message| message.retained && message.topic.ends_with("/state");
+    late.wait_for("the state", |seen| seen.messages().iter().any(state).then_some(())).await;
+    // What changes meanwhile comes too, and was not retained.
+    let alarms = late.messages().into_iter().filter(|message| message.retained && message.topic.contains("/alarm/"));
     alarms.map(|message| (message.topic.rsplit('/').next().unwrap().to_owned(), message.json())).collect()
 }
 
