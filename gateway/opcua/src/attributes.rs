@@ -3,7 +3,7 @@
 use opcua::{
     nodes::AccessLevel,
     types::{
-        AttributeId, DataEncoding, DataTypeId, DataValue, DateTime, LocalizedText, NodeClass, NodeId, NumericRange,
+        AttributeId, DataEncoding, DataTypeId, DataValue, LocalizedText, NodeClass, NodeId, NumericRange,
         QualifiedName, StatusCode, Variant, WriteMask,
     },
 };
@@ -184,12 +184,6 @@ pub(crate) fn browse_name(space: &Space, node: Node) -> Option<QualifiedName> {
 
 fn plain(value: Variant) -> DataValue {
     DataValue { value: Some(value), status: Some(StatusCode::Good), ..DataValue::default() }
-}
-
-/// Puts the time of the answer to a value.
-pub(crate) fn answered(mut value: DataValue, now: DateTime) -> DataValue {
-    value.server_timestamp = Some(now);
-    value
 }
 
 /// The number of a node class on the wire.

@@ -29,7 +29,7 @@ use tidegate_runtime::{AlarmFeed, Handle};
 use crate::{
     access::Roles,
     archive::Archive,
-    attributes::{Attributes, answered, has_events},
+    attributes::{Attributes, has_events},
     browse,
     events::{self, Events, Notice},
     guests::Guests,
@@ -217,7 +217,7 @@ impl Manager {
         // The library takes the range out of the first value itself.
         let whole = attributes.read(node, request.attribute_id, &NumericRange::None, &request.data_encoding);
         item.set_status(StatusCode::Good);
-        item.set_initial_value(answered(whole.unwrap_or(value), DateTime::now()));
+        item.set_initial_value(values::known_at(whole.unwrap_or(value), DateTime::now()));
         if let Some((place, what)) = changing
             && let Some(sample) = space.sample(place)
         {
@@ -294,7 +294,7 @@ impl NodeManager for Manager {
             });
             match read {
                 Ok(value) if wanted.attribute_id == AttributeId::Value => {
-                    request.set_result(values::with_times(answered(value, now), times));
+                    request.set_result(values::with_times(values::known_at(value, now), times));
                 }
                 Ok(value) => request.set_result(value),
                 Err(status) => request.set_error(status),

@@ -160,8 +160,8 @@ impl Round<'_> {
         }
         item.told_at(self.now);
         let mut done = Done::default();
-        for mut value in item.values(tag, sample) {
-            value.server_timestamp = Some(*now);
+        for value in item.values(tag, sample) {
+            let value = values::known_at(value, *now);
             subscription.notify_data_value(&id, value, now);
             done.values += 1;
         }
@@ -246,6 +246,7 @@ fn of(what: What, tag: &TagInfo, sample: &TagSample) -> DataValue {
             value: properties::value(tag, Property::ValueAsText, || Some(sample.clone())),
             status: Some(StatusCode::Good),
             source_timestamp: sample.time.map(values::date_time),
+            server_timestamp: sample.time.map(values::date_time),
             ..DataValue::default()
         },
     }

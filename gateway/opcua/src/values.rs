@@ -43,10 +43,18 @@ pub(crate) fn data_type(tag: &TagInfo) -> DataTypeId {
     }
 }
 
-/// A sample for a client: value, quality and the time of its source.
+/// A sample for a client: value, quality and the time of its source; as the server's, the time of its row.
 pub(crate) fn data_value(tag: &TagInfo, sample: &TagSample) -> DataValue {
-    let time = sample.device_time.or(sample.time).map(date_time);
-    from_slot(tag, &sample.slot, time)
+    let (row, device) = (sample.time.map(date_time), sample.device_time.map(date_time));
+    DataValue { server_timestamp: row, ..from_slot(tag, &sample.slot, device.or(row)) }
+}
+
+/// Puts the time at which the server knew a value to it. The gateway's clock, of which rows have their times, follows the machine's
+/// slowly and may be ahead of it: a client is not told of a value that the server has known before there was one.
+pub(crate) fn known_at(mut value: DataValue, now: DateTime) -> DataValue {
+    let row = value.server_timestamp.filter(|row| row.ticks() > now.ticks());
+    value.server_timestamp = Some(row.unwrap_or(now));
+    value
 }
 
 /// The value and quality of a slot.
@@ -221,5 +229,20 @@ pub(crate) fn fits(tag: &TagInfo, variant: &Variant) -> bool {
         ValueKind::Text => text || (number && tag.texts.is_some()),
         ValueKind::Bytes => kind == VariantScalarTypeId::ByteString,
         ValueKind::Int | ValueKind::Uint | ValueKind::F32 | ValueKind::F64 => number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_not_told_of_a_value_before_there_was_one() {
+        let now = Timestamp::from_millis(1_600_000_000_500);
+        for (row, known) in [(None, 500), (Some(498), 500), (Some(501), 501)] {
+            let time = |millis: i64| date_time(Timestamp::from_millis(1_600_000_000_000 + millis));
+            let value = DataValue { server_timestamp: row.map(time), ..DataValue::default() };
+            assert_eq!(known_at(value, date_time(now)).server_timestamp, Some(time(known)), "{row:?}");
+        }
     }
 }
