@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 
 /// How long a test waits for what should take a moment. Long, because machines that run tests are busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something without a signal of its own is looked at.
 const LOOK: Duration = Duration::from_millis(5);
