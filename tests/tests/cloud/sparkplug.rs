@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    process::Command,
 };
 
 use serde_json::Value;
@@ -209,6 +210,81 @@ fn what_a_foreign_edge_node_says_is_written_once_and_what_it_lost_is_known() -> 
     assert_eq!([TIME, TIME + 1, TIME + 2, TIME + 3, TIME - 60_000].map(count), [1, 0, 1, 1, 1], "{lines:#?}");
     let (code, text) = tidegate(["ingest", "--verify", "--to", "jsonl:-", "--ledger", &ledger], &[])?;
     assert!(code == Some(1) && text.contains("1 edge nodes, 1 messages are missing"), "{code:?}: {text}");
+    Ok(())
+}
+
+/// Reads all files below a folder with pandas; each value of a row as a line: its time, tag and value.
+const READ: &str = r#"
+import glob, pandas, sys
+for file in glob.glob(sys.argv[1] + "/**/*.parquet", recursive=True):
+    frame = pandas.read_parquet(file)
+    for row in frame.to_dict("records"):
+        for tag in ["Motor.Speed", "steps"]:
+            if not pandas.isna(row[tag]):
+                print(round(row["time"].timestamp() * 1000), tag, float(row[tag]), sep="|")
+"#;
+
+#[test]
+fn files_have_what_an_edge_node_says_once_over_a_kill() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let broker = Mosquitto::start(&peers)?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("lake").display().to_string();
+    let to = format!("parquet:{path}");
+    let mut node = SparkplugPump::start(&peers, broker.address(), TIME)?;
+    let said = |later: i64| [format!("past 1 {later}.5 {}", TIME + later), format!("past 2 {later} {}", TIME - later)];
+    let rows = || -> Option<u64> {
+        let (_, text) = tidegate(["ingest", "--verify", "--json", "--to", &to], &[]).ok()?;
+        // Beside it may stand that the ledger is made from the files, as there is none yet.
+        let report: Value = serde_json::from_str(text.lines().find(|line| line.starts_with('{'))?).ok()?;
+        report["streams"].as_array()?.iter().find(|stream| stream["device"] == "pump")?["rows"].as_u64()
+    };
+    let mut told = Vec::new();
+    // Killed while all of it is in the journal, once a part is in files, and once more.
+    for (kill, rotate) in [(1, "600s"), (2, "1s"), (3, "600s")] {
+        let mut ingest =
+            start(broker.address(), &to, &["--format", "sparkplug_b", "--client-id", "files", "--rotate", rotate])?;
+        // Births say what they said before, and so does everything of before that is told again.
+        node.say("birth")?;
+        told.extend(said(kill));
+        for words in &told {
+            node.say(words)?;
+        }
+        node.say("again")?;
+        // The birth is a row, and each word another.
+        let wanted = 1 + 2 * u64::try_from(kill)?;
+        wait_until(PATIENCE, "all rows", || rows().filter(|rows| *rows >= wanted))?;
+        if rotate == "1s" {
+            wait_until(PATIENCE, "the values in the files", || {
+                std::fs::read_dir(folder.path().join("lake/.tidegate"))
+                    .ok()?
+                    .find_map(|entry| entry.ok()?.file_name().to_str()?.starts_with("taken-").then_some(()))
+            })?;
+        }
+        ingest.kill();
+        let (_, text) = tidegate(["ingest", "--verify", "--json", "--to", &to], &[])?;
+        assert_eq!(rows(), Some(wanted), "{text}");
+    }
+    let mut ingest = start(broker.address(), &to, &["--format", "sparkplug_b", "--client-id", "files"])?;
+    node.say("birth")?;
+    for words in &told {
+        node.say(words)?;
+    }
+    node.say(&format!("data 1 99.5 {}", TIME + 99))?;
+    wait_until(PATIENCE, "the last row", || rows().filter(|rows| *rows >= 8))?;
+    assert!(ingest.terminate(PATIENCE)?.success());
+    let output = Command::new(peers.python()).args(["-c", READ, &path]).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found: Vec<String> = String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect();
+    found.sort();
+    let mut wanted = vec![format!("{TIME}|Motor.Speed|1.5"), format!("{TIME}|steps|7.0")];
+    for later in 1..4 {
+        wanted.push(format!("{}|Motor.Speed|{later}.5", TIME + later));
+        wanted.push(format!("{}|steps|{later}.0", TIME - later));
+    }
+    wanted.push(format!("{}|Motor.Speed|99.5", TIME + 99));
+    wanted.sort();
+    assert_eq!(found, wanted);
     Ok(())
 }
 
