@@ -22,29 +22,32 @@ pub(crate) enum Readers {
 /// Bytes of a file that are read at most: more than any certificate, key or note has.
 const LONGEST: u64 = 64 * 1024;
 /// How often a lock that another one holds is tried, and the pause between.
-const TRIES: u32 = 3_000;
-const PAUSE: Duration = Duration::from_millis(10);
+const TRIES: u32 = 15_000;
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// Keeps others out, of this process and of any other, until what it gives is dropped. Who cannot write the file, and a file system
-/// without locks, keep nobody out.
+/// Keeps others out, of this process and of any other, until what it gives is dropped. Who may not even read the file, and a file
+/// system without locks, keep nobody out.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, TrustError> {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, TimedOut, Unsupported};
-    let attempt = || {
-        let file = File::options().create(true).append(true).open(path)?;
-        for _ in 0..TRIES {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => thread::park_timeout(PAUSE),
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        Err(io::Error::new(TimedOut, "another program has held it for 30 s"))
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, TimedOut};
+    let open = || File::options().create(true).append(true).open(path).or_else(|_| File::open(path));
+    let file = match open() {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => return Ok(None),
+        Err(error) => return Err(at("lock", path)(error)),
     };
-    match attempt() {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | Unsupported) => Ok(None),
-        Err(error) => Err(at("lock", path)(error)),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => thread::park_timeout(PAUSE),
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
     }
+    Err(at("lock", path)(io::Error::new(TimedOut, "others have held it for 30 s")))
+}
+
+/// Lets those in who wait for a lock that was just given up.
+pub(crate) fn give_way() {
+    thread::park_timeout(4 * PAUSE);
 }
 
 /// Writes a file under another name, lets it reach the disk, and gives it its name.

@@ -28,7 +28,8 @@ const LOCK: &str = ".lock";
 const SETTLED: i64 = 10_000;
 
 /// The folder of certificates. It keeps nothing in memory: every call reads the files. Calls block for the time of some
-/// small files, and while another one changes the lists (30 s at most, then they fail); those that make a key (`own` the first time, `renew`) for up to some seconds on a small machine.
+/// small files, and while somebody else changes the lists (30 s at most, then they fail); those that make a key (`own` the
+/// first time, `renew`) for up to some seconds on a small machine.
 #[derive(Debug, Clone)]
 pub struct Trust {
     root: PathBuf,
@@ -156,13 +157,16 @@ impl Trust {
     ///
     /// [`TrustError::NotACertificate`], [`TrustError::File`].
     pub fn judge(&self, der: &[u8], place: &str, now: Timestamp) -> Result<Judgement, TrustError> {
-        let _alone = self.alone()?;
-        self.judged(der, place, now)
+        let certificate = Certificate::from_der(der)?;
+        let verdict = match self.known_as(&certificate, der)? {
+            Some(verdict) => verdict,
+            None => self.file(&certificate, der, place, now)?,
+        };
+        Ok(Judgement { verdict, certificate })
     }
 
-    /// What [`Trust::judge`] says, for one that keeps the others out already.
-    fn judged(&self, der: &[u8], place: &str, now: Timestamp) -> Result<Judgement, TrustError> {
-        let certificate = Certificate::from_der(der)?;
+    /// What the lists say of a certificate; `None` when it is in none.
+    fn known_as(&self, certificate: &Certificate, der: &[u8]) -> Result<Option<Verdict>, TrustError> {
         let file = certificate.file();
         let verdict = if files::read(&self.folder(State::Refused).join(file))?.is_some() {
             Verdict::Refused
@@ -171,16 +175,25 @@ impl Trust {
         } else if files::read(&self.folder(State::Waiting).join(file))?.is_some_and(|known| known == der) {
             Verdict::Waiting { new: false }
         } else {
-            self.make_room()?;
-            seen::note(&self.root, certificate.fingerprint(), place, now)?;
-            if let Err(error) = files::write(&self.folder(State::Waiting).join(file), der, Readers::All) {
-                // Of what is in no list, nothing is known. The first error tells more than a second one.
-                let _ = seen::forget(&self.root, certificate.fingerprint());
-                return Err(error);
-            }
-            Verdict::Waiting { new: true }
+            return Ok(None);
         };
-        Ok(Judgement { verdict, certificate })
+        Ok(Some(verdict))
+    }
+
+    /// Puts a certificate onto the waiting list, unless somebody else has been faster.
+    fn file(&self, certificate: &Certificate, der: &[u8], place: &str, now: Timestamp) -> Result<Verdict, TrustError> {
+        let _alone = self.alone()?;
+        if let Some(verdict) = self.known_as(certificate, der)? {
+            return Ok(verdict);
+        }
+        self.make_room()?;
+        seen::note(&self.root, certificate.fingerprint(), place, now)?;
+        if let Err(error) = files::write(&self.folder(State::Waiting).join(certificate.file()), der, Readers::All) {
+            // Of what is in no list, nothing is known. The first error tells more than a second one.
+            let _ = seen::forget(&self.root, certificate.fingerprint());
+            return Err(error);
+        }
+        Ok(Verdict::Waiting { new: true })
     }
 
     /// Judges what the OPC UA library has put into its folder `rejected`, and empties it, and settles certificates that lie in
@@ -190,13 +203,12 @@ impl Trust {
     ///
     /// [`TrustError::File`]. A file that is no certificate is no error; it is removed once it is some seconds old.
     pub fn collect(&self, place: &str, now: Timestamp) -> Result<Vec<Certificate>, TrustError> {
-        let _alone = self.alone()?;
         // The library looks into `trusted` alone: what somebody has put into `refused` must not be there.
-        self.settle()?;
-        let (mut new, mut failed) = (Vec::new(), None);
+        self.alone().and_then(|_alone| self.settle())?;
+        let (mut new, mut failed, mut kept) = (Vec::new(), None, 0);
         for path in files::list(&self.root.join("rejected"))?.into_iter().take(ROUND) {
             let judged = match files::read(&path)? {
-                Some(der) => self.judged(&der, place, now),
+                Some(der) => self.judge(&der, place, now),
                 None => continue,
             };
             // One that is only being written looks like none; it is whole at the next time.
@@ -205,12 +217,19 @@ impl Trust {
                 continue;
             }
             match judged {
-                Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => new.push(certificate),
+                Ok(Judgement { verdict: Verdict::Waiting { new: true }, certificate }) => {
+                    new.push(certificate);
+                    // Strangers without end must not keep the links from their lists.
+                    files::give_way();
+                }
                 Ok(_) | Err(TrustError::NotACertificate(_)) => {}
-                // It stays for the next round, and does not keep the others waiting.
+                // It stays for the next round. Too many would hide those behind them.
                 Err(error) => {
                     failed = failed.or(Some(error));
-                    continue;
+                    kept += 1;
+                    if kept <= WAITING {
+                        continue;
+                    }
                 }
             }
             if let Err(error) = files::remove(&path) {

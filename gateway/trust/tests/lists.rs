@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::OnceLock, thread};
+use std::{fs, iter, os::unix::fs::PermissionsExt, path::Path, sync::OnceLock, thread, time::Duration};
 
 use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
@@ -221,6 +221,43 @@ fn nothing_is_lost_while_somebody_looks_at_the_lists() {
     });
     let entries = trust.list().unwrap();
     assert_eq!((entries.len(), entries.iter().filter(|entry| entry.seen.is_some()).count()), (80, 80));
+}
+
+/// How often somebody else comes to the lists while certificates of strangers are filed.
+fn looks_beside_a_flood() -> usize {
+    let (_dir, trust) = folder();
+    let store = CertificateStore::new(trust.root());
+    for number in 0..120 {
+        store.store_rejected_cert(&X509::from_der(&stranger(&format!("stranger{number}"))).unwrap()).unwrap();
+    }
+    thread::scope(|scope| {
+        let collecting = scope.spawn(|| assert_eq!(trust.collect("a client", NOW).unwrap().len(), 120));
+        let looks = iter::from_fn(|| {
+            thread::park_timeout(Duration::from_millis(10));
+            Trust::open(trust.root(), "line3").unwrap();
+            (!collecting.is_finished()).then_some(())
+        });
+        looks.count()
+    })
+}
+
+#[test]
+fn strangers_without_end_do_not_keep_a_link_from_the_lists() {
+    // The machine may stop whoever looks, so that it comes late; not three times.
+    assert!((0..3).any(|_| looks_beside_a_flood() > 5));
+}
+
+#[test]
+fn certificates_that_cannot_be_filed_are_kept_but_not_without_end() {
+    let (_dir, trust) = folder();
+    let (store, rejected) = (CertificateStore::new(trust.root()), trust.root().join("rejected"));
+    for number in 0..120 {
+        store.store_rejected_cert(&X509::from_der(&stranger(&format!("stranger{number}"))).unwrap()).unwrap();
+    }
+    fs::remove_dir(trust.root().join("waiting")).unwrap();
+    fs::write(trust.root().join("waiting"), "in the way").unwrap();
+    assert!(matches!(trust.collect("", NOW), Err(TrustError::File { .. })));
+    assert_eq!(fs::read_dir(rejected).unwrap().count(), 100);
 }
 
 #[test]
