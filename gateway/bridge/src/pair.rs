@@ -1,7 +1,9 @@
 //! The connections of a bridge while they last.
 
-use tidegate_mqtt::{Connection, Event, Failure, Filter, Message, QoS, Refusal, SubscribeId};
-use tokio::time::Instant;
+use std::time::Duration;
+
+use tidegate_mqtt::{Connection, Event, Failure, FailureKind, Filter, Message, QoS, Refusal, SubscribeId};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,6 +13,9 @@ use crate::{
     route::{Keep, Routes, Way},
     status::{BridgeState, Counter, Counters, Standing},
 };
+
+/// How long a broker may take to answer a subscription.
+const ANSWERED: Duration = Duration::from_secs(20);
 
 /// What a bridge passes on, whatever connections it has.
 #[derive(Debug)]
@@ -98,6 +103,8 @@ impl<'a> Pair<'a> {
             local.asked = subscribe(&mut local.connection, &traffic.routes.outward_filters(local.keep), traffic);
         }
         let mut is_online = false;
+        let late = sleep(ANSWERED);
+        tokio::pin!(late);
         loop {
             // Not before: what is published to a bridge that is online is to come.
             if !is_online && self.is_answered() {
@@ -107,6 +114,7 @@ impl<'a> Pair<'a> {
             self.pass_on(&mut inward, echoes);
             let (from, event) = tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
+                () = &mut late, if !is_online => return self.unanswered(),
                 // The local broker holds back by itself, and is always listened to, so that there is room again soon.
                 event = self.remote.connection.next(), if !inward.is_full() => (Place::Remote, event),
                 event = self.local.connection.next() => (Place::Local, event),
@@ -130,6 +138,13 @@ impl<'a> Pair<'a> {
     fn is_answered(&self) -> bool {
         let mut locals = std::iter::once(&self.local).chain(&self.beside);
         self.asked.is_none() && locals.all(|local| local.asked.is_none())
+    }
+
+    /// A broker takes the connection, and says nothing to what it was asked for.
+    fn unanswered(&self) -> End {
+        let side = if self.asked.is_some() { Side::Remote } else { Side::Local };
+        let text = format!("no answer to the subscriptions within {} s", ANSWERED.as_secs());
+        End::Lost(side, Failure::new(FailureKind::Silent, text))
     }
 
     /// Sends on what there is room for, and acknowledges what has arrived.

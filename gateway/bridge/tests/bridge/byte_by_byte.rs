@@ -1,5 +1,7 @@
 //! What other brokers do only at times.
 
+use std::time::Duration;
+
 use tidegate_config::{BridgeDirection, BridgeProtocol};
 use tidegate_mqtt::Message;
 use tokio::{
@@ -148,6 +150,26 @@ async fn a_bridge_is_not_online_before_its_subscriptions_are_answered() {
         online(&bridge).await;
         bridge.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_the_subscriptions_is_called_again() {
+    let (local, listener) = (broker().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let bridge = both_ways(&listener, &local);
+    let (mut far, _) = Far::enters(&listener).await;
+    far.let_in(false).await;
+    let question = far.asked(VERSION).await;
+    far.says_to_be("mosquitto version 2.0.11").await;
+    far.answers(question, 0).await;
+    far.asked("a").await;
+    subscribed(&local, 1).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(21)).await;
+    tokio::time::resume();
+    Far::enters(&listener).await;
+    let failed = |error: &str| error.contains("no answer to the subscriptions within 20 s");
+    assert!(bridge.probe()().0.last_error.as_deref().is_some_and(failed), "{:?}", bridge.probe()().0);
+    bridge.stop().await;
 }
 
 #[tokio::test]
