@@ -1,7 +1,7 @@
 //! What each stream has delivered. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     fmt,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     Ranges, Starts,
     nodes::Nodes,
     sink::Extent,
-    sparkplug::{Before, NUMBERED_HERE},
+    sparkplug::{Before, NUMBERED_HERE, NUMBERED_THERE},
 };
 
 /// Who a stream is, for ever: a store that was made anew numbers its rows from the beginning and is another stream.
@@ -219,6 +219,11 @@ impl Ledger {
         };
         let own = self.iter().filter(|(key, _)| key.store == NUMBERED_HERE);
         own.map(|(key, account)| (key.clone(), before(account))).collect()
+    }
+
+    /// The streams of gaps that edge nodes have declared.
+    pub(crate) fn numbered_there(&self) -> HashSet<StreamKey> {
+        self.streams.keys().filter(|key| key.store == NUMBERED_THERE).cloned().collect()
     }
 
     /// Whether there are rows that an ingest has numbered.

@@ -112,6 +112,8 @@ pub(crate) struct Remembered {
     pub(crate) wanted: HashSet<(String, SchemaId)>,
     /// What has been written of streams whose rows an ingest has numbered.
     pub(crate) streams: HashMap<StreamKey, Before>,
+    /// The streams of gaps that edge nodes have declared.
+    pub(crate) gaps: HashSet<StreamKey>,
     /// What has been seen of edge nodes.
     pub(crate) nodes: Nodes,
     /// Values of edge nodes that have been written, where the sink cannot be asked for them.

@@ -59,7 +59,7 @@ impl<W: Write> JsonLines<W> {
     pub(crate) fn remembered(&mut self) -> Remembered {
         let (streams, nodes) = (self.ledger.numbered_here(), self.ledger.nodes.clone());
         let taken = self.taken.as_mut().map(|taken| taken.open(self.ledger.taken)).unwrap_or_default();
-        Remembered { streams, nodes, taken, ..Remembered::default() }
+        Remembered { streams, gaps: self.ledger.numbered_there(), nodes, taken, ..Remembered::default() }
     }
 
     /// Writes the pieces that are new.

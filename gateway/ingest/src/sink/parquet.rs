@@ -85,7 +85,8 @@ impl Parquet {
                 Stage::Taking(journal)
             }
         };
-        let remembered = Remembered { streams: ledger.numbered_here(), ..folder.remembered()? };
+        let (streams, gaps) = (ledger.numbered_here(), ledger.numbered_there());
+        let remembered = Remembered { streams, gaps, ..folder.remembered()? };
         let (since, decoder, taken) = (Instant::now(), Decoder::new(), folder.taken());
         let mut parquet = Parquet { folder, taken, rotation, stage, waiting, since, filed, ledger, decoder };
         let mut taken = parquet.taken.open(parquet.filed.taken);

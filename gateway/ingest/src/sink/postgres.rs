@@ -19,7 +19,7 @@ mod repeats;
 mod report;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -41,7 +41,7 @@ use crate::{
     IngestError, Secret, StreamKey,
     nodes::Nodes,
     piece::{Gap, Known, Piece, Refused, Rows},
-    sparkplug::{Before, NUMBERED_HERE},
+    sparkplug::{Before, NUMBERED_HERE, NUMBERED_THERE},
 };
 
 /// A transaction that does not move for so long is given up, and with it its connection.
@@ -249,6 +249,7 @@ async fn remembered(connection: &mut PgConnection) -> Result<Remembered, sqlx::E
     }
     remembered.nodes = edge_nodes::get(connection).await?;
     remembered.streams = numbered_here(connection).await?;
+    remembered.gaps = numbered_there(connection).await?;
     Ok(remembered)
 }
 
@@ -263,6 +264,18 @@ async fn numbered_here(connection: &mut PgConnection) -> Result<HashMap<StreamKe
         let died = last_time.filter(|_| is_dead);
         let before = Before { last_seq: unsigned(row.try_get(3)?), last_time, died };
         streams.insert(key, before);
+    }
+    Ok(streams)
+}
+
+/// The streams of gaps that edge nodes have declared.
+async fn numbered_there(connection: &mut PgConnection) -> Result<HashSet<StreamKey>, sqlx::Error> {
+    let sql = "SELECT gateway, device, group_name FROM tidegate.stream WHERE store = $1";
+    let mut streams = HashSet::new();
+    for row in sqlx::query(sql).bind(NUMBERED_THERE.to_string()).fetch_all(connection).await? {
+        let name = |index| row.try_get::<&str, _>(index).map(str::parse);
+        let (Ok(gateway), Ok(device), Ok(group)) = (name(0)?, name(1)?, name(2)?) else { continue };
+        streams.insert(StreamKey { gateway, device, group, store: NUMBERED_THERE });
     }
     Ok(streams)
 }

@@ -77,7 +77,7 @@ impl Heard {
             has_name: options.id.is_some(),
             again: Again::default(),
             host: Host::new(options),
-            streams: Streams::new(remembered.streams, &remembered.taken, boot),
+            streams: Streams::new(remembered.streams, remembered.gaps, &remembered.taken, boot),
             nodes: remembered.nodes,
             changed: HashSet::new(),
             alive: HashSet::new(),

@@ -42,7 +42,7 @@ use crate::{
 pub(crate) const NUMBERED_HERE: StoreId = StoreId(1);
 /// The store of gaps that our own gateways declare, in the numbers of their rows, which do not come with these.
 pub(crate) const NUMBERED_THERE: StoreId = StoreId(2);
-/// Devices whose rows are taken, at most.
+/// Devices whose rows are taken, at most, and devices and groups of which gaps are.
 const MOST_STREAMS: usize = 20_000;
 /// Bytes that may wait; what comes beyond is dropped.
 const MOST_BYTES: usize = 96 << 20;
@@ -73,7 +73,7 @@ pub(super) struct Taken {
     pub(super) repeated: u64,
     /// Dropped, as too much waits.
     pub(super) dropped: u64,
-    /// Not taken: of devices beyond the limit, or metrics that are none of a process.
+    /// Not taken: of devices beyond the limit, or metrics that are none of a process; or not as the gap that it declares.
     pub(super) beyond: u64,
 }
 
@@ -133,8 +133,14 @@ struct Waiting {
 }
 
 impl Streams {
-    /// No stream. `before`: what the sink has written of streams; `taken`: values that it has; `boot`: a number that is larger at each start.
-    pub(super) fn new(before: HashMap<StreamKey, Before>, taken: &Marks, boot: u64) -> Streams {
+    /// No stream. `before`: what the sink has written of streams; `gaps`: those of which it has gaps; `taken`: values that it has; `boot`: a number
+    /// that is larger at each start.
+    pub(super) fn new(
+        before: HashMap<StreamKey, Before>,
+        gaps: HashSet<StreamKey>,
+        taken: &Marks,
+        boot: u64,
+    ) -> Streams {
         Streams {
             streams: Vec::new(),
             places: HashMap::new(),
@@ -147,7 +153,7 @@ impl Streams {
             bytes: 0,
             most_bytes: MOST_BYTES,
             seen: Seen::new(MOST_SEEN, taken),
-            gaps: Gaps::default(),
+            gaps: Gaps::new(gaps),
             before,
             encoder: Encoder::new(Codec::Range),
             boot,

@@ -74,3 +74,47 @@ fn a_node_that_was_dead_when_the_ingest_was_started_anew_is_good_as_of_its_birth
     assert_eq!(cloud.database.sql("select count(*) from tidegate.samples where gateway <> 'line4'")?, ["1"]);
     Ok(())
 }
+
+/// The birth of a node of ours that has declared a gap last, so many milliseconds later.
+fn declared(group: &str, device: &str, (from, to): (u64, u64), later: u64) -> Message {
+    let text = format!(r#"{{"device":"{device}","group":"fast","from":{from},"to":{to},"reason":"too_old"}}"#);
+    let gap = Metric {
+        name: Some("Store/Gap".to_owned()),
+        timestamp: Some(TIME + later),
+        datatype: Some(DataType::String.code()),
+        value: Some(MetricValue::String(text)),
+        ..Metric::default()
+    };
+    let payload = Payload { timestamp: Some(TIME + later), metrics: vec![gap], seq: Some(0), ..Payload::default() };
+    (format!("spBv1.0/{group}/NBIRTH/line3"), true, encode(&payload))
+}
+
+#[test]
+fn what_lies_between_declared_gaps_is_no_hole_and_gaps_of_ever_new_devices_are_not_taken() -> anyhow::Result<()> {
+    let Some(peers) = Peers::find()? else { return Ok(()) };
+    let cloud = Cloud::start(&peers)?;
+    cloud.publish(vec![declared("plantA", "press", (5, 9), 0), declared("plantB", "press", (5, 9), 0)])?;
+    assert_eq!(cloud.host(|seen| seen.gaps >= 2 && seen.rows >= 2)?.gaps, 2);
+    cloud.publish(vec![declared("plantA", "press", (20, 29), 1)])?;
+    cloud.host(|seen| seen.gaps >= 1 && seen.rows >= 1)?;
+    let gaps = "select left(group_name, 11), array_agg(first_seq || '-' || last_seq order by first_seq) \
+                from tidegate.gap join tidegate.stream on id = stream_id where device = 'press' group by group_name order by group_name";
+    assert_eq!(cloud.database.sql(gaps)?, ["plantA_fast|{5-9,20-29}", "plantB_fast|{5-9}"]);
+    assert_eq!(cloud.database.sql("select * from tidegate.hole")?, Vec::<String>::new());
+    // The view would tell of one in any other stream.
+    cloud
+        .database
+        .sql("update tidegate.stream set declared = '{[5,10),[20,30)}' where gateway = 'line3' and device = '_node'")?;
+    assert_eq!(cloud.database.sql("select count(*) > 0 from tidegate.hole where device = '_node'")?, ["t"]);
+    cloud.database.sql("update tidegate.stream set declared = '{}' where device = '_node'")?;
+
+    let many = "insert into tidegate.stream (gateway, store, device, group_name) \
+                select 'line3', '0000000000000002', 'd' || number, 'fast' from generate_series(1, 19998) as number";
+    cloud.database.sql(many)?;
+    cloud.publish(vec![declared("plantA", "press", (40, 41), 2), declared("plantB", "new", (1, 1), 2)])?;
+    let seen = cloud.host(|seen| seen.gaps >= 1 && seen.rows >= 2)?;
+    assert_eq!((seen.gaps, seen.rows), (1, 2), "the text is kept all the same");
+    assert_eq!(cloud.database.sql("select count(*) from tidegate.gap")?, ["4"]);
+    assert_eq!(cloud.database.sql("select unread from tidegate.edge_node where group_id = 'plantB'")?, ["1"]);
+    Ok(())
+}

@@ -61,7 +61,9 @@ impl Streams {
             if let Some((of, time)) = self.seen.add(&mark, u32::try_from(number).ok()) {
                 self.doubt(of, time);
             }
-            self.gaps.hear(node, &metric, &slot);
+            if !self.gaps.hear(node, &metric, &slot) {
+                taken.beyond += 1;
+            }
             let time = mark.time;
             let doubt = self.streams.get(number).and_then(|stream| stream.doubt);
             let doubtful = !returns && doubt.is_some_and(|doubt| time <= doubt);

@@ -1,23 +1,36 @@
 //! What is known of before a restart, in files and in lines.
 
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    path::Path,
+};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::*;
-use crate::sink::{Written, disk::fault};
+use crate::{
+    StreamKey,
+    sink::{Written, disk::fault},
+};
 
 /// An ingest that may be killed, and a node that tells everything again then.
 struct Life {
     scene: Scene,
     sink: Sink,
+    /// The streams of gaps that it knew when it began.
+    remembered_gaps: HashSet<StreamKey>,
 }
 
 impl Life {
     async fn begin(destination: &Destination) -> Life {
         let (sink, remembered) =
             Sink::open(destination, Rotation::default()).await.map_err(|error| error.error.to_string()).unwrap();
-        Life { scene: Scene::new(remembered), sink }
+        Life::of(sink, remembered)
+    }
+
+    fn of(sink: Sink, remembered: Remembered) -> Life {
+        Life { remembered_gaps: remembered.gaps.clone(), scene: Scene::new(remembered), sink }
     }
 
     /// Writes what was heard; false when the disk has failed.
@@ -184,7 +197,7 @@ async fn what_a_device_says_at_the_first_birth_after_a_restart_is_of_after_its_d
         let (sink, remembered) = Sink::open(&destination, Rotation::default()).await.ok().unwrap();
         let died: Vec<Option<i64>> = remembered.streams.values().map(|before| before.died).collect();
         assert_eq!(died, [Some(START)], "{rotated}");
-        let mut life = Life { scene: Scene::new(remembered), sink };
+        let mut life = Life::of(sink, remembered);
         life.scene.births();
         assert!(life.write().await && life.rotate().await);
         drop(life);
@@ -258,7 +271,7 @@ async fn what_our_gateways_declare_not_to_come_is_a_gap_and_what_lies_between_is
         assert!(life.write().await && (last.is_some() || life.rotate().await));
         drop(life);
         let report = crate::verify(&destination).await.unwrap();
-        let stream = report.streams.iter().find(|stream| stream.key.group.as_str() == "fast").unwrap();
+        let stream = report.streams.iter().find(|stream| stream.key.group.as_str().starts_with("plant_fast-")).unwrap();
         let gaps: Vec<(u64, u64, &str)> =
             stream.gaps.iter().map(|(first, last, why)| (*first, *last, why.as_str())).collect();
         assert_eq!(
@@ -266,5 +279,7 @@ async fn what_our_gateways_declare_not_to_come_is_a_gap_and_what_lies_between_is
             (vec![(5, 9, "too_old"), (20, 29, "too_old")], 0, "pump")
         );
         assert!(report.is_whole() && report.missing() == 0, "{}", report.text());
+        let life = Life::begin(&destination).await;
+        assert_eq!(life.remembered_gaps, [stream.key.clone()].into());
     }
 }
