@@ -57,6 +57,12 @@ fn counted_on(server: &mut OpcuaServer, last: i64) -> anyhow::Result<i64> {
     })
 }
 
+/// Up to which value none may lack after an outage, at whose end the plant held one and of which another was the first of now. Between
+/// the end of the hole and the first value of now there may be some that are nobody's where they are polled: a poll is not every value.
+fn seam(mode: &str, held: i64, first: i64) -> i64 {
+    if mode == "subscribe" { first.max(held) } else { held }
+}
+
 /// A site with a link to the server, which fills what is missing.
 fn site(url: &str, mode: &str) -> anyhow::Result<Site> {
     let site = Site::new()?;
@@ -88,15 +94,15 @@ fn backfill(stack: Stack, mode: &str) -> anyhow::Result<()> {
         let held = counted_on(&mut server, last)?;
         assert_eq!(told(&said.messages()), before, "the link is away");
         way.heal()?;
-        said.wait_for(PATIENCE, "a value after the outage", |messages| {
-            told(messages).get(before.len()..)?.iter().any(|told| !told.past).then_some(())
+        let first = said.wait_for(PATIENCE, "a value after the outage", |messages| {
+            told(messages).get(before.len()..)?.iter().find(|told| !told.past).map(|told| told.value)
         })?;
-        // What came between the end of the hole and the first value of now may be nobody's: a poll is not every value.
+        let whole = last..=seam(mode, held, first);
         said.wait_for(PATIENCE, "the values of the outage", |messages| {
             let known: BTreeSet<i64> = told(messages).iter().map(|told| told.value).collect();
-            (last..=held).all(|value| known.contains(&value)).then_some(())
+            whole.clone().all(|value| known.contains(&value)).then_some(())
         })
-        .map_err(|error| error.context(format!("outage {outage}: {:?}", told(&said.messages()))))?;
+        .map_err(|error| error.context(format!("outage {outage}, {whole:?}: {:?}", told(&said.messages()))))?;
     }
     let told = told(&said.messages());
     let mut past: Vec<Told> = told.iter().copied().filter(|told| told.past).collect();
@@ -140,12 +146,18 @@ fn restart(stack: Stack, mode: &str) -> anyhow::Result<()> {
     let last = before.iter().map(|told| told.value).max().unwrap();
     let held = counted_on(&mut server, last)?;
     let (_gateway, said) = listening(&peers, &site, &server)?;
-    said.wait_for(PATIENCE, "a value of now", |messages| told(messages).iter().any(|told| !told.past).then_some(()))?;
+    let first = said.wait_for(PATIENCE, "a value of now", |messages| {
+        told(messages).iter().find(|told| !told.past).map(|told| told.value)
+    })?;
+    // The last of them may be of now: the plant held it when the gateway was started again. The others can only be of the past.
+    let whole = last + 1..=seam(mode, held, first);
     let missed = said.wait_for(PATIENCE, "what was missed", |messages| {
-        let told: Vec<Told> = told(messages).into_iter().filter(|told| told.past).collect();
-        (last + 1..held).all(|value| told.iter().any(|told| told.value == value)).then_some(told)
+        let mut told = told(messages);
+        let is_whole = whole.clone().all(|value| told.iter().any(|told| told.value == value));
+        told.retain(|told| told.past);
+        is_whole.then_some(told)
     });
-    let missed = missed.map_err(|error| error.context(format!("{last} to {held}: {:?}", told(&said.messages()))))?;
+    let missed = missed.map_err(|error| error.context(format!("{whole:?}: {:?}", told(&said.messages()))))?;
     let mut once = missed.clone();
     once.sort();
     once.dedup_by_key(|told| told.value);

@@ -70,10 +70,8 @@ pub(crate) fn values_profile() -> String {
     text
 }
 
-/// The keys of a link that waits at most [`LONGEST_PAUSE`] before it tries again.
+/// The keys of a link that waits at most two seconds before it tries again.
 pub(crate) const RETRY: &str = "retry = { first = \"500ms\", longest = \"2s\" }";
-/// What [`RETRY`] says.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long its server may take for an answer or a connection: long, because machines that run tests are busy.
 const TIMES: &str = "timeout = \"10s\"\nconnect_timeout = \"10s\"";
 

@@ -1,14 +1,15 @@
 //! A server that dies, hangs, and comes back as somebody else while 1,000 items are subscribed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_tests::{OpcuaServerOptions, PATIENCE, Peers, Stack};
 
-use crate::line::{LONGEST_PAUSE, Line, items_profile};
+use crate::line::{Line, items_profile};
 
 const ITEMS: usize = 1_000;
-/// Values flow again so soon after the server is back.
-const SOON: Duration = Duration::from_secs(5);
+/// Values flow again so soon after the server is back: 5 s are meant, with two pauses of at most 2 s in them, and the rest is for a
+/// machine that runs tests, which may stand still for a while.
+const SOON: Duration = Duration::from_secs(20);
 
 fn outages(stack: Stack) -> anyhow::Result<()> {
     let Some(peers) = Peers::find()? else { return Ok(()) };
@@ -35,15 +36,17 @@ fn outages(stack: Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every item is good again soon, and then moves again. How soon is told by how often the gateway has paused, not by a clock: a machine
-/// that runs tests may stand still for a while.
+/// Every item is good again soon, and then moves again. How soon is told by a clock only roughly, and exactly by how often the gateway
+/// has paused.
 fn all_again(line: &Line, when: &str) -> anyhow::Result<()> {
+    let back = Instant::now();
     let before = line.troubles()?;
     line.wait_for(PATIENCE, &format!("all items {when}"), |tags| (tags.good() == ITEMS).then_some(()))?;
-    let troubles = u32::try_from(line.troubles()? - before)?;
-    // The pause in which the server came back, and one after whatever went wrong since: a try that was under way at that time.
-    let paused = LONGEST_PAUSE * (1 + troubles);
-    assert!(paused < SOON, "{troubles} troubles, and so up to {paused:?} without a try, {when}");
+    let took = back.elapsed();
+    let troubles = line.troubles()? - before;
+    // The try that was under way when the server came back may have gone wrong. No other may, and so there was one pause after it at most.
+    assert!(troubles <= 1, "{troubles} troubles in {took:?} {when}");
+    assert!(took < SOON, "{took:?} {when}");
     let before = line.said.messages().len();
     line.said.wait_for(PATIENCE, &format!("changes of all items {when}"), |messages| {
         let tags = crate::line::Tags::of("plant", &messages[before.min(messages.len())..]);

@@ -114,8 +114,9 @@ fn served(stack: Stack) -> anyhow::Result<()> {
         "{made:?}"
     );
 
-    oven.stop();
-    client.wait_for_notified(PATIENCE, "the loss of the device", |seen| {
+    // It stays connected: only the link's timeout tells that it is silent.
+    oven.silent(1, true)?;
+    client.wait_for_notified(PATIENCE, "the silence of the device", |seen| {
         seen[&temperature][2].as_str()?.starts_with("Bad").then_some(())
     })?;
     users_and_policies(&peers, stack, &site, &url, &setpoint)
