@@ -2,57 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::Command,
-    sync::Arc,
-    thread,
-    time::{Duration, SystemTime},
-};
+mod line;
 
-use tidegate_codec::json;
-use tidegate_config::{self as config, ByteSize, MqttTarget as Options, Secret, StartAt, Tls, TopicTemplate, WhenFull};
-use tidegate_model::{Column, Row, Slot, Stream, Timestamp, Value, ValueKind, ValueType};
-use tidegate_north::{MqttTarget, RowTopics, TargetSnapshot, TargetStatus};
-use tidegate_store::Store;
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use line::Line;
+use tidegate_config::{MqttTarget as Options, Secret, Tls, TopicTemplate};
 use tidegate_tests::{
-    Authority, Cut, Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, Way,
-    wait_until,
+    Authority, Fault, FaultProxy, Message, Mosquitto, PATIENCE, Peers, Subscriber, SubscriberOptions, Way,
 };
-use tidegate_topics::Layout;
-use tokio::{runtime::Runtime, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 /// Bytes a second of a thin link.
 const THIN: u32 = 80_000;
 /// Rows of backlog for it: more than it carries while twenty live rows are committed one by one on a slow disk.
 const BACKLOG: u64 = 6_000;
-/// More rows are made in a loop while fewer than this wait to be acknowledged, however slow the machine is.
-const AHEAD: u64 = 2_000;
-
-/// A store with one stream, and a target that reads it.
-struct Line {
-    runtime: Runtime,
-    store: Store,
-    stream: Arc<Stream>,
-    last: u64,
-    target: Option<Running>,
-    _folder: tempfile::TempDir,
-}
-
-struct Running {
-    status: TargetStatus,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(since.as_millis().try_into().unwrap())
-}
 
 fn options(broker: SocketAddr) -> Options {
     Options {
@@ -60,106 +23,6 @@ fn options(broker: SocketAddr) -> Options {
         ack_timeout: Duration::from_secs(20),
         retry_longest: Duration::from_millis(500),
         ..Options::new(broker.ip().to_string(), broker.port())
-    }
-}
-
-impl Line {
-    fn new() -> Line {
-        let runtime = Runtime::new().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let options = tidegate_config::Store {
-            commit: Duration::from_millis(20),
-            max_age: Duration::from_secs(3600),
-            max_size: ByteSize(1 << 30),
-            when_full: WhenFull::DropOldest,
-        };
-        let column = Column::new("note".parse().unwrap(), ValueType::single(ValueKind::Text));
-        let (store, stream) = runtime.block_on(async {
-            let store = Store::open(folder.path(), &options).await.unwrap().store;
-            let (device, group) = ("meter".parse().unwrap(), "fast".parse().unwrap());
-            let (stream, _) = store.stream(&device, &group, vec![column]).await.unwrap();
-            (store, stream)
-        });
-        Line { runtime, store, stream, last: 0, target: None, _folder: folder }
-    }
-
-    fn rows(&mut self, count: u64) {
-        (0..count).for_each(|_| self.row("x"));
-    }
-
-    fn row(&mut self, text: &str) {
-        self.last += 1;
-        let slots = [Slot::Good(Value::Text(text.into()))].into();
-        let row = Row { stream: Arc::clone(&self.stream), seq: self.last, time: now(), device_time: None, slots };
-        let mut payload = Vec::new();
-        json::row(&row, false, &mut payload);
-        self.store.append(Arc::new(row), payload.into());
-    }
-
-    fn start(&mut self, options: &Options) {
-        self.run(Line::target(options));
-    }
-
-    /// Starts a target whose rows go to the topics of these templates alone.
-    fn start_on(&mut self, options: &Options, templates: Vec<TopicTemplate>) {
-        let names = templates.iter().map(|template| template.name.clone()).collect();
-        let topics = config::RowTopics { standard: false, templates: names };
-        let topics = RowTopics::new(Layout::with_templates(templates).into(), topics);
-        self.run(Line::target(options).on_topics(topics));
-    }
-
-    fn target(options: &Options) -> MqttTarget {
-        let gateway = "line3".parse().unwrap();
-        MqttTarget::new("cloud".parse().unwrap(), options, &gateway, "plant", Arc::new(now)).unwrap()
-    }
-
-    fn run(&mut self, target: MqttTarget) {
-        let (status, cancel) = (target.status(), CancellationToken::new());
-        let cursor = self.runtime.block_on(self.store.cursor(&"cloud".parse().unwrap(), StartAt::Oldest)).unwrap();
-        let task = self.runtime.spawn(target.run(self.store.clone(), cursor, cancel.clone()));
-        self.target = Some(Running { status, cancel, task });
-    }
-
-    fn stop(&mut self) {
-        let Running { cancel, task, .. } = self.target.take().unwrap();
-        cancel.cancel();
-        self.runtime.block_on(task).unwrap();
-    }
-
-    fn status(&self) -> TargetSnapshot {
-        self.target.as_ref().unwrap().status.snapshot()
-    }
-
-    fn until(&self, what: &str, is_so: impl Fn(&TargetSnapshot) -> bool) -> TargetSnapshot {
-        let found = wait_until(PATIENCE, what, || Some(self.status()).filter(&is_so));
-        found.unwrap_or_else(|error| panic!("{error}; the target is {:?}", self.status()))
-    }
-
-    fn until_all_acknowledged(&self) -> TargetSnapshot {
-        self.until("all rows acknowledged", |status| status.acknowledged >= self.last)
-    }
-
-    /// For a connection that is made afterwards all of them are backlog: they come in their order.
-    fn until_all_committed(&self) {
-        let committed = || (self.store.status().rows_committed == self.last).then_some(());
-        wait_until(PATIENCE, "all rows committed", committed).unwrap();
-    }
-
-    /// Cuts the link so many times under load: rows come all the time, and a cut hits what is on its way.
-    fn cut(&mut self, proxy: &FaultProxy, times: u32, mut row: impl FnMut(&mut Line)) {
-        let (mut cuts, mut last) = (0, None);
-        while cuts < times {
-            if self.last < self.status().acknowledged + AHEAD {
-                (0..40).for_each(|_| row(self));
-            }
-            thread::park_timeout(Duration::from_millis(10));
-            let status = self.status();
-            if status.in_flight > 0 && last != Some(status.reconnects) {
-                proxy.cut(if cuts % 2 == 0 { Cut::Reset } else { Cut::Closed });
-                cuts += 1;
-                last = Some(status.reconnects);
-            }
-        }
     }
 }
 
