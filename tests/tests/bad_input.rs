@@ -160,7 +160,7 @@ fn nothing_is_lost_while_the_database_is_away() -> anyhow::Result<()> {
         lines.iter().any(|line| line.text.contains("nothing is acknowledged")).then_some(())
     })?;
     database.resume()?;
-    wait_until(PATIENCE * 2, "all rows", || count(&database).filter(|rows| *rows == ["2000|2000"]))?;
+    wait_until(PATIENCE, "all rows", || count(&database).filter(|rows| *rows == ["2000|2000"]))?;
     let (code, text) = tidegate(["ingest", "--verify", "--to", &to], &[])?;
     assert!(code == Some(0) && text.contains("1 streams, no holes\n"), "{code:?}: {text}");
     Ok(())

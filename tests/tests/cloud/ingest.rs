@@ -18,7 +18,7 @@ pub(crate) fn start(broker: SocketAddr, to: &str, arguments: &[&str]) -> anyhow:
 /// Waits until the ledger has so many rows.
 pub(crate) fn until_written(database: &Postgres, rows: u64) -> anyhow::Result<()> {
     let ledger = || database.sql("select coalesce(sum(rows), 0) from tidegate.stream").ok();
-    let written = wait_until(PATIENCE * 2, "all rows", || ledger().filter(|found| *found == [rows.to_string()]));
+    let written = wait_until(PATIENCE, "all rows", || ledger().filter(|found| *found == [rows.to_string()]));
     written.map(drop).map_err(|error| anyhow::anyhow!("{error}: {:?} of {rows}", ledger()))
 }
 

@@ -61,7 +61,7 @@ fn oven(modbus: SocketAddr, broker: SocketAddr) -> anyhow::Result<Site> {
 /// Waits until a query gives a number that large.
 fn until_at_least(database: &Postgres, what: &str, sql: &str, wanted: i64) -> anyhow::Result<()> {
     let found = || database.sql(sql).ok()?.first()?.parse::<i64>().ok();
-    wait_until(PATIENCE * 2, what, || found().filter(|found| *found >= wanted)).map(drop)
+    wait_until(PATIENCE, what, || found().filter(|found| *found >= wanted)).map(drop)
 }
 
 /// How often the ingest has said this.
@@ -121,7 +121,7 @@ fn each_row_of_our_gateway_is_written_once_whatever_is_away() -> anyhow::Result<
     assert!(times.len() > 40, "{rows:?}");
     let sql = "select (extract(epoch from time) * 1000)::bigint from tidegate.samples where tag = 'temperature' and value = 21.5";
     let found = || -> Option<Vec<i64>> { database.sql(sql).ok()?.iter().map(|time| time.parse().ok()).collect() };
-    wait_until(PATIENCE * 2, "every row that the gateway has made", || {
+    wait_until(PATIENCE, "every row that the gateway has made", || {
         let found: BTreeSet<i64> = found()?.into_iter().collect();
         times.is_subset(&found).then_some(())
     })?;
