@@ -13,6 +13,7 @@
 
 mod abilities;
 mod checks;
+mod stalls;
 
 use std::{
     fmt,
@@ -23,6 +24,8 @@ use async_trait::async_trait;
 use tidegate_config as config;
 use tidegate_model::Value;
 use tokio_util::sync::CancellationToken;
+
+pub use stalls::Stalls;
 
 use crate::{Cx, Driver, Poll};
 
@@ -147,8 +150,8 @@ const SHORT: Duration = Duration::from_millis(400);
 /// The timeout of a call that something else is to end; whoever waits for it has taken longer than [`PATIENT`].
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a busy machine may add to a time.
-const SLACK: Duration = Duration::from_secs(2);
+/// What a busy machine may add to a time; it may stop for seconds.
+const SLACK: Duration = Duration::from_secs(6);
 
 /// The context of a call that begins now and may take `timeout`; for a driver's own tests too.
 pub fn within(timeout: Duration) -> Cx {

@@ -6,10 +6,6 @@ mod rig;
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -209,34 +205,18 @@ async fn what_changed_while_the_connection_was_cut_is_not_lost() {
     known.counts_to_five(session.as_mut()).await;
 }
 
-/// From now on, for how many milliseconds the machine stood still: what a pause of 10 ms takes longer than twice that.
-fn stalls() -> Arc<AtomicU64> {
-    let sum = Arc::new(AtomicU64::new(0));
-    let stalls = Arc::clone(&sum);
-    tokio::spawn(async move {
-        let pause = Duration::from_millis(10);
-        loop {
-            let begin = Instant::now();
-            tokio::time::sleep(pause).await;
-            let stalled = begin.elapsed().saturating_sub(pause * 2);
-            sum.fetch_add(u64::try_from(stalled.as_millis()).unwrap(), Ordering::SeqCst);
-        }
-    });
-    stalls
-}
-
 #[tokio::test]
 async fn a_server_that_hangs_is_noticed_as_silence_well_under_five_seconds() {
     let plant = Plant::start(2).await;
     let way = Way::to(plant.address).await;
     let mut compiled = compile(&link(way.address, "", "", &numbers(2)));
     let (session, mut known) = begun(&mut compiled, 2).await;
-    let stalls = stalls();
+    let stalls = testkit::Stalls::watch();
     let begin = Instant::now();
     way.freeze(true);
     let lost = lost(session, &mut known).await;
     assert_eq!(lost.cause, Cause::Timeout, "{lost}");
-    let (took, stalled) = (begin.elapsed(), Duration::from_millis(stalls.load(Ordering::SeqCst)));
+    let (took, stalled) = (begin.elapsed(), stalls.so_far());
     assert!(took.saturating_sub(stalled) < Duration::from_secs(4), "{took:?}, and the machine stood still {stalled:?}");
     way.freeze(false);
     begun(&mut compiled, 2).await;

@@ -113,11 +113,12 @@ pub(super) async fn cancel_ends_at_once(harness: &dyn Harness) -> Result {
     let work = session.read(&cx, FIRST, second, &mut out);
     let stop = async {
         // Not before the device has the request that it will not answer.
-        until(|| rig.device.requests() >= 2).await;
+        let asked = until(|| rig.device.requests() >= 2).await;
         cancel.cancel();
-        Instant::now()
+        (asked, Instant::now())
     };
-    let (result, cancelled) = tokio::join!(work, stop);
+    let (result, (asked, cancelled)) = tokio::join!(work, stop);
+    ensure(asked, || "the device has not got the second request".to_owned())?;
     match result {
         Ok(_) => return Err("the call brought an answer".to_owned()),
         Err(lost) => ensure(lost.cause == Cause::Cancelled, || lost.to_string())?,

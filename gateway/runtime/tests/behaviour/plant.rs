@@ -2,10 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -25,7 +22,7 @@ pub(crate) const AT_ONCE: Duration = Duration::from_secs(20);
 pub(crate) enum Door {
     Open,
     Refused,
-    /// The driver does not come back, whatever its deadline is.
+    /// The driver does not come back, whatever its deadline is, before the door is another.
     Stuck,
     Panics,
 }
@@ -138,6 +135,7 @@ impl Plant {
 
     pub(crate) fn set_door(&self, link: &str, door: Door) {
         self.state().doors.insert(link.to_owned(), door);
+        self.bell().notify_waiters();
     }
 
     pub(crate) fn set_mood(&self, device: &str, mood: Mood) {
@@ -292,22 +290,4 @@ pub(crate) async fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>, s
         assert!(began.elapsed() < LONG, "waited in vain for {what}: {}", shown());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-}
-
-/// For how many milliseconds the machine stands still from now on: what pauses of 10 ms take longer than they may.
-pub(crate) fn stalls() -> Arc<AtomicU64> {
-    let pause = Duration::from_millis(10);
-    // A timer counts whole milliseconds.
-    let allowed = pause + Duration::from_millis(2);
-    let sum = Arc::new(AtomicU64::new(0));
-    let stalls = Arc::clone(&sum);
-    tokio::spawn(async move {
-        loop {
-            let began = Instant::now();
-            tokio::time::sleep(pause).await;
-            let stalled = began.elapsed().saturating_sub(allowed).as_millis();
-            sum.fetch_add(u64::try_from(stalled).unwrap(), Ordering::SeqCst);
-        }
-    });
-    stalls
 }

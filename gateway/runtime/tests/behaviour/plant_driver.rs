@@ -87,14 +87,29 @@ impl Driver for PlantDriver {
 impl Link for PlantLink {
     async fn connect<'link>(&'link mut self, _cx: &Cx) -> Result<Box<dyn Session + 'link>, ConnectFault> {
         self.plant.note(Deed::Connect { link: self.name.clone() });
-        match self.plant.door(&self.name) {
+        match self.door().await {
             Door::Open => Ok(Box::new(PlantSession { cuts: self.plant.cuts(&self.name), link: self, list: None })),
             Door::Refused => {
                 let detail = format!("{} refused the connection", self.name);
                 Err(ConnectFault { cause: Cause::Closed, detail, retry_soon: true })
             }
-            Door::Stuck => std::future::pending().await,
+            Door::Stuck => unreachable!(),
             Door::Panics => panic!("the door of {} fell off", self.name),
+        }
+    }
+}
+
+impl PlantLink {
+    /// What the door does, which is not to be stuck.
+    async fn door(&self) -> Door {
+        loop {
+            let bell = self.plant.bell();
+            let rung = bell.notified();
+            let door = self.plant.door(&self.name);
+            if door != Door::Stuck {
+                return door;
+            }
+            rung.await;
         }
     }
 }

@@ -165,18 +165,22 @@ async fn a_write_to_a_device_that_is_left_alone_is_not_sent() {
 async fn a_write_while_the_link_is_being_connected_is_sent_when_it_is_or_refused_when_its_time_is_over() {
     let plant = Plant::default();
     plant.set_door("press", Door::Stuck);
-    let keys = "connect_timeout = \"200ms\"\nretry = { first = \"10ms\", longest = \"10ms\" }";
-    let rig = Rig::start_with(&link("press", keys, &["a"]), METER, plant, false).await;
+    let rig = Rig::start_with(&link("press", "connect_timeout = \"60s\"", &["a"]), METER, plant, false).await;
     rig.plant.wait_for(1, connect("press")).await;
-    let began = Instant::now();
-    let error = only_error(rig.handle().write("a", &setpoint(1.0), Some(Duration::from_millis(20))).await).to_string();
-    assert!(error.starts_with("not sent: "), "{error}");
-    assert!(began.elapsed() < AT_ONCE);
-    rig.plant.set_door("press", Door::Open);
-    until("a write that arrives", || (rig.link("press").connects > 0).then_some(()), || "no connection".to_owned())
-        .await;
-    assert_eq!(rig.write("a", 2.0).await.unwrap(), []);
+    let (began, handle) = (Instant::now(), rig.handle());
+    let error = only_error(handle.write("a", &setpoint(1.0), Some(Duration::from_millis(20))).await).to_string();
+    assert_eq!(error, "not sent: its time to live was over");
+    assert!(began.elapsed() < AT_ONCE, "the link is still being connected");
+    let values = setpoint(2.0);
+    let open = async {
+        // The command is in the queue once it has been looked at for the first time.
+        tokio::task::yield_now().await;
+        rig.plant.set_door("press", Door::Open);
+    };
+    let (written, ()) = tokio::join!(handle.write("a", &values, None), open);
+    assert_eq!(written.unwrap(), []);
     assert_eq!(rig.plant.written("a"), [("setpoint".to_owned(), 2.0)]);
+    assert_eq!(rig.plant.count(connect("press")), 1);
 }
 
 /// Sends a command over MQTT.
