@@ -194,13 +194,18 @@ mod tests {
         let rig = rig().await;
         let stream = send(rig.address, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
         stream.readable().await.unwrap();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        // The accepting task is left. The time begins anew when the system still takes something for the client.
-        while rig.tasks.len() > 1 {
-            assert!(std::time::Instant::now() < deadline, "the connection is still there");
+        // The time begins anew when the system still takes something for the client, for which it has little room.
+        for _ in 0..20 {
             pass(WRITE_TIME + Duration::from_secs(1)).await;
-            sleep(Duration::from_millis(1)).await;
+            for _ in 0..50 {
+                // The accepting task is left.
+                if rig.tasks.len() == 1 {
+                    return;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
         }
+        panic!("the connection is still there");
     }
 
     #[tokio::test]
@@ -211,7 +216,7 @@ mod tests {
         assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
         rig.stop.cancel();
         rig.tasks.close();
-        timeout(PATIENCE * 3, rig.tasks.wait()).await.expect("all connections end");
+        timeout(PATIENCE, rig.tasks.wait()).await.expect("all connections end");
         assert_eq!(rest_of(&mut slow).await, "");
     }
 }
