@@ -106,18 +106,18 @@ async fn connections_that_break_off_under_load_lose_nothing() {
 #[tokio::test]
 async fn a_thin_link_is_not_given_up_because_the_ping_waits_behind_the_rows() {
     let (mut plant, broker) = (Plant::new().await, Broker::new().await);
-    plant.live_rows(100);
+    plant.live_rows(200);
     let mut options = options(broker.port());
-    // A ping has to be answered within three seconds; all rows at once would hold it back for six.
-    options.keep_alive = Duration::from_secs(3);
+    // A ping has to be answered within six seconds; all rows at once would hold it back for twelve.
+    options.keep_alive = Duration::from_secs(6);
     let target = start(&options, plant.cursor().await);
     let mut client = broker.client().await;
-    for seq in 1..=100 {
+    for seq in 1..=200 {
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(client.take_rows(1).await, [seq]);
     }
-    let snapshot = target.until("all acknowledged", |status| status.acknowledged == 100).await;
-    assert_eq!((snapshot.sent, snapshot.reconnects), (100, 0));
+    let snapshot = target.until("all acknowledged", |status| status.acknowledged == 200).await;
+    assert_eq!((snapshot.sent, snapshot.reconnects), (200, 0));
     target.stop();
     client.until_disconnect().await;
     target.stopped().await;
