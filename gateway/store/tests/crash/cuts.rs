@@ -9,7 +9,8 @@ use crate::{chance::Chance, plant::*, works::*};
 /// Bytes before the first page of a write-ahead log, and of a page with what is before it
 /// (<https://www.sqlite.org/fileformat2.html#walformat>).
 const HEADER: usize = 32;
-const FRAME: usize = 24 + 4_096;
+const FRAME_HEAD: usize = 24;
+const FRAME: usize = FRAME_HEAD + 4_096;
 /// Bytes between two cuts within the last frames but one.
 const STEP: usize = 41;
 const FLIPS: u64 = 300;
@@ -101,9 +102,10 @@ async fn a_log_that_is_cut_off_anywhere_leaves_what_some_commit_had_made() {
     let borders: Vec<usize> = (HEADER..=whole).step_by(FRAME).collect();
     let mut cuts: Vec<usize> = (0..=HEADER).collect();
     cuts.extend(borders.iter().flat_map(|border| [border - 1, *border, (border + 1).min(whole)]));
-    // The last page byte by byte; those before it, which are of the same kind, with a step.
-    cuts.extend((whole - 8 * FRAME..whole - FRAME).step_by(STEP));
-    cuts.extend(whole - FRAME..whole);
+    // In the last frame each byte of its head and each third of its page; in those before it, which are of the same kind, fewer.
+    let (frame, page) = (whole - FRAME, whole - FRAME + FRAME_HEAD);
+    cuts.extend((whole - 8 * FRAME..frame).step_by(STEP));
+    cuts.extend((frame..page).chain((page..whole).step_by(3)));
     cuts.sort_unstable();
     cuts.dedup();
     let (mut last, mut different) = (0, 1);

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidegate_codec::block::{Decoder, Frame, split};
@@ -22,6 +22,8 @@ use crate::{chance::Chance, plant::*, works::*};
 const KILLS: u64 = 500;
 /// Stores that gateways are killed on at the same time.
 const STORES: u64 = 4;
+/// After so long a store gets no more lives than its share: the test says what is missing before it is ended from outside.
+const LONGEST: Duration = Duration::from_secs(240);
 /// Kills after which all of a store is looked at, and not only what is new.
 const FULL_AUDIT: u64 = 25;
 /// Rows before the newest that are looked at each time.
@@ -94,8 +96,8 @@ fn live_and_die(dir: &Path, chance: &mut Chance) -> Vec<String> {
 }
 
 fn listen(lines: &Receiver<String>, time: Duration, said: &mut Vec<String>) {
-    let until = std::time::Instant::now() + time;
-    while let Some(left) = until.checked_duration_since(std::time::Instant::now()) {
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
         said.extend(lines.recv_timeout(left));
     }
 }
@@ -161,15 +163,15 @@ fn told(delivery: &Delivery) -> Vec<(String, u64, i64)> {
 }
 
 /// Whether a store whose gateways were killed so often may rest: on a slow disk they get less far in a life, so they get more lives,
-/// until rows have become blocks here, and longer ones somewhere.
-async fn is_enough(dir: &Path, life: u64, joined: &AtomicBool) -> bool {
+/// until rows have become blocks here, and longer ones somewhere, or [`LONGEST`] is over.
+async fn is_enough(dir: &Path, life: u64, begun: Instant, joined: &AtomicBool) -> bool {
     const LIVES: u64 = KILLS / STORES;
     if life < LIVES {
         return false;
     }
     let level = number(dir, HIGHEST).await;
     joined.fetch_or(level >= 1, Ordering::SeqCst);
-    life >= 4 * LIVES || (level >= 0 && joined.load(Ordering::SeqCst))
+    life >= 4 * LIVES || begun.elapsed() >= LONGEST || (level >= 0 && joined.load(Ordering::SeqCst))
 }
 
 /// How far rows have been joined: −1 when none has become a block.
@@ -179,13 +181,13 @@ const HIGHEST: &str = "SELECT coalesce(max(level), -1) FROM epoch";
 fn killed_on_one_store(mut chance: Chance, joined: &AtomicBool) -> (usize, i64) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut known = Known::default();
+    let (mut known, begun) = (Known::default(), Instant::now());
     for life in 1.. {
         for line in live_and_die(dir.path(), &mut chance) {
             let _ = known.take(&line);
         }
         runtime.block_on(audit(dir.path(), &mut known, life % FULL_AUDIT == 0));
-        if runtime.block_on(is_enough(dir.path(), life, joined)) {
+        if runtime.block_on(is_enough(dir.path(), life, begun, joined)) {
             break;
         }
     }
