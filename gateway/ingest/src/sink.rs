@@ -100,7 +100,7 @@ pub(crate) enum Trouble {
 pub(crate) enum Sink {
     Postgres(Box<postgres::Postgres>),
     Parquet(Box<parquet::Parquet>),
-    JsonLines(json_lines::JsonLines),
+    JsonLines(Box<json_lines::JsonLines>),
 }
 
 /// What a sink remembers from before.
@@ -135,7 +135,7 @@ impl Sink {
             Destination::JsonLines { ledger } => {
                 let mut sink = json_lines::JsonLines::open(std::io::stdout(), ledger.clone())?;
                 let remembered = sink.remembered();
-                Ok((Sink::JsonLines(sink), remembered))
+                Ok((Sink::JsonLines(Box::new(sink)), remembered))
             }
         }
     }

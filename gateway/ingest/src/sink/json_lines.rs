@@ -120,9 +120,10 @@ impl<W: Write> JsonLines<W> {
     pub(crate) fn save(&mut self) -> Result<(), SinkError> {
         let Some(path) = self.path.as_ref().filter(|_| self.changed) else { return Ok(()) };
         let failed = |error| person(format!("the ledger {} cannot be written: {error}", path.display()));
+        let not_kept = |error| person(format!("what edge nodes have said cannot be kept beside the ledger: {error}"));
         let before = self.ledger.taken;
         if let Some(taken) = &mut self.taken {
-            self.ledger.taken = taken.append(before, &self.marks).map_err(failed)?;
+            self.ledger.taken = taken.append(before, &self.marks).map_err(not_kept)?;
         }
         let encoded = self.ledger.encode().map_err(|error| person(error.to_string()));
         if let Err(error) = encoded.and_then(|bytes| disk::put(path, &bytes).map_err(failed)) {
@@ -131,8 +132,8 @@ impl<W: Write> JsonLines<W> {
         }
         self.marks.clear();
         self.changed = false;
-        if let Some(taken) = &self.taken {
-            taken.clear(self.ledger.taken).map_err(failed)?;
+        if let Some(taken) = &mut self.taken {
+            taken.clear(self.ledger.taken).map_err(not_kept)?;
         }
         Ok(())
     }

@@ -4,12 +4,17 @@
 //! each value 32 bytes: its tag (u64), its time (i64, Unix milliseconds), and 128 bits of what it says. It grows until it has 3,000,000 values; then the next file begins with
 //! those that are worth remembering ([`Marks::shorten`]).
 //!
-//! **Invariant:** the ledger says which file it is and how long; what is behind that belongs to rows that the ledger does not have, and is cut off.
+//! **Invariant:** the ledger says which file it is and how long; what is behind that belongs to rows that the ledger does not have, and is cut off. A
+//! ledger that could not be written may be in its place all the same: what it names stays as it is, and what comes next is added behind it.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    fs::{File, OpenOptions},
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -54,25 +59,37 @@ enum TakenError {
 pub(crate) struct Taken {
     /// What their paths begin with.
     stem: PathBuf,
-    /// Whether the last one was read to its end.
-    sound: bool,
+    /// The last file that could not be read to its end: nothing is added to it.
+    unsound: Option<u64>,
+    /// What was added last. Whether the ledger names it is known when it is asked to add to something.
+    added: Option<Added>,
+    /// The file beside which there is no other.
+    alone: Option<u64>,
     /// Values of one file, at most.
     most: usize,
+}
+
+/// Values that were made last behind those of a ledger.
+struct Added {
+    behind: Option<Extent>,
+    to: Extent,
+    count: usize,
+    sum: u32,
 }
 
 impl Taken {
     /// Files whose paths begin like this.
     pub(crate) fn new(stem: PathBuf) -> Taken {
-        Taken { stem, sound: true, most: MOST_LISTED }
+        Taken { stem, unsound: None, added: None, alone: None, most: MOST_LISTED }
     }
 
     /// The values that belong to a ledger. What cannot be read is told, and is as if it had never been taken: better a value twice than none.
     pub(crate) fn open(&mut self, extent: Option<Extent>) -> Marks {
         let mut marks = Marks::default();
         let Some(extent) = extent else { return marks };
-        let read = self.read(extent, &mut marks);
-        self.sound = read.is_ok();
-        if let Err(error) = read {
+        if let Err(error) = self.read(extent, &mut marks)
+            && self.unsound.replace(extent.file) != Some(extent.file)
+        {
             tracing::error!(
                 path = %self.path(extent.file).display(), %error, values = marks.as_slice().len(),
                 "what was taken from edge nodes before cannot be read; the ingest goes on with the values that could be, and makes the file \
@@ -82,33 +99,76 @@ impl Taken {
         marks
     }
 
-    /// Adds values and makes them last; where they are belongs into the ledger.
+    /// Adds values to those of a ledger and makes them last; where they are belongs into the ledger. After a ledger that could not be written:
+    /// the same values behind the same extent, and those that have come since.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, with the path of the file.
     pub(crate) fn append(&mut self, extent: Option<Extent>, marks: &Marks) -> io::Result<Option<Extent>> {
-        if marks.as_slice().is_empty() && self.sound {
+        let marks = marks.as_slice();
+        if marks.is_empty() && extent.is_none_or(|extent| self.unsound != Some(extent.file)) {
             return Ok(extent);
         }
-        let listed = extent.map_or(0, |extent| usize::try_from(extent.length).unwrap_or(usize::MAX) / VALUE);
-        if let Some(Extent { file, length }) = extent
-            && self.sound
-            && listed.saturating_add(marks.as_slice().len()) <= self.most
-        {
-            match self.add(file, length, marks) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.sound = false,
-                added => return added.map(|length| Some(Extent { file, length })),
+        let to = match self.base(extent, marks) {
+            Some((base, [])) => base,
+            Some((base, new)) => match self.add(base, new) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.begin(extent, marks)?,
+                added => added.map_err(at(&self.path(base.file)))?,
+            },
+            None => self.begin(extent, marks)?,
+        };
+        self.added = Some(Added { behind: extent, to, count: marks.len(), sum: sum(marks) });
+        Ok(Some(to))
+    }
+
+    /// Removes all files but that of a ledger.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, with the path.
+    pub(crate) fn clear(&mut self, extent: Option<Extent>) -> io::Result<()> {
+        let Some(Extent { file, .. }) = extent.filter(|extent| self.alone != Some(extent.file)) else { return Ok(()) };
+        let own = self.path(file);
+        let folder = own.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        for entry in fs::read_dir(folder).map_err(at(folder))? {
+            let name = entry.map_err(at(folder))?.file_name();
+            if self.is_one(&name) && Some(&*name) != own.file_name() {
+                let path = folder.join(name);
+                disk::remove(&path).map_err(at(&path))?;
             }
         }
-        self.begin(extent, marks).map(Some)
+        self.alone = Some(file);
+        Ok(())
     }
 
-    /// Removes the files before and behind that of a ledger.
-    pub(crate) fn clear(&self, extent: Option<Extent>) -> io::Result<()> {
-        let Some(Extent { file, .. }) = extent else { return Ok(()) };
-        let others = [file.checked_sub(1), file.checked_add(1)];
-        others.into_iter().flatten().try_for_each(|other| disk::remove(&self.path(other)))
+    /// Whether a file has the name of one of these, or of one that was not completed.
+    fn is_one(&self, name: &OsStr) -> bool {
+        let stem = self.begins();
+        let stem = Path::new(&stem).file_name().unwrap_or_default().as_encoded_bytes();
+        let Some(number) = name.as_encoded_bytes().strip_prefix(stem) else { return false };
+        let number = number.strip_suffix(b".part").unwrap_or(number);
+        number.len() >= 8 && number.iter().all(u8::is_ascii_digit)
     }
 
-    fn add(&self, file: u64, length: u64, marks: &Marks) -> io::Result<u64> {
-        let mut file = OpenOptions::new().write(true).open(self.path(file))?;
+    /// What values are to be added to, and those of them that are not there yet; `None` when a file is to be begun.
+    ///
+    /// A ledger that could not be written may be in its place: then it names what was added last, and these values begin with the same.
+    fn base<'a>(&self, extent: Option<Extent>, marks: &'a [Mark]) -> Option<(Extent, &'a [Mark])> {
+        let (base, new) = match self.added.as_ref().filter(|added| added.behind == extent) {
+            None => (extent?, marks),
+            Some(Added { to, count, sum: same, .. }) => {
+                let (old, new) = marks.split_at_checked(*count)?;
+                (sum(old) == *same).then_some((*to, new))?
+            }
+        };
+        let listed = usize::try_from(base.length).unwrap_or(usize::MAX) / VALUE;
+        let fits = new.is_empty() || listed.saturating_add(new.len()) <= self.most;
+        (fits && self.unsound != Some(base.file)).then_some((base, new))
+    }
+
+    fn add(&self, Extent { file: number, length }: Extent, marks: &[Mark]) -> io::Result<Extent> {
+        let mut file = OpenOptions::new().write(true).open(self.path(number))?;
         match file.metadata()?.len() {
             found if found < length => return Err(io::ErrorKind::NotFound.into()),
             found if found > length => disk::cut(&file, length)?,
@@ -118,25 +178,24 @@ impl Taken {
         let lists = lists(marks);
         disk::write(&mut file, &lists)?;
         disk::sync(&file)?;
-        Ok(length.saturating_add(u64::try_from(lists.len()).unwrap_or(u64::MAX)))
+        let length = length.saturating_add(u64::try_from(lists.len()).unwrap_or(u64::MAX));
+        Ok(Extent { file: number, length })
     }
 
-    /// The next file, with what is worth remembering of the last one.
-    fn begin(&mut self, extent: Option<Extent>, marks: &Marks) -> io::Result<Extent> {
-        let mut all = Marks::default();
-        if let Some(extent) = extent
-            && let Err(error) = self.read(extent, &mut all)
-        {
-            tracing::debug!(%error, "a part of what was taken before is left behind");
-        }
-        all.extend(marks);
+    /// The next file, with what is worth remembering of the last one. No ledger has named it yet.
+    fn begin(&mut self, extent: Option<Extent>, marks: &[Mark]) -> io::Result<Extent> {
+        let mut all = self.open(extent);
+        marks.iter().for_each(|mark| all.push(*mark));
         all.shorten();
         let mut bytes = Vec::from(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.append(&mut lists(&all));
-        let file = extent.map_or(1, |extent| extent.file.saturating_add(1));
-        disk::put(&self.path(file), &bytes)?;
-        self.sound = true;
+        bytes.append(&mut lists(all.as_slice()));
+        let added = self.added.as_ref().filter(|added| added.behind == extent).map(|added| added.to);
+        let last = extent.into_iter().chain(added).map(|extent| extent.file).max();
+        let file = last.map_or(1, |last| last.saturating_add(1));
+        let path = self.path(file);
+        disk::put(&path, &bytes).map_err(at(&path))?;
+        self.alone = None;
         Ok(Extent { file, length: u64::try_from(bytes.len()).unwrap_or(u64::MAX) })
     }
 
@@ -173,10 +232,22 @@ impl Taken {
     }
 
     fn path(&self, file: u64) -> PathBuf {
-        let mut path = self.stem.clone().into_os_string();
-        path.push(format!("taken-{file:08}"));
+        let mut path = self.begins();
+        path.push(format!("{file:08}"));
         path.into()
     }
+
+    /// What the paths of all of them begin with.
+    fn begins(&self) -> OsString {
+        let mut begins = self.stem.clone().into_os_string();
+        begins.push("taken-");
+        begins
+    }
+}
+
+/// The same error with the path where it was.
+fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Fills the buffer; what begins at `at` is damaged when there is not so much.
@@ -187,9 +258,15 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8], at: u64) -> Result<(), TakenE
     })
 }
 
-fn lists(marks: &Marks) -> Vec<u8> {
+/// What tells values from others.
+fn sum(marks: &[Mark]) -> u32 {
+    let add = |sum, list: &[Mark]| crc32c::crc32c_append(sum, &list.iter().flat_map(pack).collect::<Vec<u8>>());
+    marks.chunks(MOST_OF_LIST).fold(0, add)
+}
+
+fn lists(marks: &[Mark]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for list in marks.as_slice().chunks(MOST_OF_LIST) {
+    for list in marks.chunks(MOST_OF_LIST) {
         let values: Vec<u8> = list.iter().flat_map(pack).collect();
         bytes.extend_from_slice(&u32::try_from(list.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(&values).to_le_bytes());
@@ -209,119 +286,4 @@ fn unpack(value: &[u8; VALUE]) -> Mark {
     let number = |at: usize| value.iter().skip(at).take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     let time = Timestamp::from_millis(number(8).cast_signed());
     Mark { metric: number(0), time, print: Print([number(16), number(24)]) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn marks(of: std::ops::Range<i64>) -> Marks {
-        let mut marks = Marks::default();
-        for time in of {
-            let number = time.cast_unsigned();
-            let print = Print([number << 40, u64::MAX - number]);
-            marks.push(Mark { metric: number % 3, time: Timestamp::from_millis(time), print });
-        }
-        marks
-    }
-
-    /// In memory, where there is such a folder.
-    fn folder() -> tempfile::TempDir {
-        let memory = std::path::Path::new("/dev/shm");
-        if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-    }
-
-    /// A file with three lists, and what of it each length ends.
-    fn written(stem: PathBuf) -> (Taken, Extent, Vec<u64>) {
-        let mut taken = Taken::new(stem);
-        assert_eq!(taken.append(None, &Marks::default()).unwrap(), None);
-        let (mut extent, mut ends) = (None, Vec::new());
-        for of in [-5..5, 5..6, 6..40] {
-            extent = taken.append(extent, &marks(of)).unwrap();
-            ends.push(extent.unwrap().length);
-        }
-        (taken, extent.unwrap(), ends)
-    }
-
-    #[test]
-    fn values_come_back_as_far_as_the_ledger_says() {
-        let folder = folder();
-        let (mut taken, extent, ends) = written(folder.path().join("ledger."));
-        assert_eq!(taken.open(Some(extent)).as_slice(), marks(-5..40).as_slice());
-        let before = Extent { length: ends[1], ..extent };
-        assert_eq!(taken.open(Some(before)).as_slice(), marks(-5..6).as_slice());
-        // The ledger does not have what is behind: it is written anew.
-        let extent = taken.append(Some(before), &marks(60..70)).unwrap();
-        let mut wanted = marks(-5..6);
-        wanted.extend(&marks(60..70));
-        assert_eq!(taken.open(extent).as_slice(), wanted.as_slice());
-        assert!(taken.sound && taken.open(None).as_slice().is_empty());
-    }
-
-    #[test]
-    fn a_damaged_file_gives_what_stands_before_the_damage_and_is_made_anew() {
-        let folder = folder();
-        let (taken, extent, ends) = written(folder.path().join("ledger."));
-        let path = taken.path(extent.file);
-        let bytes = fs::read(&path).unwrap();
-        let lists = [0_usize, 10, 11, 45];
-        let last = [11, 12, ends[0] - 1, ends[0], ends[1] - 1, ends[1]].map(|at| usize::try_from(at).unwrap());
-        for at in (0..bytes.len()).step_by(7).chain(last) {
-            for cut in [false, true] {
-                let mut damaged = bytes.clone();
-                if cut {
-                    damaged.truncate(at)
-                } else {
-                    damaged[at] ^= 0x10
-                }
-                fs::write(&path, &damaged).unwrap();
-                let mut taken = Taken::new(folder.path().join("ledger."));
-                let whole =
-                    if at < 12 { 0 } else { ends.iter().filter(|end| usize::try_from(**end).unwrap() <= at).count() };
-                let found = taken.open(Some(extent));
-                assert_eq!((found.as_slice().len(), taken.sound), (lists[whole], false), "{at} {cut}");
-                let next = taken.append(Some(extent), &marks(90..91)).unwrap();
-                assert_eq!((next.unwrap().file, taken.sound), (extent.file + 1, true));
-                assert_eq!(taken.open(next).as_slice().len(), lists[whole] + 1, "{at} {cut}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_gone_or_of_a_later_version_is_told_by_name() {
-        let folder = folder();
-        let (mut taken, extent, _) = written(folder.path().join("ledger."));
-        let path = taken.path(extent.file);
-        let read = |taken: &Taken| taken.read(extent, &mut Marks::default()).unwrap_err().to_string();
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[8] = 2;
-        fs::write(&path, &bytes).unwrap();
-        assert_eq!(read(&taken), "it has version 2, known is 1");
-        fs::write(&path, b"something else").unwrap();
-        assert_eq!(read(&taken), "it holds no values that were taken");
-        fs::remove_file(&path).unwrap();
-        assert!(read(&taken).contains("No such file"), "{}", read(&taken));
-        // Gone while the ingest runs: the next write begins anew.
-        let next = taken.append(Some(extent), &marks(1..3)).unwrap();
-        assert_eq!(taken.open(next).as_slice(), marks(1..3).as_slice());
-        fs::write(taken.path(extent.file), b"left").unwrap();
-        taken.clear(next).unwrap();
-        assert!(!path.exists() && taken.path(next.unwrap().file).exists());
-    }
-
-    #[test]
-    fn a_long_file_is_followed_by_another() {
-        let folder = folder();
-        let mut taken = Taken { most: 100, ..Taken::new(folder.path().join("ledger.")) };
-        let (mut extent, mut files) = (None, Vec::new());
-        for part in 0..4 {
-            extent = taken.append(extent, &marks(part * 40..(part + 1) * 40)).unwrap();
-            files.push(extent.unwrap().file);
-        }
-        // Each begins with those of before.
-        assert_eq!(files, [1, 1, 2, 3]);
-        assert_eq!(taken.open(extent).as_slice(), marks(0..160).as_slice());
-    }
 }

@@ -94,6 +94,12 @@ fn values(folder: &Path) -> BTreeMap<(i64, String, String), usize> {
     values
 }
 
+/// In memory, where there is such a folder.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
 /// How often each value is there, whatever the numbers of its rows.
 fn counts(folder: &Path) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
@@ -145,10 +151,6 @@ async fn a_day(folder: &Path, succeed: usize) -> (usize, usize) {
 
 #[tokio::test]
 async fn whenever_it_is_killed_each_value_is_in_the_files_once() {
-    let folder = || {
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-    };
     let whole = folder();
     let (kills, changes) = a_day(whole.path(), usize::MAX).await;
     assert_eq!(kills, 0);
@@ -180,6 +182,85 @@ async fn values_of_files_whose_list_is_damaged_come_again_and_the_ingest_goes_on
         assert_eq!(counts(folder.path()).values().sum::<usize>(), expected);
     }
     assert!(!path.exists() && folder.path().join(".tidegate/taken-00000002").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_list_is_never_added_to_whichever_change_fails_when_it_is_made_anew() {
+    // The changes of a rotation: each fails once, or with the next one, and is tried again.
+    let mut succeed = 0;
+    loop {
+        for fail in [1, 2] {
+            let folder = folder();
+            assert_eq!(a_day(folder.path(), usize::MAX).await.0, 0);
+            let path = folder.path().join(".tidegate/taken-00000001");
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let destination = Destination::Parquet(folder.path().to_owned());
+            let mut life = Life::begin(&destination).await;
+            life.tell(&SAID);
+            assert!(life.write().await);
+            fault::plan(succeed, fail);
+            while !life.rotate().await {}
+            let changes = fault::mended();
+            drop(life);
+            for _ in 0..2 {
+                let mut life = Life::begin(&destination).await;
+                life.tell(&SAID);
+                assert!(life.write().await && life.rotate().await);
+                // The one value of the last list is there twice, and stays so.
+                assert_eq!(counts(folder.path()).values().sum::<usize>(), 9 + 1, "{fail} changes from {succeed}");
+            }
+            if succeed > changes {
+                return assert!(changes > 10, "{changes}");
+            }
+        }
+        succeed += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_lines_that_failed_once_names_only_what_its_list_has_whenever_the_ingest_is_killed() {
+    let mut kills = 0;
+    // A save takes less than so many changes; the first try fails at one of them, the next at another for ever.
+    for (first, second) in (0..12).flat_map(|first| (0..12).map(move |second| (first, second))) {
+        let folder = folder();
+        let path = folder.path().join("ledger");
+        let mut sink = JsonLines::open(Vec::new(), Some(path.clone())).unwrap();
+        let mut scene = Scene::new(sink.remembered());
+        scene.lines = sink;
+        scene.births();
+        let mut seq = 1;
+        let mut save = |scene: &mut Scene, (succeed, fail)| {
+            seq += 1;
+            scene.data(seq, vec![data(1, 7, i64::try_from(seq).unwrap())]);
+            scene.lines();
+            fault::plan(succeed, fail);
+            let saved = scene.lines.save();
+            fault::mended();
+            saved.map_err(|error| error.text)
+        };
+        assert!(save(&mut scene, (usize::MAX, 0)).is_ok());
+        let failed = save(&mut scene, (first, 1)).err();
+        let taken =
+            format!("what edge nodes have said cannot be kept beside the ledger: {}.taken-00000001: ", path.display());
+        match first {
+            0 | 1 => assert!(failed.is_some_and(|text| text.starts_with(&taken)), "{first}"),
+            2..=6 => assert!(
+                failed.is_some_and(|text| text.contains("the ledger ") && text.contains("cannot be written")),
+                "{first}"
+            ),
+            _ => assert_eq!(failed, None, "{first}"),
+        }
+        kills += usize::from(save(&mut scene, (second, usize::MAX)).is_err());
+        drop(scene);
+        let mut sink = JsonLines::open(Vec::new(), Some(path.clone())).unwrap();
+        let report = crate::verify(&Destination::JsonLines { ledger: Some(path) }).await.unwrap();
+        // The birth has two values in a row, the others have one each.
+        let values = usize::try_from(report.streams[0].rows + 1).unwrap();
+        assert_eq!(sink.remembered().taken.as_slice().len(), values, "{first} {second}");
+    }
+    assert!(kills > 40, "{kills}");
 }
 
 #[tokio::test]
