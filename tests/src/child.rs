@@ -5,7 +5,7 @@ use std::{
     process::{ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -18,10 +18,6 @@ const SHOWN: usize = 30;
 /// A line that a child has written to its standard output or error.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// When it was read here.
-    pub at: Instant,
-    /// The same moment on the wall clock, in Unix milliseconds.
-    pub unix_ms: u128,
     /// The text without its end; what is no UTF-8 is replaced.
     pub text: String,
 }
@@ -62,8 +58,7 @@ impl Lines {
             while reader.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
                 let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
                 bytes.clear();
-                let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-                self.lock().lines.push(Line { at: Instant::now(), unix_ms, text });
+                self.lock().lines.push(Line { text });
                 self.changed.notify_all();
             }
             self.lock().ended += 1;

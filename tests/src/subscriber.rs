@@ -1,10 +1,6 @@
 //! mosquitto_sub, and what it got.
 
-use std::{
-    net::SocketAddr,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::anyhow;
 
@@ -16,10 +12,6 @@ const MARK: &str = "message\t";
 /// A message that was received.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// When it was read here.
-    pub at: Instant,
-    /// The same moment on the wall clock, in Unix milliseconds.
-    pub unix_ms: u128,
     /// The topic.
     pub topic: String,
     /// Whether the broker had kept it from before the subscription.
@@ -145,7 +137,7 @@ fn message(line: &Line) -> Option<Message> {
     let qos = parts.next()?.parse().ok()?;
     let topic = parts.next()?.to_owned();
     let payload = parts.next()?.to_owned();
-    Some(Message { at: line.at, unix_ms: line.unix_ms, topic, retained, qos, payload })
+    Some(Message { topic, retained, qos, payload })
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ const TAGS: usize = 100;
 /// A second of plant time: what is polled each second there is polled this often here.
 pub(crate) const SECOND: Duration = Duration::from_millis(50);
 
+/// How long it may take, after the time that was planned, until there are as many rows as were planned: a machine that is busy
+/// polls less often.
+const LATE: Duration = Duration::from_secs(120);
+
 /// When no row has come for so long, none comes any more: far longer than a poll may take.
 const REST: Duration = Duration::from_secs(3);
 /// And it has said so as often in a row: one that is held up for so long itself has nothing new to say either.
@@ -127,7 +131,7 @@ impl Plant {
     pub(crate) fn wait_for_rows(&self, each: u64) -> anyhow::Result<()> {
         // Each machine has missed a few polls more or less than the others.
         let all = (each + 60) * u64::try_from(LINKS * UNITS)?;
-        wait_until(PATIENCE * 4, "enough rows", || {
+        wait_until(LATE, "enough rows", || {
             let rows = self.metric("tidegate_store_rows").ok()?;
             (rows >= all).then_some(())
         })
