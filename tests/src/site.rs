@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::Port;
+use crate::{Port, get};
 
 /// A site in a folder of its own, gone when dropped. Its ports stay reserved, so that a gateway that is started again is
 /// where its subscribers look for it.
@@ -78,5 +78,37 @@ impl Site {
     /// Where the gateway's page and metrics are.
     pub fn web_address(&self) -> SocketAddr {
         self.web.address()
+    }
+
+    /// A number that the gateway tells about itself in its metrics: of all that have this name and these labels (`link="hall"`), the
+    /// sum. `None` while there is none, as before the gateway answers.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> Option<u64> {
+        let answer = get(self.web_address(), "/metrics").ok().filter(|answer| answer.status == 200)?;
+        sum(&answer.body, name, labels)
+    }
+}
+
+fn sum(metrics: &str, name: &str, labels: &[&str]) -> Option<u64> {
+    let number = |line: &str| {
+        let (has, number) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        let has = if has.is_empty() { has } else { has.strip_prefix('{')?.strip_suffix('}')? };
+        let is_wanted = labels.iter().all(|label| has.split(',').any(|has| has == *label));
+        is_wanted.then(|| number.parse().ok())?
+    };
+    metrics.lines().filter_map(number).reduce(|sum: u64, number| sum + number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_of_what_has_its_name_and_its_labels() {
+        let metrics = "# TYPE rows counter\nrows{link=\"a\",cause=\"x\"} 1\nrows{link=\"a\",cause=\"y\"} 2\nrows{link=\"ab\"} 4\nrows_all 8\n";
+        assert_eq!(sum(metrics, "rows", &[]), Some(7));
+        assert_eq!(sum(metrics, "rows", &["link=\"a\""]), Some(3));
+        assert_eq!(sum(metrics, "rows", &["link=\"a\"", "cause=\"y\""]), Some(2));
+        assert_eq!(sum(metrics, "rows_all", &[]), Some(8));
+        assert_eq!((sum(metrics, "rows", &["link=\"b\""]), sum(metrics, "row", &[])), (None, None));
     }
 }

@@ -198,11 +198,7 @@ fn a_gateway_whose_log_nobody_reads_any_more_goes_on() -> anyhow::Result<()> {
     let ended = || -> anyhow::Result<()> {
         reader.read_exact(&mut [0; 16])?;
         drop(reader);
-        let polls = |link: &str| -> Option<u64> {
-            let metrics = get(site.web_address(), "/metrics").ok()?.body;
-            let counter = format!("tidegate_link_connect_failures_total{{link=\"{link}\"}} ");
-            metrics.lines().find_map(|line| line.strip_prefix(&counter))?.parse().ok()
-        };
+        let polls = |link: &str| site.metric("tidegate_link_connect_failures_total", &[&format!("link=\"{link}\"")]);
         let grows = |link: &str, from: u64| {
             wait_until(PATIENCE, "the link to be tried", || polls(link).filter(|now| *now > from))
         };

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tidegate_tests::{
-    Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, Table, get, wait_until,
-};
+use tidegate_tests::{Gateway, ModbusServer, Mosquitto, PATIENCE, Peers, Port, Site, Subscriber, Table, wait_until};
 
 const PROFILE: &str = r#"
 [profile]
@@ -36,10 +34,7 @@ fn write(site: &Site, modbus: SocketAddr, target: &str, cloud: SocketAddr) -> an
 }
 
 fn waiting(site: &Site, target: &str) -> Option<u64> {
-    let text = get(site.web_address(), "/metrics").ok()?.body;
-    let label = format!("target=\"{target}\"");
-    let line = text.lines().find(|line| line.starts_with("tidegate_target_waiting_rows") && line.contains(&label))?;
-    line.rsplit(' ').next()?.parse().ok()
+    site.metric("tidegate_target_waiting_rows", &[&format!("target=\"{target}\"")])
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use serde_json::Value;
 use tidegate_tests::{
-    Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, get, publish,
-    wait_until,
+    Gateway, Message, OpcuaServer, OpcuaServerOptions, PATIENCE, Peers, Site, Stack, Subscriber, publish, wait_until,
 };
 
 /// The names of the scalars and other single values of the plant: tag, node, keys.
@@ -136,10 +135,7 @@ impl Line {
     pub(crate) fn troubles(&self) -> anyhow::Result<u64> {
         let counters = ["tidegate_link_connect_failures_total", "tidegate_link_lost_sessions_total"];
         wait_until(PATIENCE, "the metrics of the gateway", || {
-            let metrics = get(self.site.web_address(), "/metrics").ok().filter(|answer| answer.status == 200)?.body;
-            let counts = metrics.lines().filter(|line| counters.iter().any(|counter| line.starts_with(counter)));
-            let counts: Option<Vec<u64>> = counts.map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-            counts.filter(|counts| counts.len() >= counters.len()).map(|counts| counts.iter().sum())
+            counters.iter().map(|counter| self.site.metric(counter, &[])).sum()
         })
     }
 
