@@ -32,10 +32,11 @@ async fn a_dead_device_is_probed_once_per_pause_and_the_others_lose_nothing() {
     assert_eq!((dead.state, dead.reason), (Some(DeviceState::Offline), Some("timeout")));
     assert!(dead.missed_slots > 0 && dead.next_try.is_some() && dead.failed_polls >= 7, "{dead:?}");
     for other in others {
-        let enough = || Some(rig.device(other)).filter(|device| device.polls > 10);
+        let enough = || Some(rig.device(other)).filter(|device| device.polls >= 40);
         let device = until("polls", enough, || format!("{:?}", rig.device(other))).await;
         assert_eq!((device.state, device.failed_polls), (Some(DeviceState::Online), 0), "{device:?}");
         // Who waits 40 ms for the dead one is late for a slot of 100 ms only when the machine stands still for the rest of it.
+        // One poll in ten may be late because only the thread of this test had to wait for a core.
         let stalled = stalls.so_far();
         let excused = u64::try_from(stalled.as_millis()).unwrap() / 50;
         assert!(device.missed_slots <= excused + device.polls / 10, "{device:?}, after stalls of {stalled:?}");
