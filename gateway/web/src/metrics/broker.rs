@@ -63,7 +63,9 @@ const BRIDGE_COUNTERS: &Numbers<BridgeStatus> = &[
 ];
 
 const BRIDGE_GAUGES: &Numbers<BridgeStatus> = &[
-    ("bridge_online", "1 while it is connected and its subscriptions are answered", |it| u64::from(it.state == "online")),
+    ("bridge_online", "1 while it is connected and its subscriptions are answered", |it| {
+        u64::from(it.state == "online")
+    }),
     ("bridge_waiting_messages", "Messages that wait on disk", |it| it.waiting),
     ("bridge_waiting_bytes", "Their bytes", |it| it.waiting_bytes),
     ("bridge_waiting_bytes_high", "The most it was", |it| it.waiting_bytes_high),
